@@ -1,0 +1,1 @@
+"""Touchpoint's engine: no provider, no shop platform, no wording, no HTML."""

@@ -1,0 +1,270 @@
+"""What a handler wants done: a closed set of values. Handlers do nothing themselves.
+
+Effects of one turn are applied in their order (`bot.apply`), and committed all or none.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from msgspec import Struct, field
+
+from bot.events import Body, Guard, Ms
+from bot.messages import Choice, Content, Purpose
+from bot.records import Verdict
+
+
+class Say(Struct, frozen=True):
+    """Send the wording `key` (templates/<locale>/) filled with `vars` (strings, or `Money`, or `Ms` as `vars["x_at"]`).
+
+    Without `account` a reply goes to the address the event came from, anything else to the best address that policy
+    finds. `choices` are (payload, label wording key) pairs, beyond those that the wording itself lists. `content`
+    replaces the wording by ready content. `touch` is a message key: the same key is never sent twice to a buyer.
+    """
+
+    key: str
+    vars: dict[str, object] = field(default_factory=dict)
+    purpose: Purpose = "reply"
+    account: str = ""
+    to: str = ""
+    choices: tuple[Choice, ...] = ()
+    content: Content | None = None
+    not_after: Ms = 0
+    guard: Guard | None = None
+    touch: str = ""
+    source: str = ""
+    order: str = ""
+    accounts: tuple[str, ...] = ()  # only these accounts, if any are given
+    ask_phone: bool = False
+    confirms_opt_out: bool = False  # the one reply that an opt-out still gets
+    id: str = ""  # message id given beforehand (REST)
+    text: str = ""  # literal text instead of a wording (REST), subset-checked there
+
+
+class Enter(Struct, frozen=True):
+    """The conversation is now in dialog `state`; `data` replaces its data. Ends by itself after `timeout_s`."""
+
+    state: str
+    data: dict[str, str] = field(default_factory=dict)
+    timeout_s: int = 1800
+
+
+class Leave(Struct, frozen=True):
+    """The dialog ends (or the one it interrupted is resumed, if `resume`)."""
+
+    resume: bool = False
+
+
+class Missed(Struct, frozen=True):
+    """Nothing understood this text: counts misses in a row."""
+
+
+class Schedule(Struct, frozen=True):
+    """Set the record's timer `name` to `at` (replaces one of that name). Comes back as `TimerDue`."""
+
+    name: str
+    at: Ms
+    data: dict[str, str] = field(default_factory=dict)
+
+
+class Cancel(Struct, frozen=True):
+    """Remove the timer `name`, if set."""
+
+    name: str
+
+
+class IssueCard(Struct, frozen=True):
+    """Give the buyer a member card (engine: number from the partition's counter). Does nothing if there is one."""
+
+    source: str
+
+
+class LeaveClub(Struct, frozen=True):
+    """The buyer gives the card back: card, birthday, gender, sizes and marketing consents are removed."""
+
+
+class ClaimCoupon(Struct, frozen=True):
+    """Claim a coupon of `campaign`. The engine resolves it before wording and calls the handler's `then` with the result.
+
+    The result is a `ClaimResult`; `then` names an entry of `bot.handling.Handler.continuations`.
+    """
+
+    campaign: str
+    then: str
+    data: dict[str, str] = field(default_factory=dict)
+
+
+class ClaimResult(Struct, frozen=True, tag="claim_result", omit_defaults=True):
+    """How a claim ended. `won` and `again` carry the coupon's code."""
+
+    outcome: Literal["won", "again", "sold_out", "not_started", "ended", "unknown", "limit"]
+    campaign: str
+    code: str = ""
+    expires_at: Ms = 0
+    data: dict[str, str] = field(default_factory=dict)
+
+
+class SendCode(Struct, frozen=True):
+    """Send a 6-digit code to `phone` by SMS (purpose code), subject to the anti-abuse limits; then continue."""
+
+    phone: str
+    then: str
+    data: dict[str, str] = field(default_factory=dict)
+
+
+class CodeResult(Struct, frozen=True, tag="code_result", omit_defaults=True):
+    """How sending a code ended. `digest` is the HMAC of the code (kept in the dialog), never the code itself."""
+
+    outcome: Literal["sent", "too_many", "no_lane", "not_allowed"]
+    phone: str
+    digest: str = ""
+    expires_at: Ms = 0
+    retry_at: Ms = 0
+    data: dict[str, str] = field(default_factory=dict)
+
+
+class ProvePhone(Struct, frozen=True):
+    """The buyer proved to own `phone`: claim the identity; `IdentityGranted` or `Absorbed` follows by mail."""
+
+    phone: str
+
+
+class LearnIdentity(Struct, frozen=True):
+    """A shop says that these identities (subjects) are this buyer's."""
+
+    subjects: tuple[str, ...]
+
+
+class SetProfile(Struct, frozen=True):
+    """Set `name`, `birthday`, `gender`, `locale`, `timezone`, `size:<kind>` or remove it with ""."""
+
+    field: str
+    value: str
+
+
+class Tag(Struct, frozen=True):
+    """Add (or remove) a tag."""
+
+    tag: str
+    remove: bool = False
+
+
+class SetConsent(Struct, frozen=True):
+    """Record a consent answer. Without `account` it counts for the address of the event."""
+
+    topic: Literal["marketing", "service", "calls"]
+    verdict: Verdict
+    wording: str
+    source: str
+    account: str = ""
+    to: str = ""
+
+
+class OptOut(Struct, frozen=True):
+    """Marketing stops on all channels. `blocks` shuts this address altogether (carrier STOP)."""
+
+    source: str
+    blocks: bool = False
+
+
+class OptIn(Struct, frozen=True):
+    """Lifts the opt-out and grants marketing on the channel of the event, evidence kept."""
+
+    source: str
+    wording: str = ""
+
+
+class StaffOwns(Struct, frozen=True):
+    """Staff own this conversation until `until` (0: it goes back to the bot)."""
+
+    until: Ms
+
+
+class OpenTask(Struct, frozen=True):
+    """Open a task for staff. `key` makes it once per record: an open task with the key is not opened again."""
+
+    kind: Literal["phone_call", "bad_review", "refund", "parcel", "handover", "return", "urgent"]
+    brief: str
+    key: str = ""
+    order: str = ""
+    due_at: Ms = 0
+
+
+class CloseTask(Struct, frozen=True):
+    """Close the task `key`, if open."""
+
+    key: str
+    outcome: str
+    state: Literal["done", "expired"] = "done"
+
+
+class Mail(Struct, frozen=True):
+    """Post `body` to the record of `subject`: exactly once, in order."""
+
+    subject: str
+    body: Body
+    bulk: bool = False
+
+
+class Remember(Struct, frozen=True):
+    """Add `by` to the small counter `name` of the buyer's record (set it to `by` if `replace`)."""
+
+    name: str
+    by: int = 1
+    replace: bool = False
+
+
+class Redeem(Struct, frozen=True):
+    """Mark the wallet's coupon `code` as redeemed with `order`."""
+
+    code: str
+    order: str
+
+
+class Skip(Struct, frozen=True):
+    """Record that a touch was not sent, and why, as a decision."""
+
+    key: str
+    reason: str
+    rule: str
+    purpose: Purpose = "service"
+    source: str = ""
+    order: str = ""
+    detail: str = ""
+
+
+class Note(Struct, frozen=True):
+    """Write a line into the record's timeline."""
+
+    kind: str
+    summary: str
+
+
+Effect: TypeAlias = (
+    Say
+    | Enter
+    | Leave
+    | Missed
+    | Schedule
+    | Cancel
+    | IssueCard
+    | LeaveClub
+    | ClaimCoupon
+    | SendCode
+    | ProvePhone
+    | LearnIdentity
+    | SetProfile
+    | Tag
+    | SetConsent
+    | OptOut
+    | OptIn
+    | StaffOwns
+    | OpenTask
+    | CloseTask
+    | Mail
+    | Remember
+    | Redeem
+    | Skip
+    | Note
+)
+Resolution: TypeAlias = ClaimResult | CodeResult

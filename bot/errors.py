@@ -1,0 +1,198 @@
+"""Every error the gateway raises on purpose; anything else is a bug.
+
+GatewayError
+  RequestError            a webhook or API request that is refused; carries the HTTP status
+    SignatureError 401    bad or missing signature (a failed GET handshake is answered 403)
+    UnknownAccountError 404
+    PayloadError 400      verified, but not parseable (channels and shops: kept as a dead letter)
+    TooLargeError 413
+    MediaTypeError 415
+    BusyError 429
+  StoreError              Redis cannot take or give work now; intake answers 503
+    StoreFullError        memory limit reached
+    FenceError            the lease was lost: somebody else owns the partition now
+  SendError               one provider call that did not end in an acceptance
+    TemporaryError        try again; nothing was accepted
+      ThrottledError      the provider asked for a pause; costs no attempt
+      ConnectError        nothing was written to the wire
+      ProviderDownError   the provider says that it did not take the message (5xx by its own documentation)
+    InDoubtError          the request may have been written: accepted or not is unknown
+    PermanentError        never try this message again
+      RejectedError       the provider refused it for a reason of the message or the address
+      ContentError        the content does not fit the channel (found before any call where possible)
+      OptedOutError       the buyer has blocked us at the provider: becomes an opt-out event
+      WindowClosedError   the provider's reply window or quota is used up
+      UnreachableError    the address does not exist or cannot receive
+      AccountError        the account itself is at fault (token, rights, balance): staff are alerted
+  ConfigError             one or more faults in config.toml
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class GatewayError(Exception):
+    """Base of all deliberate errors."""
+
+
+class RequestError(GatewayError):
+    """A request that is refused. `status` is the HTTP status, `field` the offending field if there is one."""
+
+    status = 400
+    kind = "bad-request"
+
+    def __init__(self, detail: str, *, field: str = "") -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.field = field
+
+
+class SignatureError(RequestError):
+    """The request does not prove that its sender is the provider."""
+
+    status = 401
+    kind = "bad-signature"
+
+
+class UnknownAccountError(RequestError):
+    """The path names no configured account, shop or tracker."""
+
+    status = 404
+    kind = "unknown-account"
+
+
+class PayloadError(RequestError):
+    """The body is verified but cannot be understood."""
+
+    status = 400
+    kind = "bad-body"
+
+
+class TooLargeError(RequestError):
+    """The body is over the cap of its route."""
+
+    status = 413
+    kind = "too-large"
+
+
+class MediaTypeError(RequestError):
+    """The body's content type is not one that the route takes."""
+
+    status = 415
+    kind = "wrong-type"
+
+
+class BusyError(RequestError):
+    """Too many requests from one sender."""
+
+    status = 429
+    kind = "too-many"
+
+
+class StoreError(GatewayError):
+    """Redis cannot take or give work at the moment."""
+
+
+class StoreFullError(StoreError):
+    """Redis refuses writes: its memory limit is reached."""
+
+
+class FenceError(StoreError):
+    """Another process owns the partition now; this process's work on it is void."""
+
+
+class SendError(GatewayError):
+    """One provider call that did not end in an acceptance.
+
+    `reason` is a value of `bot.reasons.FailureReason`, `code` the provider's own code (for staff), never a secret,
+    a text or an address.
+    """
+
+    reason = "provider_error"
+
+    def __init__(self, detail: str, *, code: str = "", reason: str = "") -> None:
+        super().__init__(detail)
+        self.code = code
+        if reason:
+            self.reason = reason
+
+
+class TemporaryError(SendError):
+    """Nothing was accepted; another attempt is safe."""
+
+    reason = "provider_down"
+
+
+class ThrottledError(TemporaryError):
+    """The provider asks for a pause of `retry_after_s` seconds (0: it does not say). Costs no attempt."""
+
+    reason = "throttled"
+
+    def __init__(self, detail: str, *, code: str = "", retry_after_s: float = 0.0) -> None:
+        super().__init__(detail, code=code)
+        self.retry_after_s = retry_after_s
+
+
+class ConnectError(TemporaryError):
+    """No connection: not a byte of the request was written."""
+
+    reason = "no_connection"
+
+
+class ProviderDownError(TemporaryError):
+    """The provider answered that it did not take the request."""
+
+
+class InDoubtError(SendError):
+    """The request may have been written; whether the provider took it is unknown."""
+
+    reason = "no_answer"
+
+
+class PermanentError(SendError):
+    """This message will never be accepted."""
+
+    reason = "rejected"
+
+
+class RejectedError(PermanentError):
+    """Refused for a reason of the message or the address."""
+
+
+class ContentError(PermanentError):
+    """The content does not fit the channel."""
+
+    reason = "content"
+
+
+class OptedOutError(PermanentError):
+    """The buyer has blocked the account at the provider; the engine records an opt-out."""
+
+    reason = "opted_out"
+
+
+class WindowClosedError(PermanentError):
+    """The provider's reply window is shut or its quota used up."""
+
+    reason = "window_closed"
+
+
+class UnreachableError(PermanentError):
+    """The address does not exist or cannot receive; the engine marks it unreachable."""
+
+    reason = "unreachable"
+
+
+class AccountError(PermanentError):
+    """The account is at fault (token, rights, balance): it is paused and staff are alerted."""
+
+    reason = "account"
+
+
+class ConfigError(GatewayError):
+    """Faults in the configuration, all at once: one line each with key, what is wrong and what would be right."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = tuple(faults)

@@ -1,0 +1,149 @@
+"""What the gateway sends: contents, messages, and the answers of providers."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from msgspec import Struct, field
+
+from bot.events import Guard, Ms
+
+Purpose: TypeAlias = Literal["reply", "code", "service", "marketing"]
+State: TypeAlias = Literal["queued", "sending", "sent", "delivered", "read", "failed", "skipped", "in_doubt"]
+
+STATE_RANK: dict[str, int] = {
+    "queued": 0,
+    "sending": 1,
+    "in_doubt": 2,
+    "sent": 3,
+    "failed": 4,
+    "delivered": 5,
+    "read": 6,
+    "skipped": 7,
+}
+"""A message's state only moves to a higher rank (a late `delivered` outranks `failed`, as providers correct themselves);
+`queued`, `sending` and `in_doubt` may go back to `queued` for another attempt."""
+
+
+class Choice(Struct, frozen=True, array_like=True):
+    """One option of a question. `payload` comes back in `MessageReceived.payload` or `Tapped.payload` when taken."""
+
+    payload: str
+    label: str
+
+
+class Button(Struct, frozen=True, array_like=True):
+    """A link button."""
+
+    label: str
+    url: str
+
+
+class Text(Struct, frozen=True, tag="text", omit_defaults=True):
+    """Words, with at most 13 choices.
+
+    A channel renders choices as quick replies, menu options or numbered lines. `numbered` says that the wording itself
+    already spells the choices out as "1 … 2 …", so that a plain-text channel must not list them again.
+    `ask_phone` asks a channel that can hand over the buyer's own number to offer that.
+    """
+
+    text: str
+    choices: tuple[Choice, ...] = ()
+    numbered: bool = False
+    buttons: tuple[Button, ...] = ()
+    ask_phone: bool = False
+
+
+class Picture(Struct, frozen=True, tag="picture", omit_defaults=True):
+    """A QR code of `qr`, drawn at the send; `alt` is what a channel without pictures says instead."""
+
+    qr: str
+    alt: str
+
+
+class Card(Struct, frozen=True, tag="card", omit_defaults=True):
+    """A title with text, picture and link buttons (generic template, news)."""
+
+    title: str
+    text: str = ""
+    image_url: str = ""
+    url: str = ""
+    buttons: tuple[Button, ...] = ()
+
+
+class ReceiptLine(Struct, frozen=True, array_like=True):
+    """One line of a receipt; `price` a decimal string."""
+
+    title: str
+    qty: int
+    price: str
+
+
+class OrderReceipt(Struct, frozen=True, tag="receipt", omit_defaults=True):
+    """A paid order (Messenger's receipt template); `text` is what other channels say."""
+
+    number: str
+    buyer: str
+    currency: str
+    total: str
+    lines: tuple[ReceiptLine, ...]
+    text: str
+    url: str = ""
+    paid_with: str = ""
+    at: Ms = 0
+
+
+class Notice(Struct, frozen=True, tag="notice", omit_defaults=True):
+    """An approved provider template with named fields, for lanes that take no free text. `text` is its preview."""
+
+    template_id: str
+    fields: dict[str, str]
+    text: str = ""
+
+
+Content: TypeAlias = Text | Picture | Card | OrderReceipt | Notice
+
+
+class OutboundMessage(Struct, frozen=True, omit_defaults=True):
+    """One message to one address, as planned. Immutable; its state lives beside it in the store.
+
+    `id` is ours and goes to the provider where it has a field for it. `not_after` 0: no end. `guard` is checked once
+    more just before the provider call. `passive_until`: only for WeChat's passive replies.
+    """
+
+    id: str
+    buyer: str
+    home: str  # subject of the buyer's record
+    account: str
+    to: str
+    purpose: Purpose
+    content: Content
+    created_at: Ms
+    key: str = ""  # wording key
+    source: str = ""
+    locale: str = ""
+    not_after: Ms = 0
+    guard: Guard | None = None
+    order: str = ""
+    parts: int = 0
+    in_reply_to: str = ""
+    touch: str = ""  # message key of the touch, if it is one
+    window_opener: str = ""
+    evidence: dict[str, str] = field(default_factory=dict)
+
+
+class Receipt(Struct, frozen=True, omit_defaults=True):
+    """A provider's acceptance. `provider_id` "" where it gives none; `parts` 0 where it does not say."""
+
+    provider_id: str = ""
+    parts: int = 0
+    state: State = "sent"
+    extra_ids: tuple[str, ...] = ()
+
+
+class HistoryLine(Struct, frozen=True, array_like=True):
+    """One step of a message's life."""
+
+    state: str
+    at: Ms
+    reason: str = ""

@@ -1,0 +1,279 @@
+"""Records: what a turn loads and commits. Mutable while a turn applies effects; handlers only read them.
+
+Encoded as MessagePack behind one version byte (`bot.codec`). A buyer's record stays under 4 KiB.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from msgspec import Struct, field
+
+from bot.events import BuyerFacts, Item, Money, Ms, OrderBrief, TouchAsked
+
+Verdict: TypeAlias = Literal["granted", "refused", "unknown"]
+
+
+class Timer(Struct, omit_defaults=True):
+    """A timer of this record; `data` is what it was set with."""
+
+    due: Ms
+    data: dict[str, str] = field(default_factory=dict)
+
+
+class Window(Struct, omit_defaults=True):
+    """A reply window: shut after `closes_at`; `left` messages still allowed (-1: no quota)."""
+
+    closes_at: Ms = 0
+    left: int = -1
+
+
+class Consent(Struct, omit_defaults=True):
+    """What the buyer allows at one address, with the evidence of the last marketing answer."""
+
+    service: Verdict = "granted"
+    marketing: Verdict = "unknown"
+    calls: Verdict = "unknown"
+    at: Ms = 0
+    wording: str = ""  # wording key and version that was shown
+    source: str = ""
+
+
+class Dialog(Struct, omit_defaults=True):
+    """Where a conversation stands: `state` "" is no dialog. `data` is the handler's own; `until` is its time-out.
+
+    `asked` maps the digits of the last numbered question to payloads; it outlives the dialog.
+    """
+
+    state: str = ""
+    data: dict[str, str] = field(default_factory=dict)
+    until: Ms = 0
+    tries: int = 0
+    asked: dict[str, str] = field(default_factory=dict)
+    misses: int = 0
+    paused: str = ""  # state to resume after an interruption
+
+
+class Address(Struct, omit_defaults=True):
+    """One way to reach the buyer."""
+
+    account: str
+    id: str
+    reachable: bool = True
+    blocked: bool = False  # carrier block: not even service
+    opted_out: bool = False
+    consent: Consent = field(default_factory=Consent)
+    windows: dict[str, Window] = field(default_factory=dict)  # by opener
+    dialog: Dialog = field(default_factory=Dialog)
+    last_in: Ms = 0
+    last_out: Ms = 0
+    staff_until: Ms = 0  # staff own the conversation until then
+    followed_at: Ms = 0
+    locale: str = ""
+    timezone: str = ""
+
+
+class Member(Struct, omit_defaults=True):
+    """A member card. `number` is 12 digits, the last a Luhn digit. `older` are numbers of merged cards; both resolve."""
+
+    number: str
+    level: str = "basic"
+    points: int = 0
+    joined_at: Ms = 0
+    source: str = ""
+    older: tuple[str, ...] = ()
+
+
+class Coupon(Struct, omit_defaults=True):
+    """A coupon in the buyer's wallet. State: claimed, redeemed or expired (by `expires_at`)."""
+
+    code: str
+    campaign: str
+    state: Literal["claimed", "redeemed", "expired"] = "claimed"
+    expires_at: Ms = 0
+    claimed_at: Ms = 0
+    order: str = ""
+
+
+class SentCount(Struct, omit_defaults=True):
+    """Times of recent sends, for caps; trimmed to a week (marketing) and a day (service)."""
+
+    marketing: list[Ms] = field(default_factory=list)
+    service: list[Ms] = field(default_factory=list)
+
+
+class Buyer(Struct, tag="buyer", omit_defaults=True):
+    """A person who chats or orders. `home` is the subject under which this record is kept."""
+
+    id: str
+    home: str
+    created_at: Ms
+    name: str = ""
+    locale: str = ""
+    timezone: str = ""
+    phones: list[str] = field(default_factory=list)
+    emails: list[str] = field(default_factory=list)
+    shoppers: list[str] = field(default_factory=list)  # shopper subjects that link here
+    birthday: str = ""  # "1990-01-02" or "01-02"
+    gender: str = ""
+    sizes: dict[str, str] = field(default_factory=dict)
+    tags: list[str] = field(default_factory=list)
+    addresses: list[Address] = field(default_factory=list)
+    member: Member | None = None
+    left_club_at: Ms = 0
+    coupons: list[Coupon] = field(default_factory=list)
+    orders: list[OrderBrief] = field(default_factory=list)
+    orders_count: int = 0
+    spent: dict[str, str] = field(default_factory=dict)  # currency -> decimal string
+    last_order_at: Ms = 0
+    sent: SentCount = field(default_factory=SentCount)
+    touched: dict[str, Ms] = field(default_factory=dict)  # message keys of the last 60 days
+    timers: dict[str, Timer] = field(default_factory=dict)
+    waiting: dict[str, TouchAsked] = field(default_factory=dict)  # deferred touches, by timer name
+    erased: bool = False
+    tallies: dict[str, int] = field(default_factory=dict)  # small counters of handlers
+    merged: list[str] = field(default_factory=list)  # ids of buyers merged into this one
+
+    def address(self, account: str, id: str) -> Address | None:
+        """The buyer's address on an account, or None."""
+        for address in self.addresses:
+            if address.account == account and address.id == id:
+                return address
+        return None
+
+
+class Lane(Struct, omit_defaults=True):
+    """One independent line of an order's life (pay, a shipment, a refund)."""
+
+    state: str = ""
+    version: Ms = 0
+    seq: int = 0
+
+
+class Shipment(Struct, omit_defaults=True):
+    """One parcel of an order."""
+
+    id: str
+    lane: Lane = field(default_factory=Lane)
+    carrier: str = ""
+    tracking_no: str = ""
+    tracking_url: str = ""
+    city: str = ""
+    exception: str = ""
+    delivered_at: Ms = 0
+    eta: Ms = 0
+    place: str = ""
+    pickup_code: str = ""
+
+
+class RefundCase(Struct, omit_defaults=True):
+    """One refund of an order: requested, approved, rejected, succeeded or closed."""
+
+    id: str
+    lane: Lane = field(default_factory=Lane)
+    amount: Money | None = None
+
+
+class Order(Struct, tag="order", omit_defaults=True):
+    """One order: lanes pay, ship and refund, its journeys and its own timers."""
+
+    id: str
+    shop: str
+    subject: str
+    number: str = ""
+    pay: Lane = field(default_factory=Lane)
+    closed: str = ""  # "cancelled" or "closed_unpaid"
+    shipments: list[Shipment] = field(default_factory=list)
+    refunds: list[RefundCase] = field(default_factory=list)
+    total: Money | None = None
+    items: tuple[Item, ...] = ()
+    pay_url: str = ""
+    status_url: str = ""
+    placed_at: Ms = 0
+    paid_at: Ms = 0
+    pay_expires_at: Ms = 0
+    ship_by: Ms = 0
+    cod: bool = False
+    city: str = ""
+    buyer: BuyerFacts | None = None
+    checkout: str = ""
+    timers: dict[str, Timer] = field(default_factory=dict)
+    told: list[str] = field(default_factory=list)  # touches already asked for
+    owed: list[TouchAsked] = field(default_factory=list)  # touches waiting for somebody to send to
+    reviewed: bool = False
+    created_at: Ms = 0
+
+    @property
+    def ship_state(self) -> str:
+        """The state of the shipment that is least far, or "none"."""
+        return min((s.lane.state or "label" for s in self.shipments), key=_ship_rank, default="none")
+
+    @property
+    def refund_state(self) -> str:
+        """The state of the newest refund case, or "none"."""
+        return self.refunds[-1].lane.state if self.refunds else "none"
+
+
+SHIP_RANK: dict[str, int] = {
+    "none": -1,
+    "label": 0,
+    "accepted": 1,
+    "in_transit": 2,
+    "arrived_city": 3,
+    "out_for_delivery": 4,
+    "delivered": 5,
+    "returned": 6,
+}
+
+
+def _ship_rank(state: str) -> int:
+    return SHIP_RANK.get(state, 0)
+
+
+class Cart(Struct, tag="cart", omit_defaults=True):
+    """One cart or checkout: state open, ordered or emptied."""
+
+    token: str
+    shop: str
+    subject: str
+    state: str = "open"
+    items: tuple[Item, ...] = ()
+    total: Money | None = None
+    recover_url: str = ""
+    updated_at: Ms = 0
+    started_at: Ms = 0
+    buyer: BuyerFacts | None = None
+    timers: dict[str, Timer] = field(default_factory=dict)
+    told: list[str] = field(default_factory=list)
+    created_at: Ms = 0
+
+
+class Parcel(Struct, tag="parcel", omit_defaults=True):
+    """A parcel that is known apart from its order: forwards what it learns to `order` once it knows it."""
+
+    subject: str
+    order: str = ""
+    held: list[bytes] = field(default_factory=list)  # encoded events until the order is known (at most 20)
+    timers: dict[str, Timer] = field(default_factory=dict)
+    created_at: Ms = 0
+
+
+class Link(Struct, tag="link", omit_defaults=True):
+    """This identity belongs to the buyer whose record is at `home`."""
+
+    home: str
+    at: Ms = 0
+    buyer: str = ""  # id of a merged buyer that once lived here
+
+
+class AccountState(Struct, tag="account", omit_defaults=True):
+    """What the gateway knows of one configured account, shop or tracker itself."""
+
+    name: str
+    alerts: list[str] = field(default_factory=list)
+    blocked: str = ""
+    timers: dict[str, Timer] = field(default_factory=dict)
+    created_at: Ms = 0
+
+
+Record: TypeAlias = Buyer | Order | Cart | Parcel | Link | AccountState

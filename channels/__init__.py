@@ -1,0 +1,7 @@
+"""The channels that exist: one package per provider. Add a line to `ALL` to add one."""
+
+from __future__ import annotations
+
+from bot.ports import ChannelType
+
+ALL: tuple[ChannelType, ...] = ()

@@ -1,0 +1,7 @@
+"""The shop platforms that exist: one package each."""
+
+from __future__ import annotations
+
+from bot.ports import ShopType
+
+ALL: tuple[ShopType, ...] = ()
