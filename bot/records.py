@@ -21,6 +21,31 @@ class Timer(Struct, omit_defaults=True):
     data: dict[str, str] = field(default_factory=dict)
 
 
+class Waiting(Struct, omit_defaults=True):
+    """A message that waits for its hour: the encoded event that asked for it, and the id it will carry."""
+
+    event: bytes
+    id: str
+
+
+class Task(Struct, omit_defaults=True):
+    """Work for staff. Kept in the record while open, and in the task list for ever."""
+
+    id: str
+    kind: str
+    key: str
+    home: str
+    brief: str
+    created_at: Ms
+    buyer: str = ""
+    order: str = ""
+    due_at: Ms = 0
+    state: Literal["open", "done", "expired"] = "open"
+    assignee: str = ""
+    outcome: str = ""
+    note: str = ""
+
+
 class Window(Struct, omit_defaults=True):
     """A reply window: shut after `closes_at`; `left` messages still allowed (-1: no quota)."""
 
@@ -129,7 +154,8 @@ class Buyer(Struct, tag="buyer", omit_defaults=True):
     sent: SentCount = field(default_factory=SentCount)
     touched: dict[str, Ms] = field(default_factory=dict)  # message keys of the last 60 days
     timers: dict[str, Timer] = field(default_factory=dict)
-    waiting: dict[str, TouchAsked] = field(default_factory=dict)  # deferred touches, by timer name
+    waiting: dict[str, Waiting] = field(default_factory=dict)  # messages deferred to an hour, by timer name
+    tasks: dict[str, Task] = field(default_factory=dict)  # open tasks by key
     erased: bool = False
     tallies: dict[str, int] = field(default_factory=dict)  # small counters of handlers
     merged: list[str] = field(default_factory=list)  # ids of buyers merged into this one
@@ -201,6 +227,7 @@ class Order(Struct, tag="order", omit_defaults=True):
     told: list[str] = field(default_factory=list)  # touches already asked for
     owed: list[TouchAsked] = field(default_factory=list)  # touches waiting for somebody to send to
     reviewed: bool = False
+    tasks: dict[str, Task] = field(default_factory=dict)
     created_at: Ms = 0
 
     @property

@@ -1,0 +1,116 @@
+"""What one turn writes, and what the store answers to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from bot.events import Ms
+
+
+@dataclass(slots=True)
+class QueuedMessage:
+    """A message as the commit writes it: `lane` hi (reply, code) or lo; `state` queued or skipped."""
+
+    id: str
+    account: str
+    to: str
+    lane: str
+    state: str
+    reason: str
+    created_at: Ms
+    purpose: str
+    body: bytes
+
+
+@dataclass(slots=True)
+class Letter:
+    """Mail to another record: an encoded event for `subject`."""
+
+    subject: str
+    digest: bytes
+    body: bytes
+    partition: int
+
+
+@dataclass(slots=True)
+class StatusChange:
+    """A message's progress: `how` is ref, provider, or the account and address whose messages up to `what` it covers."""
+
+    how: str
+    what: str | bytes
+    state: str
+    at: Ms
+    reason: str
+
+
+@dataclass(slots=True)
+class Change:
+    """Everything one turn commits. `entry` "" commits without an inbox entry."""
+
+    partition: int
+    subject: str
+    lane: str = "i"
+    entry: str = ""
+    digest: bytes = b""
+    record: bytes = b""
+    journal: bytes = b""
+    timers: list[tuple[str, str, Ms]] = field(default_factory=list)  # ("+" or "-", name, due)
+    messages: list[QueuedMessage] = field(default_factory=list)
+    mails: list[Letter] = field(default_factory=list)
+    index: list[tuple[str, str]] = field(default_factory=list)
+    tasks: list[tuple[str, bytes]] = field(default_factory=list)
+    statuses: list[StatusChange] = field(default_factory=list)
+
+
+class Commit(IntEnum):
+    """The store's answer per turn."""
+
+    REFUSED = 0  # an earlier turn of the record in the batch did not go through: run it again
+    DONE = 1
+    GONE = 2  # the entry was handled already
+    REPEATED = 3  # the event was seen before
+    NOT_OWNER = 4
+
+
+@dataclass(slots=True)
+class Taken:
+    """One entry of a lane, with all that a turn needs."""
+
+    partition: int
+    lane: str
+    entry: str
+    subject: str
+    digest: bytes
+    seen: bool
+    body: bytes
+    timer: str = ""
+    due: Ms = 0
+    tries: int = 0
+
+
+@dataclass(slots=True)
+class Claimed:
+    """A message claimed for sending: `attempt` fences its settlement."""
+
+    partition: int
+    id: str
+    attempt: int
+    body: bytes
+
+
+@dataclass(slots=True)
+class Settlement:
+    """What became of one provider call."""
+
+    partition: int
+    id: str
+    attempt: int
+    state: str
+    reason: str = ""
+    provider: bytes = b""
+    again_at: Ms = 0  # real time
+    hold_until: Ms = 0  # real time
+    unread: bool = False
+    sent_at: Ms = 0
+    journal: bytes = b""

@@ -1,0 +1,78 @@
+"""Identifiers: random, sortable by nothing, each carrying the partition of its record.
+
+`b_07k3…`: kind, two base-32 digits of the partition, 16 random ones (80 bits). The partition in the id is what lets a
+look-up go straight to the right keys on a cluster. A member number is 12 digits: 8, three digits of the partition,
+seven of a scrambled counter, and a Luhn digit.
+"""
+
+from __future__ import annotations
+
+import secrets
+from hashlib import blake2b
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_SCRAMBLE = 7_368_787  # coprime to 10^7: consecutive cards do not look consecutive
+_SHIFT = 2_718_281
+
+
+def new(kind: str, partition: int) -> str:
+    """A new id of a kind (`b` buyer, `m` message, `t` task) at a partition."""
+    body = secrets.randbits(80)
+    digits = "".join(_ALPHABET[(body >> shift) & 31] for shift in range(0, 80, 5))
+    return f"{kind}_{_ALPHABET[partition >> 5]}{_ALPHABET[partition & 31]}{digits}"
+
+
+def derived(kind: str, partition: int, seed: str) -> str:
+    """The id that follows from `seed`: the same for a turn that runs twice."""
+    body = int.from_bytes(blake2b(seed.encode(), digest_size=10).digest(), "big")
+    digits = "".join(_ALPHABET[(body >> shift) & 31] for shift in range(0, 80, 5))
+    return f"{kind}_{_ALPHABET[partition >> 5]}{_ALPHABET[partition & 31]}{digits}"
+
+
+def partition_in(id: str) -> int | None:
+    """The partition that an id carries, or None for something that is no id of ours."""
+    body = id.partition("_")[2]
+    if len(body) != 18:
+        return None
+    try:
+        return _ALPHABET.index(body[0]) * 32 + _ALPHABET.index(body[1])
+    except ValueError:
+        return None
+
+
+def luhn_digit(digits: str) -> str:
+    """The check digit that completes `digits` (ISO/IEC 7812-1)."""
+    total = 0
+    for position, digit in enumerate(reversed(digits)):
+        value = int(digit)
+        if position % 2 == 0:
+            value = value * 2 - 9 if value > 4 else value * 2
+        total += value
+    return str(-total % 10)
+
+
+def member_number(partition: int, count: int) -> str:
+    """The member number of the `count`-th card of a partition."""
+    serial = (count * _SCRAMBLE + _SHIFT) % 10_000_000
+    body = f"8{partition:03d}{serial:07d}"
+    return body + luhn_digit(body)
+
+
+def member_partition(number: str) -> int | None:
+    """The partition of a member number (spaces allowed), or None if it is not a valid one."""
+    digits = number.replace(" ", "").replace("-", "")
+    if len(digits) != 12 or not (digits.isascii() and digits.isdigit()) or digits[0] != "8":
+        return None
+    if luhn_digit(digits[:-1]) != digits[-1]:
+        return None
+    return int(digits[1:4])
+
+
+def show_member_number(number: str) -> str:
+    """Grouped by four, as printed."""
+    return " ".join(number[i : i + 4] for i in range(0, len(number), 4))
+
+
+def digest(id: str) -> bytes:
+    """The 8 bytes by which a repeated event is recognised at its subject's home."""
+    return blake2b(id.encode(), digest_size=8).digest()

@@ -1,0 +1,93 @@
+"""Every Redis key, in one place. `{pNN}` is the hash tag: what one turn touches lives in one slot.
+
+Lua builds keys from the tag it is given (`'inbox:'..tag`), by the same spellings; `docs/redis.md` lists them all.
+"""
+
+from __future__ import annotations
+
+META = "meta"  # hash: partitions, created, release
+PROCESSES = "procs"  # zset: owner id -> lease end by Redis TIME
+CLOCK = "clock"  # string: virtual offset in ms
+CLOCK_SEEN = "clock:seen"  # hash: owner id -> offset it runs with
+TOKENS = "tokens"  # hash: sha256 of an API token -> name, role
+METRICS = "metrics"  # hash: owner id -> last metrics text
+
+
+def tag(partition: int) -> str:
+    """The hash tag of a partition."""
+    return f"{{p{partition:02d}}}"
+
+
+def inbox(partition: int) -> str:
+    """Stream of webhooks, staff, codes, mail."""
+    return f"inbox:{tag(partition)}"
+
+
+def bulk(partition: int) -> str:
+    """Stream of due timers and broadcasts."""
+    return f"bulk:{tag(partition)}"
+
+
+def record(partition: int, subject: str) -> str:
+    """A record: version byte and MessagePack."""
+    return f"rec:{tag(partition)}:{subject}"
+
+
+def lease(partition: int) -> str:
+    """Hash: o owner, u until (ms by Redis TIME), f fence, i/b last ids taken from inbox and bulk."""
+    return f"lease:{tag(partition)}"
+
+
+def timers(partition: int) -> str:
+    """Sorted set: subject, NUL, timer name; by due time."""
+    return f"timers:{tag(partition)}"
+
+
+def message(partition: int, id: str) -> str:
+    """Hash of a message: b body, s state, t attempts, r reason, u updated, h history, pid provider id."""
+    return f"msg:{tag(partition)}:{id}"
+
+
+def messages(partition: int) -> str:
+    """Sorted set: message ids by creation."""
+    return f"msgs:{tag(partition)}"
+
+
+def journal(partition: int) -> str:
+    """Stream: what the ledger will project."""
+    return f"journal:{tag(partition)}"
+
+
+def mail(partition: int) -> str:
+    """Stream: mail waiting to be relayed from this partition."""
+    return f"mail:{tag(partition)}"
+
+
+def index(partition: int) -> str:
+    """Hash: `b:<buyer id>`, `m:<member number>` -> subject of the record; `t:<subject>|<key>` -> task id."""
+    return f"idx:{tag(partition)}"
+
+
+def tasks(partition: int) -> str:
+    """Hash: task id -> JSON."""
+    return f"tasks:{tag(partition)}"
+
+
+def dead(partition: int) -> str:
+    """Stream: dead letters."""
+    return f"dead:{tag(partition)}"
+
+
+def sending(partition: int) -> str:
+    """Sorted set: messages handed to a sender, by the time of the claim."""
+    return f"sending:{tag(partition)}"
+
+
+def later(partition: int) -> str:
+    """Sorted set: messages and addresses that wait for a time (retries, doubts)."""
+    return f"later:{tag(partition)}"
+
+
+def seen(partition: int, day: int) -> str:
+    """Set of event digests of one day (days since 1970)."""
+    return f"seen:{tag(partition)}:{day}"

@@ -1,0 +1,139 @@
+#!lua flags=allow-oom
+-- Commits the turns of a batch: each writes its record, timers, messages, mail, index, tasks, statuses and journal, and
+-- deletes its inbox entry, all or nothing. Lua has no rollback, so every argument is walked and checked first.
+-- KEYS: lease:{p} … ARGV: today, number of turns, then per key: tag, fence; then per turn a count of its arguments and
+--   key index, lane, entry, digest, subject, record ('' unchanged), journal ('' none),
+--   n timers   {op, name, due}              n messages {id, account, to, lane, state, reason, created, purpose, body}
+--   n mails    {destination tag, subject, digest, body, lane}
+--   n index    {field, value ('' removes)}  n tasks    {id, body ('' removes)}
+--   n statuses {how, what, state, at, reason}
+-- Answers per turn {result, mail id, mail sequence, …}: 1 done, 0 refused (run it again), 2 entry gone, 3 repeated, 4 not owner.
+local RANK = {queued = 0, sending = 1, in_doubt = 2, sent = 3, failed = 4, delivered = 5, read = 6, skipped = 7}
+local WIDTH = {3, 9, 5, 2, 2, 5}
+local today, n = ARGV[1], tonumber(ARGV[2])
+local a = 2
+local tags, owned = {}, {}
+for k = 1, #KEYS do
+  tags[k] = ARGV[a + 1]
+  owned[k] = redis.call('HGET', KEYS[k], 'f') == ARGV[a + 2]
+  a = a + 2
+end
+local turns = {}
+for i = 1, n do
+  local size = tonumber(ARGV[a + 1])
+  local at = a + 2
+  local k = tonumber(ARGV[at])
+  if not size or not k or not tags[k] then return redis.error_reply('commit: bad arguments of turn ' .. i) end
+  local p = at + 7
+  local lists = {}
+  for l = 1, 6 do
+    local count = tonumber(ARGV[p])
+    if not count then return redis.error_reply('commit: bad list ' .. l .. ' of turn ' .. i) end
+    lists[l] = {p + 1, count}
+    p = p + 1 + count * WIDTH[l]
+  end
+  if p ~= at + size or p > #ARGV + 1 then return redis.error_reply('commit: arguments of turn ' .. i .. ' do not add up') end
+  turns[i] = {k, at, lists}
+  a = p - 1
+end
+
+local function ready(tag, account, lane, to)
+  redis.call('RPUSH', 'ready:' .. tag .. ':' .. account .. ':' .. lane, to)
+end
+
+local function enqueue(tag, m)
+  local id, account, to, lane, state = ARGV[m], ARGV[m + 1], ARGV[m + 2], ARGV[m + 3], ARGV[m + 4]
+  local key = 'msg:' .. tag .. ':' .. id
+  local created = ARGV[m + 6]
+  redis.call('HSET', key, 'b', ARGV[m + 8], 's', state, 't', '0', 'r', ARGV[m + 5], 'u', created, 'a', account, 'to', to,
+    'l', lane, 'pu', ARGV[m + 7], 'h', state .. ' ' .. created .. ' ' .. ARGV[m + 5] .. '\n')
+  redis.call('ZADD', 'msgs:' .. tag, created, id)
+  if state == 'queued' and account ~= '' then
+    local length = redis.call('RPUSH', 'q:' .. tag .. ':' .. account .. ':' .. lane .. ':' .. to, id)
+    if length == 1 and redis.call('HEXISTS', 'busy:' .. tag, account .. '\0' .. to) == 0 then
+      ready(tag, account, lane, to)
+    end
+  end
+end
+
+local function advance(tag, id, state, at, reason)
+  local key = 'msg:' .. tag .. ':' .. id
+  local v = redis.call('HMGET', key, 's', 'h')
+  if not v[1] or (RANK[state] or -1) <= RANK[v[1]] then return end
+  redis.call('HSET', key, 's', state, 'r', reason, 'u', at, 'h', (v[2] or '') .. state .. ' ' .. at .. ' ' .. reason .. '\n')
+  redis.call('XADD', 'journal:' .. tag, '*', 'k', 'status', 'b', cmsgpack.pack({id, state, at, reason}))
+end
+
+local function status(tag, s)
+  local how, what, state, at, reason = ARGV[s], ARGV[s + 1], ARGV[s + 2], ARGV[s + 3], ARGV[s + 4]
+  if how == 'ref' then
+    advance(tag, what, state, at, reason)
+  elseif how == 'provider' then
+    for back = 0, 8 do
+      local id = redis.call('HGET', 'pid:' .. tag .. ':' .. (today - back), what)
+      if id then advance(tag, id, state, at, reason) break end
+    end
+  else
+    local key = 'unread:' .. tag .. ':' .. how
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', what)) do advance(tag, id, state, at, reason) end
+    if state == 'read' then redis.call('ZREMRANGEBYSCORE', key, '-inf', what) end
+  end
+end
+
+local out, refused = {}, {}
+for i = 1, n do
+  local k, at, lists = turns[i][1], turns[i][2], turns[i][3]
+  local tag = tags[k]
+  local stream = (ARGV[at + 1] == 'i' and 'inbox:' or 'bulk:') .. tag
+  local entry, digest, subject = ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
+  local record, journal = ARGV[at + 5], ARGV[at + 6]
+  local mark = tag .. subject
+  if not owned[k] then
+    out[i] = {4}
+  elseif refused[mark] then
+    out[i] = {0}
+  elseif entry ~= '' and redis.call('XDEL', stream, entry) == 0 then
+    out[i] = {2}
+    refused[mark] = true
+  elseif digest ~= '' and redis.call('SADD', 'seen:' .. tag .. ':' .. today, digest) == 0 then
+    out[i] = {3}
+    refused[mark] = true
+  else
+    local done = {1}
+    if record ~= '' then redis.call('SET', 'rec:' .. tag .. ':' .. subject, record) end
+    local p = lists[1][1]
+    for _ = 1, lists[1][2] do
+      if ARGV[p] == '+' then
+        redis.call('ZADD', 'timers:' .. tag, ARGV[p + 2], subject .. '\0' .. ARGV[p + 1])
+      else
+        redis.call('ZREM', 'timers:' .. tag, subject .. '\0' .. ARGV[p + 1])
+      end
+      p = p + 3
+    end
+    p = lists[2][1]
+    for _ = 1, lists[2][2] do enqueue(tag, p) p = p + 9 end
+    p = lists[3][1]
+    for _ = 1, lists[3][2] do
+      local seq = redis.call('INCR', 'mailn:' .. tag)
+      done[#done + 1] = redis.call('XADD', 'mail:' .. tag, '*', 't', ARGV[p], 's', ARGV[p + 1], 'd', ARGV[p + 2], 'b', ARGV[p + 3],
+        'l', ARGV[p + 4], 'q', seq)
+      done[#done + 1] = seq
+      p = p + 5
+    end
+    p = lists[4][1]
+    for _ = 1, lists[4][2] do
+      if ARGV[p + 1] == '' then redis.call('HDEL', 'idx:' .. tag, ARGV[p]) else redis.call('HSET', 'idx:' .. tag, ARGV[p], ARGV[p + 1]) end
+      p = p + 2
+    end
+    p = lists[5][1]
+    for _ = 1, lists[5][2] do
+      if ARGV[p + 1] == '' then redis.call('HDEL', 'tasks:' .. tag, ARGV[p]) else redis.call('HSET', 'tasks:' .. tag, ARGV[p], ARGV[p + 1]) end
+      p = p + 2
+    end
+    p = lists[6][1]
+    for _ = 1, lists[6][2] do status(tag, p) p = p + 5 end
+    if journal ~= '' then redis.call('XADD', 'journal:' .. tag, '*', 'k', 'turn', 'b', journal) end
+    out[i] = done
+  end
+end
+return out

@@ -1,0 +1,42 @@
+#!lua flags=allow-oom
+-- Claims messages for sending: one in flight per address. The claim is durable before the provider is called.
+-- KEYS: lease:{p} … ARGV: now, number of wishes, per key: tag, fence; per wish: key index, account, lane, at most.
+-- Answers {id, attempt, body, key index} per message.
+local now, wishes = ARGV[1], tonumber(ARGV[2])
+local a = 2
+local tags, owned = {}, {}
+for k = 1, #KEYS do
+  tags[k] = ARGV[a + 1]
+  owned[k] = redis.call('HGET', KEYS[k], 'f') == ARGV[a + 2]
+  a = a + 2
+end
+local out = {}
+for _ = 1, wishes do
+  local k, account, lane, most = tonumber(ARGV[a + 1]), ARGV[a + 2], ARGV[a + 3], tonumber(ARGV[a + 4])
+  a = a + 4
+  local tag = tags[k]
+  while owned[k] and most > 0 do
+    local to = redis.call('LPOP', 'ready:' .. tag .. ':' .. account .. ':' .. lane)
+    if not to then break end
+    local field = account .. '\0' .. to
+    if redis.call('HEXISTS', 'busy:' .. tag, field) == 0 then
+      local queue = 'q:' .. tag .. ':' .. account .. ':' .. lane .. ':' .. to
+      local id = redis.call('LPOP', queue)
+      while id do
+        local key = 'msg:' .. tag .. ':' .. id
+        local v = redis.call('HMGET', key, 's', 't', 'h', 'b')
+        if v[1] == 'queued' then
+          local attempt = (tonumber(v[2]) or 0) + 1
+          redis.call('HSET', key, 's', 'sending', 't', attempt, 'u', now, 'h', (v[3] or '') .. 'sending ' .. now .. ' \n')
+          redis.call('HSET', 'busy:' .. tag, field, id)
+          redis.call('ZADD', 'sending:' .. tag, now, id)
+          out[#out + 1] = {id, attempt, v[4], k}
+          most = most - 1
+          break
+        end
+        id = redis.call('LPOP', queue)
+      end
+    end
+  end
+end
+return out

@@ -1,0 +1,66 @@
+#!lua flags=allow-oom
+-- Writes what became of provider calls, frees their addresses, and plans another attempt where one is due.
+-- KEYS: sending:{p} per item. ARGV: today, then per item: tag, id, attempt, state, reason, provider digest ('' none), now,
+--   again at ('' never; real ms), hold until ('' free now), watermark ('1': remember as unread), sent at, journal.
+-- state queued with `again` puts a reply back at the head of its queue; a bulk message waits outside it.
+-- Answers per item: 1 done, 0 stale attempt; then account, lane where something became ready.
+local RANK = {queued = 0, sending = 1, in_doubt = 2, sent = 3, failed = 4, delivered = 5, read = 6, skipped = 7}
+local today = ARGV[1]
+local a = 1
+local out = {}
+for i = 1, #KEYS do
+  local tag, id, attempt, state, reason = ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4], ARGV[a + 5]
+  local provider, now, again, hold = ARGV[a + 6], ARGV[a + 7], ARGV[a + 8], ARGV[a + 9]
+  local unread, sent_at, journal = ARGV[a + 10], ARGV[a + 11], ARGV[a + 12]
+  a = a + 12
+  local key = 'msg:' .. tag .. ':' .. id
+  local v = redis.call('HMGET', key, 's', 't', 'h', 'a', 'to', 'l')
+  if not v[1] or v[2] ~= attempt then
+    out[i] = {0}
+  else
+    local done = {1}
+    local account, to, lane = v[4], v[5], v[6]
+    local before = RANK[v[1]]
+    redis.call('ZREM', 'sending:' .. tag, id)
+    -- A callback may have arrived before our own settlement: it is never taken back.
+    local backward = (state == 'queued' or state == 'in_doubt') and before <= RANK.in_doubt
+    if backward or RANK[state] > before then
+      redis.call('HSET', key, 's', state, 'r', reason, 'u', now, 'h', (v[3] or '') .. state .. ' ' .. now .. ' ' .. reason .. '\n')
+    end
+    if provider ~= '' then redis.call('HSET', 'pid:' .. tag .. ':' .. today, provider, id) end
+    if unread == '1' then
+      local wm = 'unread:' .. tag .. ':' .. account .. ':' .. to
+      redis.call('ZADD', wm, sent_at, id)
+      redis.call('ZREMRANGEBYRANK', wm, 0, -51)
+    end
+    local settled = before > RANK.in_doubt
+    if again ~= '' and not settled then
+      if state == 'queued' and lane == 'hi' then
+        redis.call('LPUSH', 'q:' .. tag .. ':' .. account .. ':' .. lane .. ':' .. to, id)
+        hold = again
+      else
+        redis.call('HSET', key, 'again', '1')
+        redis.call('ZADD', 'later:' .. tag, again, 'M\0' .. id)
+      end
+    end
+    local field = account .. '\0' .. to
+    if redis.call('HGET', 'busy:' .. tag, field) == id then
+      if hold ~= '' and not settled then
+        redis.call('HSET', 'busy:' .. tag, field, '~')
+        redis.call('ZADD', 'later:' .. tag, hold, 'A\0' .. field)
+      else
+        redis.call('HDEL', 'busy:' .. tag, field)
+        for _, l in ipairs({'hi', 'lo'}) do
+          if redis.call('EXISTS', 'q:' .. tag .. ':' .. account .. ':' .. l .. ':' .. to) == 1 then
+            redis.call('RPUSH', 'ready:' .. tag .. ':' .. account .. ':' .. l, to)
+            done[#done + 1] = account
+            done[#done + 1] = l
+          end
+        end
+      end
+    end
+    if journal ~= '' then redis.call('XADD', 'journal:' .. tag, '*', 'k', 'send', 'b', journal) end
+    out[i] = done
+  end
+end
+return out

@@ -1,0 +1,97 @@
+"""The Redis client, with the library's unsafe defaults turned off.
+
+redis-py 8 repeats any command after a lost reply, which applies a write twice (measured): no automatic retry here.
+Its pool raises at 100 commands in flight: ours waits. The protocol is pinned, since reply shapes differ between 2 and 3.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import redis.asyncio as aioredis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    BusyLoadingError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import (
+    ConnectionError as RedisConnectionError,
+)
+from redis.exceptions import (
+    TimeoutError as RedisTimeoutError,
+)
+
+from bot.errors import StoreError, StoreFullError
+
+SCRIPTS = Path(__file__).parent / "lua"
+_AWAY = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, BusyLoadingError, OSError, asyncio.TimeoutError)
+_AWAY_WORDS = ("LOADING", "MISCONF", "READONLY", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN", "BUSY", "NOREPLICAS")
+
+
+def connect(url: str, *, connections: int = 32, timeout_s: float = 2.0) -> aioredis.Redis:
+    """A client for redis://, rediss:// or unix:// with a waiting pool, short time-outs and no retries."""
+    pool = aioredis.BlockingConnectionPool.from_url(
+        url,
+        max_connections=connections,
+        timeout=timeout_s,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=1.0,
+        protocol=2,
+        retry=Retry(NoBackoff(), 0),
+        decode_responses=False,
+    )
+    return aioredis.Redis(connection_pool=pool)
+
+
+def as_store_error(error: Exception) -> StoreError:
+    """The gateway's word for a failure of Redis: full, or away."""
+    text = str(error)
+    if isinstance(error, OutOfMemoryError) or text.startswith("OOM") or "used memory > 'maxmemory'" in text:
+        return StoreFullError("Redis is at its memory limit")
+    return StoreError(f"Redis: {type(error).__name__}")
+
+
+def is_away(error: Exception) -> bool:
+    """Whether a failure means "not now" (as opposed to a mistake of ours)."""
+    if isinstance(error, (OutOfMemoryError, *_AWAY)):
+        return True
+    return isinstance(error, ResponseError) and (
+        str(error).startswith(("OOM", *_AWAY_WORDS)) or "used memory > 'maxmemory'" in str(error)
+    )
+
+
+class Scripts:
+    """The Lua scripts, called by digest; a server that lost them (restart, fail-over) gets them again."""
+
+    def __init__(self, client: aioredis.Redis) -> None:
+        self._client = client
+        self._source = {path.stem: path.read_text() for path in SCRIPTS.glob("*.lua")}
+        self._sha: dict[str, str] = {}
+        self.calls = 0
+
+    async def run(self, name: str, keys: list[str], args: list[Any]) -> Any:
+        """One script call. Raises StoreError when Redis is away or full; a script's own error is a bug and passes."""
+        self.calls += 1
+        try:
+            sha = self._sha.get(name) or await self._load(name)
+            try:
+                return await self._client.execute_command("EVALSHA", sha, len(keys), *keys, *args)
+            except NoScriptError:
+                sha = await self._load(name)
+                return await self._client.execute_command("EVALSHA", sha, len(keys), *keys, *args)
+        except (TimeoutError, RedisError, OSError) as error:
+            if is_away(error):
+                raise as_store_error(error) from error
+            raise
+
+    async def _load(self, name: str) -> str:
+        sha = await self._client.script_load(self._source[name])
+        self._sha[name] = sha.decode() if isinstance(sha, bytes) else str(sha)
+        return self._sha[name]

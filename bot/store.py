@@ -1,0 +1,259 @@
+"""The engine's store: one method per script, each for a whole batch. Knows Redis; knows nothing of channels or wording.
+
+Every method raises StoreError when Redis is away or full. Reads are plain commands; work is moved by scripts alone, so
+that what a crash leaves behind is always a whole step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import redis.asyncio as aioredis
+from redis.exceptions import RedisError
+
+from bot import keys
+from bot.change import Change, Claimed, Commit, Settlement, Taken
+from bot.clock import DAY_MS
+from bot.codec import load_record
+from bot.errors import StoreError
+from bot.events import Ms
+from bot.records import Link, Record
+from bot.redis_client import Scripts, as_store_error, is_away
+from bot.subjects import partition_of
+
+SEEN_DAYS = 9
+Hint = tuple[int, str, str]
+"""Where something became ready to send: partition, account, lane."""
+
+
+class Store:
+    """Redis, as the engine uses it."""
+
+    def __init__(self, client: aioredis.Redis, partitions: int, owner: str) -> None:
+        self.client = client
+        self.partitions = partitions
+        self.owner = owner
+        self.scripts = Scripts(client)
+        self.fences: dict[int, int] = {}
+        self.cursors: dict[int, list[str]] = {}
+
+    def partition(self, subject: str) -> int:
+        """A subject's partition."""
+        return partition_of(subject, self.partitions)
+
+    # --- intake ---------------------------------------------------------------------------------------------------
+
+    async def append(self, entries: Sequence[tuple[str, bytes, bytes]], *, lane: str = "i", replicas: int = 0) -> None:
+        """Takes in (subject, digest, encoded event), durable when this returns. Refused whole when memory is full."""
+        name = keys.inbox if lane == "i" else keys.bulk
+        streams = [name(self.partition(subject)) for subject, _, _ in entries]
+        args = [part for entry in entries for part in entry]
+        await self.scripts.run("append", streams, args)
+        if replicas and (reached := await self.command("WAIT", replicas, 1000)) < replicas:
+            raise StoreError(f"only {reached} of {replicas} replicas confirmed")
+
+    # --- leases ---------------------------------------------------------------------------------------------------
+
+    async def lease(self, wishes: Mapping[int, str], ttl_ms: int) -> dict[int, tuple[int, str, str]]:
+        """Keeps or takes ("k") or gives back ("x") partitions. Answers fence (0: not ours) and a former owner's marks."""
+        if not wishes:
+            return {}
+        partitions = list(wishes)
+        found = await self.scripts.run(
+            "lease", [keys.lease(p) for p in partitions], [self.owner, ttl_ms, *(wishes[p] for p in partitions)]
+        )
+        return {
+            p: (int(fence), inbox.decode(), bulk.decode())
+            for p, (fence, inbox, bulk) in zip(partitions, found, strict=True)
+        }
+
+    # --- turns ----------------------------------------------------------------------------------------------------
+
+    async def take(
+        self, partitions: Sequence[int], *, inbox: int, bulk: int, now: Ms
+    ) -> tuple[list[Taken], dict[str, bytes]]:
+        """Unread entries of owned partitions (at most so many per lane) and the records that they are about."""
+        if not partitions:
+            return [], {}
+        today = now // DAY_MS
+        args: list[Any] = [inbox, bulk, SEEN_DAYS, *range(today, today - SEEN_DAYS, -1)]
+        for p in partitions:
+            args += [keys.tag(p), self.fences[p], *self.cursors[p]]
+        entries, records = await self.scripts.run("take", [keys.lease(p) for p in partitions], args)
+        taken = []
+        for index, lane, entry, subject, digest, seen, body, timer, due in entries:
+            p = partitions[index - 1]
+            one = lane.decode()
+            id = entry.decode()
+            self.cursors[p][0 if one == "i" else 1] = id
+            taken.append(
+                Taken(p, one, id, subject.decode(), digest, bool(seen), body, timer.decode(), int(float(due or b"0")))
+            )
+        return taken, {subject.decode(): body for _, subject, body in records}
+
+    async def commit(self, changes: Sequence[Change], *, now: Ms) -> list[tuple[Commit, list[tuple[str, int]]]]:
+        """Commits turns in order. Answers per turn, with the (entry, sequence) of each mail it posted."""
+        partitions = sorted({change.partition for change in changes})
+        position = {p: i + 1 for i, p in enumerate(partitions)}
+        args: list[Any] = [now // DAY_MS, len(changes)]
+        for p in partitions:
+            args += [keys.tag(p), self.fences.get(p, 0)]
+        for change in changes:
+            turn = _turn_args(change, position[change.partition])
+            args.append(len(turn))
+            args += turn
+        found = await self.scripts.run("commit", [keys.lease(p) for p in partitions], args)
+        return [
+            (Commit(int(answer[0])), [(answer[i].decode(), int(answer[i + 1])) for i in range(1, len(answer), 2)])
+            for answer in found
+        ]
+
+    async def deliver(self, letters: Sequence[tuple[int, int, int, str, bytes, bytes]]) -> None:
+        """Relays mail (destination, source, sequence, subject, digest, body) to the inboxes of their destinations."""
+        if letters:
+            args: list[Any] = []
+            for dst, src, sequence, subject, digest, body in letters:
+                args += [keys.tag(dst), keys.tag(src), sequence, subject, digest, body]
+            await self.scripts.run("deliver", [keys.inbox(letter[0]) for letter in letters], args)
+
+    async def forget_mail(self, entries: Mapping[int, Sequence[str]]) -> None:
+        """Deletes relayed mail at its sources."""
+        for p, ids in entries.items():
+            await self.command("XDEL", keys.mail(p), *ids)
+
+    async def waiting_mail(self, partition: int, limit: int = 500) -> list[tuple[str, int, int, str, bytes, bytes]]:
+        """Mail not yet relayed: (entry, destination, sequence, subject, digest, body)."""
+        found = await self.command("XRANGE", keys.mail(partition), "-", "+", "COUNT", limit)
+        out = []
+        for entry, fields in found:
+            f = dict(zip(fields[::2], fields[1::2], strict=True))
+            dst = int(f[b"t"].strip(b"{p}"))
+            out.append((entry.decode(), dst, int(f[b"q"]), f[b"s"].decode(), f[b"d"], f[b"b"]))
+        return out
+
+    async def count_try(self, taken: Taken) -> int:
+        """Counts an attempt at a suspect entry before it runs; answers how many there were with this one."""
+        return int(await self.command("HINCRBY", f"tries:{keys.tag(taken.partition)}", taken.entry, 1))
+
+    async def bury(self, taken: Taken, error: str, now: Ms) -> str:
+        """Moves a poisoned entry to the dead letters; answers the dead letter's id."""
+        stream = keys.inbox(taken.partition) if taken.lane == "i" else keys.bulk(taken.partition)
+        names = [stream, keys.dead(taken.partition), f"tries:{keys.tag(taken.partition)}"]
+        found = await self.scripts.run("bury", names, [taken.entry, error, taken.tries, now])
+        return str(found.decode())
+
+    # --- sending --------------------------------------------------------------------------------------------------
+
+    async def pull(self, wishes: Sequence[tuple[int, str, str, int]], *, now: Ms) -> list[Claimed]:
+        """Claims ready messages by (partition, account, lane, at most); the claim is durable when this returns."""
+        wishes = [wish for wish in wishes if wish[0] in self.fences]
+        if not wishes:
+            return []
+        partitions = sorted({wish[0] for wish in wishes})
+        position = {p: i + 1 for i, p in enumerate(partitions)}
+        args: list[Any] = [now, len(wishes)]
+        for p in partitions:
+            args += [keys.tag(p), self.fences[p]]
+        for p, account, lane, most in wishes:
+            args += [position[p], account, lane, most]
+        found = await self.scripts.run("pull", [keys.lease(p) for p in partitions], args)
+        return [Claimed(partitions[k - 1], id.decode(), int(attempt), body) for id, attempt, body, k in found]
+
+    async def settle(self, items: Sequence[Settlement], *, now: Ms, today: Ms) -> set[Hint]:
+        """Writes the outcomes of provider calls (real `now`, virtual `today`); answers what became ready."""
+        args: list[Any] = [today // DAY_MS]
+        for item in items:
+            args += [keys.tag(item.partition), item.id, item.attempt, item.state, item.reason, item.provider, now]
+            args += [item.again_at or "", item.hold_until or "", "1" if item.unread else "", item.sent_at, item.journal]
+        found = await self.scripts.run("settle", [keys.sending(item.partition) for item in items], args)
+        hints: set[Hint] = set()
+        for item, answer in zip(items, found, strict=True):
+            for i in range(1, len(answer), 2):
+                hints.add((item.partition, answer[i].decode(), answer[i + 1].decode()))
+        return hints
+
+    async def pump(
+        self, *, now: Ms, real: Ms, left_behind: Ms, most: int = 500
+    ) -> tuple[int, set[Hint], list[tuple[int, str]]]:
+        """Moves due timers and waits of all owned partitions; answers how many, what became ready, sends left behind."""
+        partitions = list(self.fences)
+        if not partitions:
+            return 0, set(), []
+        args: list[Any] = [now, real, left_behind, most, *(keys.tag(p) for p in partitions)]
+        moved, ready, behind = await self.scripts.run("pump", [f"timers:{keys.tag(p)}" for p in partitions], args)
+        hints = {(partitions[k - 1], account.decode(), lane.decode()) for k, account, lane in ready}
+        return int(moved), hints, [(partitions[k - 1], id.decode()) for k, id in behind]
+
+    async def allowance(
+        self, account: str, wanted: int, per_second: float, *, burst_s: float = 0.05
+    ) -> tuple[int, int]:
+        """How many of the wanted sends an account's rate allows now, and the wait in ms if none."""
+        interval = max(1, int(1_000_000 / per_second))
+        burst = max(interval, int(burst_s * 1_000_000))
+        given, wait = await self.scripts.run("limit", [f"rate:{{{account}}}"], [wanted, interval, burst])
+        return int(given), int(wait)
+
+    # --- reading --------------------------------------------------------------------------------------------------
+
+    async def command(self, *args: Any) -> Any:
+        """One plain command with the store's errors."""
+        try:
+            return await self.client.execute_command(*args)
+        except (TimeoutError, RedisError, OSError) as error:
+            if is_away(error):
+                raise as_store_error(error) from error
+            raise
+
+    async def record(self, subject: str) -> Record | None:
+        """The record at a subject, links not followed."""
+        found = await self.command("GET", keys.record(self.partition(subject), subject))
+        return load_record(found) if found else None
+
+    async def records(self, subjects: Iterable[str]) -> dict[str, Record]:
+        """The records of several subjects (those that exist)."""
+        names = list(dict.fromkeys(subjects))
+        if not names:
+            return {}
+        found = await self.command("MGET", *(keys.record(self.partition(s), s) for s in names))
+        return {subject: load_record(body) for subject, body in zip(names, found, strict=True) if body}
+
+    async def resolve(self, subject: str) -> Record | None:
+        """The record at a subject, links followed (at most 8)."""
+        for _ in range(8):
+            record = await self.record(subject)
+            if not isinstance(record, Link):
+                return record
+            subject = record.home
+        return None
+
+
+def _turn_args(change: Change, position: int) -> list[Any]:
+    args: list[Any] = [
+        position,
+        change.lane,
+        change.entry,
+        change.digest,
+        change.subject,
+        change.record,
+        change.journal,
+        len(change.timers),
+    ]
+    for timer in change.timers:
+        args += timer
+    args.append(len(change.messages))
+    for m in change.messages:
+        args += [m.id, m.account, m.to, m.lane, m.state, m.reason, m.created_at, m.purpose, m.body]
+    args.append(len(change.mails))
+    for letter in change.mails:
+        args += [keys.tag(letter.partition), letter.subject, letter.digest, letter.body, "i"]
+    args.append(len(change.index))
+    for pair in change.index:
+        args += pair
+    args.append(len(change.tasks))
+    for task in change.tasks:
+        args += task
+    args.append(len(change.statuses))
+    for s in change.statuses:
+        args += [s.how, s.what, s.state, s.at, s.reason]
+    return args
