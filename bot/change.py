@@ -91,12 +91,18 @@ class Taken:
 
 @dataclass(slots=True)
 class Claimed:
-    """A message claimed for sending: `attempt` fences its settlement."""
+    """A message claimed for sending: `attempt` fences its settlement.
+
+    `tries` counts attempts that the provider did not merely throttle, this one included; `doubts` how often it was left
+    in doubt before.
+    """
 
     partition: int
     id: str
     attempt: int
     body: bytes
+    tries: int = 1
+    doubts: int = 0
 
 
 @dataclass(slots=True)

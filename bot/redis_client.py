@@ -47,7 +47,7 @@ def connect(url: str, *, connections: int = 32, timeout_s: float = 2.0) -> aiore
         retry=Retry(NoBackoff(), 0),
         decode_responses=False,
     )
-    return aioredis.Redis(connection_pool=pool)
+    return aioredis.Redis.from_pool(pool)
 
 
 def as_store_error(error: Exception) -> StoreError:

@@ -126,8 +126,7 @@ class Store:
         """Mail not yet relayed: (entry, destination, sequence, subject, digest, body)."""
         found = await self.command("XRANGE", keys.mail(partition), "-", "+", "COUNT", limit)
         out = []
-        for entry, fields in found:
-            f = dict(zip(fields[::2], fields[1::2], strict=True))
+        for entry, f in found:
             dst = int(f[b"t"].strip(b"{p}"))
             out.append((entry.decode(), dst, int(f[b"q"]), f[b"s"].decode(), f[b"d"], f[b"b"]))
         return out
@@ -158,7 +157,10 @@ class Store:
         for p, account, lane, most in wishes:
             args += [position[p], account, lane, most]
         found = await self.scripts.run("pull", [keys.lease(p) for p in partitions], args)
-        return [Claimed(partitions[k - 1], id.decode(), int(attempt), body) for id, attempt, body, k in found]
+        return [
+            Claimed(partitions[k - 1], id.decode(), int(attempt), body, tries=int(tries), doubts=int(doubts))
+            for id, attempt, body, k, tries, doubts in found
+        ]
 
     async def settle(self, items: Sequence[Settlement], *, now: Ms, today: Ms) -> set[Hint]:
         """Writes the outcomes of provider calls (real `now`, virtual `today`); answers what became ready."""
@@ -217,6 +219,12 @@ class Store:
             return {}
         found = await self.command("MGET", *(keys.record(self.partition(s), s) for s in names))
         return {subject: load_record(body) for subject, body in zip(names, found, strict=True) if body}
+
+    async def raw_records(self, subjects: Iterable[str]) -> dict[str, bytes]:
+        """The stored form of several records; b"" where there is none."""
+        names = list(subjects)
+        found = await self.command("MGET", *(keys.record(self.partition(s), s) for s in names))
+        return {subject: body or b"" for subject, body in zip(names, found, strict=True)}
 
     async def resolve(self, subject: str) -> Record | None:
         """The record at a subject, links followed (at most 8)."""

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Claims messages for sending: one in flight per address. The claim is durable before the provider is called.
 -- KEYS: lease:{p} … ARGV: now, number of wishes, per key: tag, fence; per wish: key index, account, lane, at most.
--- Answers {id, attempt, body, key index} per message.
+-- Answers {id, attempt, body, key index, attempts not throttled, doubts before} per message.
 local now, wishes = ARGV[1], tonumber(ARGV[2])
 local a = 2
 local tags, owned = {}, {}
@@ -24,13 +24,13 @@ for _ = 1, wishes do
       local id = redis.call('LPOP', queue)
       while id do
         local key = 'msg:' .. tag .. ':' .. id
-        local v = redis.call('HMGET', key, 's', 't', 'h', 'b')
+        local v = redis.call('HMGET', key, 's', 't', 'h', 'b', 'free', 'doubts')
         if v[1] == 'queued' then
           local attempt = (tonumber(v[2]) or 0) + 1
           redis.call('HSET', key, 's', 'sending', 't', attempt, 'u', now, 'h', (v[3] or '') .. 'sending ' .. now .. ' \n')
           redis.call('HSET', 'busy:' .. tag, field, id)
           redis.call('ZADD', 'sending:' .. tag, now, id)
-          out[#out + 1] = {id, attempt, v[4], k}
+          out[#out + 1] = {id, attempt, v[4], k, attempt - (tonumber(v[5]) or 0), tonumber(v[6]) or 0}
           most = most - 1
           break
         end

@@ -27,6 +27,8 @@ for i = 1, #KEYS do
     if backward or RANK[state] > before then
       redis.call('HSET', key, 's', state, 'r', reason, 'u', now, 'h', (v[3] or '') .. state .. ' ' .. now .. ' ' .. reason .. '\n')
     end
+    if state == 'queued' and reason == 'throttled' then redis.call('HINCRBY', key, 'free', 1) end
+    if state == 'in_doubt' then redis.call('HINCRBY', key, 'doubts', 1) end
     if provider ~= '' then redis.call('HSET', 'pid:' .. tag .. ':' .. today, provider, id) end
     if unread == '1' then
       local wm = 'unread:' .. tag .. ':' .. account .. ':' .. to

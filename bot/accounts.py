@@ -1,0 +1,54 @@
+"""A configured channel account at run time: its adapter, its rate, and whether it may be called now."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from bot.clock import SystemClock
+from bot.ports import Channel
+
+BREAK_AFTER = 5
+HALF_OPEN_S = 30.0
+
+
+class Line:
+    """One account: breaker (5 failures in a row shut it for 30 s, then one call tries), pause, calls in flight."""
+
+    def __init__(self, channel: Channel, clock: SystemClock, *, per_second: float, most_in_flight: int = 64) -> None:
+        self.channel = channel
+        self.per_second = per_second
+        self.most_in_flight = most_in_flight
+        self.in_flight = 0
+        self.tokens = 0
+        self.tokens_until = 0.0
+        self._clock = clock
+        self._failures = 0
+        self._shut_until = 0.0
+        self.last_errors: deque[str] = deque(maxlen=5)
+
+    def room(self) -> int:
+        """How many calls may start now."""
+        now = self._clock.monotonic()
+        if now < self._shut_until:
+            return 0
+        if self._failures >= BREAK_AFTER:
+            return 1 if self.in_flight == 0 else 0
+        return self.most_in_flight - self.in_flight
+
+    def wait_s(self) -> float:
+        """Seconds until it may be called again (0: now)."""
+        return max(0.0, self._shut_until - self._clock.monotonic())
+
+    def succeeded(self) -> None:
+        """A call was answered: the breaker closes."""
+        self._failures = 0
+
+    def failed(self) -> None:
+        """A call got no proper answer."""
+        self._failures += 1
+        if self._failures >= BREAK_AFTER:
+            self._shut_until = max(self._shut_until, self._clock.monotonic() + HALF_OPEN_S)
+
+    def pause(self, seconds: float) -> None:
+        """The provider asks for a pause."""
+        self._shut_until = max(self._shut_until, self._clock.monotonic() + seconds)

@@ -1,0 +1,370 @@
+"""Applies a turn's effects to its record and its change. No I/O."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from bot import buyers, ids, subjects
+from bot.change import Letter
+from bot.codec import dump_event, pack
+from bot.effects import (
+    Cancel,
+    ClaimCoupon,
+    ClaimResult,
+    CloseTask,
+    CodeResult,
+    Effect,
+    Enter,
+    IssueCard,
+    LearnIdentity,
+    Leave,
+    LeaveClub,
+    Mail,
+    Missed,
+    Note,
+    OpenTask,
+    OptIn,
+    OptOut,
+    ProvePhone,
+    Redeem,
+    Remember,
+    Say,
+    Schedule,
+    SendCode,
+    SetConsent,
+    SetProfile,
+    Skip,
+    StaffOwns,
+    Tag,
+)
+from bot.errors import GatewayError
+from bot.events import Event, IdentityClaimed, MessageReceived, Ms, StaffAsked
+from bot.handling import Facts
+from bot.identity import claim
+from bot.journal import NoteRecord
+from bot.locales import detect
+from bot.ports import Capabilities
+from bot.records import Address, Buyer, Cart, Consent, Coupon, Dialog, Member, Order, Record, Task, Timer
+from bot.speaking import Speaker
+
+if TYPE_CHECKING:
+    from bot.turns import Run
+
+DIALOG_MINUTE_MS = 1000
+
+
+@dataclass(slots=True)
+class Applier:
+    """Turns effects into writes. Effects that need an answer have been replaced by their continuations before."""
+
+    speaker: Speaker
+    facts: Facts
+    capabilities: Mapping[str, Capabilities]
+    partitions: int
+    _claims: dict[str, ClaimResult] = field(default_factory=dict)
+
+    def effect(self, run: Run, effect: Effect) -> None:
+        """Applies one effect. Raises GatewayError where a handler asks what its record cannot do."""
+        record = run.record
+        match effect:
+            case Schedule() | Cancel():
+                self._timer(run, effect)
+            case Mail():
+                self._mail(run, effect.subject, effect.body)
+            case OpenTask():
+                self._open_task(run, effect)
+            case CloseTask():
+                self._close_task(run, effect)
+            case Note():
+                run.entry.notes.append(NoteRecord(effect.kind, effect.summary))
+            case Skip():
+                self.skipped(run, effect, record if isinstance(record, Buyer) else None)
+            case IssueCard() | ClaimCoupon() | SendCode():
+                pass  # resolved before
+            case _:
+                if not isinstance(record, Buyer):
+                    raise GatewayError(f"{type(effect).__name__} needs a buyer's record")
+                self._on_buyer(run, record, effect)
+
+    def _on_buyer(self, run: Run, buyer: Buyer, effect: Effect) -> None:
+        match effect:
+            case Say():
+                self.speaker.say(run, buyer, effect)
+            case Enter() | Leave() | Missed() | StaffOwns():
+                self._dialog(run, buyer, effect)
+            case LeaveClub():
+                self._leave_club(run, buyer)
+            case ProvePhone():
+                identity = subjects.phone(effect.phone)
+                self._mail(run, identity, claim(buyer, identity))
+            case LearnIdentity():
+                for identity in effect.subjects:
+                    if identity != buyer.home:
+                        self._mail(run, identity, claim(buyer, identity))
+            case SetProfile():
+                _set_profile(buyer, effect)
+            case Tag():
+                _tag(buyer, effect)
+            case SetConsent():
+                self._consent(run, buyer, effect)
+            case OptOut() | OptIn():
+                self._opt(run, buyer, effect)
+            case Remember():
+                value = effect.by if effect.replace else buyer.tallies.get(effect.name, 0) + effect.by
+                buyer.tallies[effect.name] = value
+            case Redeem():
+                for coupon in buyer.coupons:
+                    if coupon.code == effect.code:
+                        coupon.state, coupon.order = "redeemed", effect.order
+            case _:
+                raise GatewayError(f"no way to apply {type(effect).__name__}")
+
+    # --- timers, mail, tasks --------------------------------------------------------------------------------------
+
+    def _timer(self, run: Run, effect: Schedule | Cancel) -> None:
+        record = run.record
+        if record is None or not hasattr(record, "timers"):
+            raise GatewayError("this record keeps no timers")
+        if isinstance(effect, Cancel):
+            record.timers.pop(effect.name, None)
+            if isinstance(record, Buyer):
+                record.waiting.pop(effect.name, None)
+            return
+        data = dict(effect.data)
+        if run.turn is not None and run.turn.address is not None:
+            data.setdefault("account", run.turn.address.account)
+            data.setdefault("to", run.turn.address.id)
+        record.timers[effect.name] = Timer(due=effect.at, data=data)
+
+    def _mail(self, run: Run, subject: str, body: Any) -> None:
+        event = Event("", subject, run.event.account, run.now, run.now, body)
+        partition = subjects.partition_of(subject, self.partitions)
+        run.change.mails.append(Letter(subject, b"", dump_event(event), partition))
+
+    def _open_task(self, run: Run, effect: OpenTask) -> None:
+        record = run.record
+        if not isinstance(record, Buyer | Order):
+            raise GatewayError("tasks are opened by buyers and orders")
+        key = effect.key or effect.kind
+        if key in record.tasks:
+            return
+        task = Task(
+            id=ids.derived("t", run.partition, f"{run.taken.subject}|{key}|{run.taken.entry}|{run.now}"),
+            kind=effect.kind,
+            key=key,
+            home=run.taken.subject,
+            brief=effect.brief,
+            created_at=run.now,
+            buyer=record.id if isinstance(record, Buyer) else "",
+            order=effect.order,
+            due_at=effect.due_at,
+        )
+        record.tasks[key] = task
+        self._write_task(run, task)
+
+    def _close_task(self, run: Run, effect: CloseTask) -> None:
+        if isinstance(run.record, Buyer | Order) and (task := run.record.tasks.pop(effect.key, None)):
+            task.state, task.outcome = effect.state, effect.outcome
+            self._write_task(run, task)
+
+    def _write_task(self, run: Run, task: Task) -> None:
+        body = pack(task)
+        run.change.tasks.append((task.id, body))
+        run.entry.tasks.append(body)
+
+    # --- conversation ---------------------------------------------------------------------------------------------
+
+    def _address(self, run: Run) -> Address | None:
+        return run.turn.address if run.turn is not None else None
+
+    def _dialog(self, run: Run, buyer: Buyer, effect: Enter | Leave | Missed | StaffOwns) -> None:
+        address = self._address(run) or _latest(buyer)
+        if address is None:
+            return
+        dialog = address.dialog
+        match effect:
+            case Enter():
+                if dialog.state != effect.state:
+                    dialog.tries = 0
+                dialog.state, dialog.data = effect.state, dict(effect.data)
+                dialog.until = run.now + effect.timeout_s * DIALOG_MINUTE_MS
+                dialog.misses = 0
+            case Leave():
+                address.dialog = Dialog(asked=dialog.asked)
+            case Missed():
+                dialog.misses += 1
+                dialog.tries += 1
+            case StaffOwns():
+                address.staff_until = effect.until
+
+    def follow_locale(self, buyer: Buyer, address: Address, event: Event) -> None:
+        """The locale follows the language that the buyer writes in."""
+        if isinstance(event.body, MessageReceived) and event.body.kind == "text":
+            seen = detect(event.body.text)
+            if seen and seen != address.locale:
+                address.locale = seen
+                buyer.locale = seen
+
+    # --- membership, consent --------------------------------------------------------------------------------------
+
+    def issue(self, record: Record | None, number: str, effect: Effect, run: Run) -> None:
+        """Gives the buyer the card whose number was drawn."""
+        if isinstance(record, Buyer) and record.member is None and isinstance(effect, IssueCard):
+            record.member = Member(number=number, joined_at=run.now, source=effect.source)
+            record.left_club_at = 0
+            run.change.index.append((f"m:{number}", record.home))
+            run.entry.notes.append(NoteRecord("member", "joined"))
+
+    def _leave_club(self, run: Run, buyer: Buyer) -> None:
+        if buyer.member is not None:
+            for number in (buyer.member.number, *buyer.member.older):
+                run.change.index.append((f"m:{number}", ""))
+        buyer.member, buyer.left_club_at = None, run.now
+        buyer.birthday, buyer.gender, buyer.sizes = "", "", {}
+        for address in buyer.addresses:
+            address.consent.marketing = "refused"
+            address.consent.at = run.now
+        run.entry.notes.append(NoteRecord("member", "left"))
+
+    def coupon(self, buyer: Buyer, result: ClaimResult, now: Ms) -> None:
+        """Puts a claimed coupon into the wallet."""
+        if result.code and not any(c.code == result.code for c in buyer.coupons):
+            buyer.coupons.append(
+                Coupon(code=result.code, campaign=result.campaign, expires_at=result.expires_at, claimed_at=now)
+            )
+
+    def _consent(self, run: Run, buyer: Buyer, effect: SetConsent) -> None:
+        address = buyer.address(effect.account, effect.to) if effect.account else self._address(run)
+        if address is None:
+            return
+        setattr(address.consent, effect.topic, effect.verdict)
+        address.consent.at, address.consent.wording, address.consent.source = run.now, effect.wording, effect.source
+        summary = f"{effect.topic} {effect.verdict} ({effect.wording}, {effect.source})"
+        run.entry.notes.append(NoteRecord("consent", summary))
+
+    def _opt(self, run: Run, buyer: Buyer, effect: OptOut | OptIn) -> None:
+        here = self._address(run)
+        if isinstance(effect, OptOut):
+            for address in buyer.addresses:
+                address.opted_out = True
+                address.consent.marketing = "refused"
+                address.consent.at, address.consent.source = run.now, effect.source
+            if here is not None and effect.blocks:
+                here.blocked = True
+        else:
+            for address in buyer.addresses:
+                address.opted_out = False
+            if here is not None:
+                here.blocked = False
+                here.consent = Consent(
+                    service=here.consent.service,
+                    marketing="granted",
+                    calls=here.consent.calls,
+                    at=run.now,
+                    wording=effect.wording,
+                    source=effect.source,
+                )
+        kind = "opt_out" if isinstance(effect, OptOut) else "opt_in"
+        run.entry.notes.append(NoteRecord(kind, effect.source))
+
+    # --- codes ----------------------------------------------------------------------------------------------------
+
+    def queue_code(self, run: Run, result: CodeResult) -> None:
+        """Plans the message that carries a phone code."""
+        if result.outcome == "sent" and isinstance(run.record, Buyer):
+            self.speaker.send_code(run, run.record, result)
+
+    # --- decisions ------------------------------------------------------------------------------------------------
+
+    def skipped(self, run: Run, skip: Skip, buyer: Buyer | None) -> None:
+        """Records a touch that is not sent, as a decision of its own."""
+        self.speaker.skip(run, skip, buyer)
+
+    # --- staff ----------------------------------------------------------------------------------------------------
+
+    def staff(self, run: Run, buyer: Buyer, asked: StaffAsked) -> bool:
+        """What the REST API and the console ask of a record itself. False: a handler's business."""
+        data = json.loads(asked.data)
+        match asked.action:
+            case "patch":
+                for name in ("name", "birthday", "gender", "locale", "timezone"):
+                    if name in data:
+                        setattr(buyer, name, data[name] or "")
+                buyer.sizes = {**buyer.sizes, **data["sizes"]} if "sizes" in data else buyer.sizes
+                buyer.tags = list(data.get("tags", buyer.tags))
+            case "redeem":
+                self._on_buyer(run, buyer, Redeem(data["code"], data["order"]))
+            case "coupon":
+                result = ClaimResult("won", data["campaign"], data["code"], data["expires_at"])
+                self.coupon(buyer, result, run.now)
+            case "erase":
+                self._erase(run, buyer)
+            case "merge":
+                self._mail(run, data["into"], claim(buyer, data["into"]))
+            case "complete_task":
+                return self.staff_task(run, buyer, asked)
+            case "take":
+                for address in buyer.addresses:
+                    address.staff_until = data.get("until", 0)
+            case "release":
+                for address in buyer.addresses:
+                    address.staff_until = 0
+            case _:
+                return False
+        run.entry.notes.append(NoteRecord("staff", f"{asked.action} by {asked.by}"))
+        return True
+
+    def staff_task(self, run: Run, record: Buyer | Order | Cart, asked: StaffAsked) -> bool:
+        """Staff completed a task of this record."""
+        if asked.action != "complete_task" or isinstance(record, Cart):
+            return False
+        data = json.loads(asked.data)
+        for key, task in list(record.tasks.items()):
+            if task.id == data["id"]:
+                del record.tasks[key]
+                task.state, task.outcome, task.note, task.assignee = (
+                    "done",
+                    data["outcome"],
+                    data.get("note", ""),
+                    asked.by,
+                )
+                self._write_task(run, task)
+                run.entry.notes.append(NoteRecord("task", f"{task.kind} done: {task.outcome}"))
+        return isinstance(record, Buyer)
+
+    def _erase(self, run: Run, buyer: Buyer) -> None:
+        if buyer.member is not None:
+            for number in (buyer.member.number, *buyer.member.older):
+                run.change.index.append((f"m:{number}", ""))
+        run.record = buyers.erase(buyer)
+
+
+def _set_profile(buyer: Buyer, effect: SetProfile) -> None:
+    name, _, part = effect.field.partition(":")
+    if name == "size":
+        if effect.value:
+            buyer.sizes[part] = effect.value
+        else:
+            buyer.sizes.pop(part, None)
+    elif name in ("name", "birthday", "gender", "locale", "timezone"):
+        setattr(buyer, name, effect.value)
+    else:
+        raise GatewayError(f"a buyer has no profile field {effect.field}")
+
+
+def _tag(buyer: Buyer, effect: Tag) -> None:
+    if effect.remove:
+        buyer.tags = [tag for tag in buyer.tags if tag != effect.tag]
+    elif effect.tag not in buyer.tags:
+        buyer.tags.append(effect.tag)
+
+
+def _latest(buyer: Buyer) -> Address | None:
+    """The address that the buyer last wrote from."""
+    return max(buyer.addresses, key=lambda a: a.last_in, default=None)
+
+
+__all__ = ["Applier", "IdentityClaimed"]

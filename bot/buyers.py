@@ -1,0 +1,220 @@
+"""The buyer's record: making one, its addresses and windows, what a shop says of a buyer, merging two into one. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from bot import ids, subjects
+from bot.clock import DAY_MS
+from bot.events import BuyerFacts, Ms, OrderBrief
+from bot.ports import Capabilities
+from bot.records import Address, Buyer, Consent, Coupon, Dialog, SentCount, Window
+
+MAX_ORDERS = 20
+MAX_TOUCHED_DAYS = 60
+
+
+def new_buyer(subject: str, partition: int, at: Ms, seed: str) -> Buyer:
+    """A buyer whose record is kept at `subject`; the same id when the same turn runs again."""
+    buyer = Buyer(id=ids.derived("b", partition, f"{subject}|{seed}"), home=subject, created_at=at)
+    match subjects.kind(subject):
+        case "phone":
+            buyer.phones.append(subject.partition(":")[2])
+        case "email":
+            buyer.emails.append(subject.partition(":")[2])
+        case "shopper":
+            buyer.shoppers.append(subject)
+        case _:
+            pass
+    return buyer
+
+
+def ensure_address(buyer: Buyer, account: str, id: str) -> Address:
+    """The buyer's address on an account, added if it is new."""
+    found = buyer.address(account, id)
+    if found is None:
+        found = Address(account=account, id=id)
+        buyer.addresses.append(found)
+    return found
+
+
+def add_phone(buyer: Buyer, phone: str, accounts: Mapping[str, Capabilities]) -> None:
+    """Adds a number, and the addresses by which SMS accounts reach it."""
+    if phone not in buyer.phones:
+        buyer.phones.append(phone)
+    for name, capabilities in accounts.items():
+        if capabilities.address_is_phone:
+            ensure_address(buyer, name, phone)
+
+
+def open_window(address: Address, opener: str, at: Ms, capabilities: Capabilities) -> None:
+    """What the buyer did opens (or renews) the channel's reply window."""
+    rule = capabilities.windows.get(opener)
+    if rule is None:
+        return
+    closes = at + rule.lasts_ms
+    current = address.windows.get(opener)
+    if current is None or closes >= current.closes_at:
+        address.windows[opener] = Window(closes_at=closes, left=rule.quota)
+
+
+def learn_facts(buyer: Buyer, facts: BuyerFacts, accounts: Mapping[str, Capabilities], source: str, at: Ms) -> None:
+    """What a shop says of the buyer fills gaps; it never overwrites what the buyer said.
+
+    `consent.sms` yes or no with a time counts for SMS addresses only, unless the buyer answered later.
+    """
+    if facts.name and not buyer.name:
+        buyer.name = facts.name
+    if facts.locale and not buyer.locale:
+        buyer.locale = facts.locale
+    for phone in facts.phones:
+        if not buyer.phones or phone in buyer.phones:
+            add_phone(buyer, phone, accounts)
+    if facts.email and facts.email not in buyer.emails and len(buyer.emails) < 5:
+        buyer.emails.append(facts.email)
+    if facts.sms_consent == "unknown" or not facts.consent_at:
+        return
+    verdict = "granted" if facts.sms_consent == "yes" else "refused"
+    for address in buyer.addresses:
+        capabilities = accounts.get(address.account)
+        if capabilities and capabilities.sms and facts.consent_at > address.consent.at:
+            address.consent = Consent(
+                service=address.consent.service,
+                marketing="granted" if verdict == "granted" else "refused",
+                calls=address.consent.calls,
+                at=facts.consent_at,
+                wording="shop",
+                source=source,
+            )
+
+
+def remember_order(buyer: Buyer, brief: OrderBrief) -> None:
+    """Keeps the newest 20 orders, and the sums over all."""
+    known = next((o for o in buyer.orders if o.id == brief.id and o.shop == brief.shop), None)
+    was_paid = known is not None and known.pay == "paid"
+    if known is not None:
+        buyer.orders[buyer.orders.index(known)] = brief
+    else:
+        buyer.orders.append(brief)
+        buyer.orders.sort(key=lambda o: o.placed_at)
+        del buyer.orders[:-MAX_ORDERS]
+        buyer.last_order_at = max(buyer.last_order_at, brief.placed_at)
+    if brief.pay == "paid" and not was_paid:
+        buyer.orders_count += 1
+        if brief.total is not None:
+            spent = Decimal(buyer.spent.get(brief.total.currency, "0")) + brief.total.amount
+            buyer.spent[brief.total.currency] = str(spent)
+
+
+def forget_old(buyer: Buyer, now: Ms) -> None:
+    """Drops what no rule looks at any more, so that the record stays small."""
+    if buyer.touched and (limit := now - MAX_TOUCHED_DAYS * DAY_MS) > min(buyer.touched.values()):
+        buyer.touched = {key: at for key, at in buyer.touched.items() if at > limit}
+    buyer.sent.marketing = [at for at in buyer.sent.marketing if at > now - 7 * DAY_MS]
+    buyer.sent.service = [at for at in buyer.sent.service if at > now - 2 * DAY_MS]
+
+
+def _stricter(one: Consent, other: Consent) -> Consent:
+    order = {"refused": 0, "unknown": 1, "granted": 2}
+    newer = one if one.at >= other.at else other
+    return Consent(
+        service=min(one.service, other.service, key=order.__getitem__),
+        marketing=min(one.marketing, other.marketing, key=order.__getitem__),
+        calls=min(one.calls, other.calls, key=order.__getitem__),
+        at=newer.at,
+        wording=newer.wording,
+        source=newer.source,
+    )
+
+
+def _join_address(mine: Address, theirs: Address) -> None:
+    mine.reachable = mine.reachable and theirs.reachable
+    mine.blocked = mine.blocked or theirs.blocked
+    mine.opted_out = mine.opted_out or theirs.opted_out
+    mine.consent = _stricter(mine.consent, theirs.consent)
+    for opener, window in theirs.windows.items():
+        if opener not in mine.windows or mine.windows[opener].closes_at < window.closes_at:
+            mine.windows[opener] = window
+    if theirs.last_in > mine.last_in:
+        mine.dialog = theirs.dialog
+    mine.last_in = max(mine.last_in, theirs.last_in)
+    mine.last_out = max(mine.last_out, theirs.last_out)
+    mine.staff_until = max(mine.staff_until, theirs.staff_until)
+
+
+def merge(survivor: Buyer, loser: Buyer) -> None:
+    """Takes a merged buyer's record into the older one.
+
+    Consent the stricter, caps the sum, dialog the newer, card the older number (both resolve). An opt-out of either holds for all addresses of the survivor.
+    """
+    out = any(a.opted_out for a in (*survivor.addresses, *loser.addresses))
+    for theirs in loser.addresses:
+        mine = survivor.address(theirs.account, theirs.id)
+        if mine is None:
+            survivor.addresses.append(theirs)
+        else:
+            _join_address(mine, theirs)
+    if out:
+        for address in survivor.addresses:
+            address.opted_out = True
+    survivor.name = survivor.name or loser.name
+    survivor.locale = survivor.locale or loser.locale
+    survivor.timezone = survivor.timezone or loser.timezone
+    survivor.birthday = survivor.birthday or loser.birthday
+    survivor.gender = survivor.gender or loser.gender
+    survivor.sizes = {**loser.sizes, **survivor.sizes}
+    for name in ("phones", "emails", "shoppers", "tags"):
+        mine_list, their_list = getattr(survivor, name), getattr(loser, name)
+        mine_list.extend(x for x in their_list if x not in mine_list)
+    _merge_card(survivor, loser)
+    _merge_wallet(survivor, loser)
+    for brief in loser.orders:
+        if not any(o.id == brief.id and o.shop == brief.shop for o in survivor.orders):
+            survivor.orders.append(brief)
+    survivor.orders.sort(key=lambda o: o.placed_at)
+    del survivor.orders[:-MAX_ORDERS]
+    survivor.orders_count += loser.orders_count
+    for currency, amount in loser.spent.items():
+        survivor.spent[currency] = str(Decimal(survivor.spent.get(currency, "0")) + Decimal(amount))
+    survivor.last_order_at = max(survivor.last_order_at, loser.last_order_at)
+    survivor.sent = SentCount(
+        marketing=sorted([*survivor.sent.marketing, *loser.sent.marketing]),
+        service=sorted([*survivor.sent.service, *loser.sent.service]),
+    )
+    survivor.touched = {**loser.touched, **survivor.touched}
+    survivor.timers = {**loser.timers, **survivor.timers}
+    survivor.waiting = {**loser.waiting, **survivor.waiting}
+    survivor.tasks = {**loser.tasks, **survivor.tasks}
+    for name, count in loser.tallies.items():
+        survivor.tallies[name] = max(survivor.tallies.get(name, 0), count)
+    survivor.merged.extend([loser.id, *loser.merged])
+
+
+def _merge_card(survivor: Buyer, loser: Buyer) -> None:
+    if loser.member is None:
+        return
+    if survivor.member is None:
+        survivor.member = loser.member
+        return
+    old, new = sorted((survivor.member, loser.member), key=lambda m: m.joined_at)
+    old.points += new.points
+    old.older = (*old.older, new.number, *new.older)
+    survivor.member = old
+
+
+def _merge_wallet(survivor: Buyer, loser: Buyer) -> None:
+    held: dict[str, Coupon] = {c.code: c for c in survivor.coupons}
+    for coupon in loser.coupons:
+        held.setdefault(coupon.code, coupon)
+    survivor.coupons = list(held.values())
+
+
+def reset_dialog(address: Address) -> None:
+    """Ends the dialog; the last numbered question stays answerable."""
+    address.dialog = Dialog(asked=address.dialog.asked, misses=address.dialog.misses)
+
+
+def erase(buyer: Buyer) -> Buyer:
+    """What is left of a buyer who asked to be forgotten: the id and the fact."""
+    return Buyer(id=buyer.id, home=buyer.home, created_at=0, erased=True)

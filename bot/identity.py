@@ -1,0 +1,103 @@
+"""Who is whom: claims of identities between records, and merges. Pure; the answers travel by mail.
+
+A claim goes to the identity's home (a phone, a shop's customer reference, an e-mail). An unclaimed one becomes a link; one
+that belongs to another buyer leads to a merge, in which the older buyer survives (created, then id). Since every link
+points to an older record, links can form no circle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from bot import buyers, subjects
+from bot.codec import dump_record, load_record
+from bot.errors import GatewayError
+from bot.events import Absorbed, Body, BuyerFacts, IdentityClaimed, IdentityGranted, MergeAsked, Ms
+from bot.ports import Capabilities
+from bot.records import Buyer, Link
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What an identity event leads to: mail, this record turned into a link, or an identity that is now ours."""
+
+    mails: list[tuple[str, Body]] = field(default_factory=list)
+    became: Link | None = None
+    granted: str = ""
+
+
+def claim(buyer: Buyer, identity: str) -> IdentityClaimed:
+    """The claim that a buyer's record posts to an identity."""
+    return IdentityClaimed(home=buyer.home, buyer=buyer.id, created_at=buyer.created_at, identity=identity)
+
+
+def handle(buyer: Buyer, body: object, now: Ms) -> Outcome:
+    """What an identity event means at a buyer's record."""
+    match body:
+        case IdentityClaimed():
+            return _claimed(buyer, body, now)
+        case MergeAsked():
+            return _lose(buyer, body.survivor, body.identity, now)
+        case Absorbed():
+            return _absorb(buyer, body)
+        case IdentityGranted():
+            return Outcome(granted=body.identity)
+        case _:
+            raise GatewayError(f"{type(body).__name__} is no identity event")
+
+
+def _claimed(buyer: Buyer, body: IdentityClaimed, now: Ms) -> Outcome:
+    if body.home == buyer.home:
+        return Outcome(mails=[(body.home, IdentityGranted(body.identity))])
+    if (buyer.created_at, buyer.id) <= (body.created_at, body.buyer):
+        return Outcome(mails=[(body.home, MergeAsked(survivor=buyer.home, identity=body.identity))])
+    return _lose(buyer, body.home, body.identity, now)
+
+
+def _lose(buyer: Buyer, survivor: str, identity: str, now: Ms) -> Outcome:
+    if survivor == buyer.home:
+        return Outcome()
+    snapshot = Absorbed(snapshot=dump_record(buyer), home=buyer.home, identity=identity)
+    return Outcome(mails=[(survivor, snapshot)], became=Link(home=survivor, at=now, buyer=buyer.id))
+
+
+def _absorb(buyer: Buyer, body: Absorbed) -> Outcome:
+    loser = load_record(body.snapshot)
+    if not isinstance(loser, Buyer):
+        raise GatewayError("a merge brought a record that is no buyer")
+    if loser.erased:
+        return Outcome()
+    buyers.merge(buyer, loser)
+    return Outcome(granted=body.identity or body.home)
+
+
+def adopt(buyer: Buyer, identity: str, accounts: Mapping[str, Capabilities]) -> None:
+    """The identity is the buyer's now: known numbers become ways to reach them."""
+    kind, _, value = identity.partition(":")
+    if kind == "phone":
+        buyers.add_phone(buyer, value, accounts)
+    elif kind == "email" and value not in buyer.emails:
+        buyer.emails.append(value)
+    elif kind == "shopper" and identity not in buyer.shoppers:
+        buyer.shoppers.append(identity)
+
+
+def index_lines(buyer: Buyer) -> list[tuple[str, str]]:
+    """The index entries of a buyer after a merge: its own id and every card number."""
+    lines = [(f"b:{buyer.id}", buyer.home)]
+    if buyer.member is not None:
+        lines += [(f"m:{number}", buyer.home) for number in (buyer.member.number, *buyer.member.older)]
+    return lines
+
+
+def unknown_subjects(buyer: Buyer, facts: BuyerFacts, shop: str) -> list[str]:
+    """Identities that a shop gives for this buyer and that do not lead to this record yet."""
+    wanted = [subjects.phone(phone) for phone in facts.phones[:2]]
+    if facts.ref:
+        wanted.append(subjects.shopper(shop, facts.ref))
+    if facts.email:
+        wanted.append(subjects.email(facts.email))
+    known = {buyer.home, *buyer.shoppers, *(subjects.email(mail) for mail in buyer.emails)}
+    known |= {subjects.phone(phone) for phone in buyer.phones}
+    return [subject for subject in wanted if subject not in known]

@@ -1,0 +1,259 @@
+"""Intake: HTTP request → verified → parsed → durable → the provider's own "we have it".
+
+The body is read once, capped and within 5 s; nothing is parsed before it is verified; the 2xx is given only after the
+events are in Redis. When Redis is away, full or slow the answer is 503 within a second: the append is left to finish,
+and a repeat of the webhook is recognised as one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+import structlog
+from aiohttp import web
+from aiohttp.web_exceptions import HTTPRequestEntityTooLarge
+
+from bot import ids, subjects
+from bot.clock import SystemClock
+from bot.codec import dump_event
+from bot.errors import (
+    MediaTypeError,
+    PayloadError,
+    RequestError,
+    SignatureError,
+    StoreError,
+    TooLargeError,
+    UnknownAccountError,
+)
+from bot.events import Event
+from bot.metrics import EVENTS, IGNORED, REDIS_TROUBLE, WEBHOOKS
+from bot.ports import Answer, RawRequest, Source, Verified
+from bot.problems import problem, unavailable
+from bot.store import Store
+
+BODY_DEADLINE_S = 5.0
+STORE_DEADLINE_S = 0.9
+MOST_WAITING = 2000
+
+log = structlog.get_logger()
+
+
+class Door:
+    """Whether new work is let in: shut while memory is short or the process drains."""
+
+    def __init__(self) -> None:
+        self.shut_because = ""
+
+
+class Appender:
+    """Puts the appends of concurrent requests into one script call."""
+
+    def __init__(self, store: Store, *, replicas: int = 0) -> None:
+        self._store = store
+        self._replicas = replicas
+        self._waiting: list[tuple[list[tuple[str, bytes, bytes]], asyncio.Future[None]]] = []
+        self._flushing: asyncio.Task[None] | None = None
+
+    def append(self, entries: list[tuple[str, bytes, bytes]]) -> asyncio.Future[None]:
+        """Done when the entries are durable; fails with StoreError. Entries of one call stay together."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if len(self._waiting) >= MOST_WAITING:
+            future.set_exception(StoreError("too many appends are waiting"))
+            return future
+        self._waiting.append((entries, future))
+        if self._flushing is None:
+            self._flushing = asyncio.get_running_loop().create_task(self._flush())
+        return future
+
+    async def _flush(self) -> None:
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[:256], self._waiting[256:]
+                entries = [entry for group, _ in batch for entry in group]
+                error: Exception | None = None
+                try:
+                    await self._store.append(entries, replicas=self._replicas)
+                except Exception as caught:  # noqa: BLE001  # every waiting request must be answered
+                    error = caught
+                for _, future in batch:
+                    if future.done():
+                        continue
+                    if error is None:
+                        future.set_result(None)
+                    else:
+                        future.set_exception(error)
+                        future.exception()  # a client that left does not make it a warning
+        finally:
+            self._flushing = None
+
+
+class Intake:
+    """The webhook routes of channels, shops and trackers."""
+
+    def __init__(
+        self,
+        *,
+        sources: Mapping[tuple[str, str], Source],
+        store: Store,
+        appender: Appender,
+        clock: SystemClock,
+        door: Door,
+        public_url: str,
+    ) -> None:
+        self._sources = sources
+        self._store = store
+        self._appender = appender
+        self._clock = clock
+        self._door = door
+        self._public_url = public_url.rstrip("/")
+
+    def add_routes(self, app: web.Application) -> None:
+        """Mounts the routes."""
+        app.router.add_post("/channels/{account}/webhook", self._handler("channels", "webhook"))
+        app.router.add_get("/channels/{account}/webhook", self._challenge)
+        app.router.add_post("/channels/{account}/status", self._handler("channels", "status"))
+        app.router.add_post("/shops/{account}/webhook", self._handler("shops", "webhook"))
+        app.router.add_post("/trackers/{account}/webhook", self._handler("trackers", "webhook"))
+
+    def _handler(self, kind: str, purpose: str) -> Callable[[web.Request], Any]:
+        async def handle(request: web.Request) -> web.Response:
+            return await self._take(request, kind, purpose)
+
+        return handle
+
+    def _source(self, kind: str, name: str) -> Source:
+        source = self._sources.get((kind, name))
+        if source is None:
+            raise UnknownAccountError(f"there is no {kind.removesuffix('s')} named {name!r} in the configuration")
+        return source
+
+    async def _challenge(self, request: web.Request) -> web.Response:
+        try:
+            source = self._source("channels", request.match_info["account"])
+            return _response(source.challenge(self._raw(request, b"", "webhook")))
+        except SignatureError as error:
+            WEBHOOKS.labels(request.match_info["account"], "handshake_refused").inc()
+            return problem(403, "handshake-refused", error.detail)
+        except RequestError as error:
+            return problem(error.status, error.kind, error.detail)
+
+    async def _take(self, request: web.Request, kind: str, purpose: str) -> web.Response:
+        name = request.match_info["account"]
+        try:
+            source = self._source(kind, name)
+            body = await self._body(request, source.max_body)
+            verified = source.verify(self._raw(request, body, purpose))
+        except RequestError as error:
+            known = name if not isinstance(error, UnknownAccountError) else "unknown"
+            WEBHOOKS.labels(known, error.kind).inc()
+            return problem(error.status, error.kind, error.detail, field=error.field)
+        if self._door.shut_because:
+            WEBHOOKS.labels(name, "shut").inc()
+            return unavailable(self._door.shut_because)
+        return await self._keep(source, name, kind, verified)
+
+    async def _keep(self, source: Source, name: str, kind: str, verified: Verified) -> web.Response:
+        try:
+            parsed = source.parse(verified)
+        except PayloadError as error:
+            if kind == "shops" or getattr(source, "unsigned", False):
+                WEBHOOKS.labels(name, "bad-body").inc()
+                return problem(400, "bad-body", error.detail, field=error.field)
+            return await self._dead_letter(source, name, verified, error)
+        for ignored in parsed.ignored:
+            IGNORED.labels(name, ignored[:40]).inc()
+        if parsed.events:
+            offset = self._clock.offset()
+            events = [shift(event, offset) for event in parsed.events] if offset else parsed.events
+            entries = [(e.subject, ids.digest(e.id) if e.id else b"", dump_event(e)) for e in events]
+            try:
+                await asyncio.wait_for(asyncio.shield(self._appender.append(entries)), STORE_DEADLINE_S)
+            except (StoreError, TimeoutError) as error:
+                REDIS_TROUBLE.labels("intake").inc()
+                WEBHOOKS.labels(name, "not_stored").inc()
+                return unavailable(
+                    "the store takes nothing in just now" if isinstance(error, TimeoutError) else str(error)
+                )
+            EVENTS.labels(name).inc(len(events))
+        WEBHOOKS.labels(name, "accepted").inc()
+        return _response(parsed.answer or source.accepted)
+
+    async def _dead_letter(self, source: Source, name: str, verified: Verified, error: PayloadError) -> web.Response:
+        """A well-signed body that cannot be read is kept for staff and gets the provider's own 2xx."""
+        partition = self._store.partition(subjects.account(name))
+        fields = ["k", "webhook", "a", name, "e", error.detail[:200], "at", self._clock.now(), "b", verified.body]
+        try:
+            append = self._store.command("XADD", f"dead:{{p{partition:02d}}}", "*", *fields)
+            await asyncio.wait_for(asyncio.shield(append), STORE_DEADLINE_S)
+        except (StoreError, TimeoutError):
+            return unavailable("the store takes nothing in just now")
+        WEBHOOKS.labels(name, "dead_letter").inc()
+        log.warning("dead letter", account=name, why=error.detail[:200])
+        return _response(source.accepted)
+
+    async def _body(self, request: web.Request, cap: int) -> bytes:
+        if request.headers.get("Content-Encoding", "identity") != "identity":
+            raise MediaTypeError("send the body without Content-Encoding")
+        if (request.content_length or 0) > cap:
+            raise TooLargeError(f"the body is over {cap} bytes")
+        try:
+            async with asyncio.timeout(BODY_DEADLINE_S):
+                body = await request.read()
+        except TimeoutError as error:
+            raise PayloadError("the body did not arrive within 5 seconds") from error
+        except HTTPRequestEntityTooLarge as error:
+            raise TooLargeError(f"the body is over {cap} bytes") from error
+        if len(body) > cap:
+            raise TooLargeError(f"the body is over {cap} bytes")
+        return body
+
+    def _raw(self, request: web.Request, body: bytes, purpose: str) -> RawRequest:
+        target = request.raw_path
+        query = tuple(request.rel_url.query.items()) if "?" in target else ()
+        return RawRequest(
+            method=request.method,
+            target=target,
+            url=self._public_url + target,
+            headers=request.headers,  # type: ignore[arg-type]  # aiohttp declares the base of what it gives
+            query=query,
+            body=body,
+            remote=request.remote or "",
+            received_at=self._clock.real(),
+            purpose=purpose,
+        )
+
+
+def _response(answer: Answer) -> web.Response:
+    return web.Response(
+        status=answer.status,
+        body=answer.body,
+        content_type=answer.content_type,
+        charset="utf-8" if answer.content_type.startswith("text/") else None,
+        headers=dict(answer.headers) or None,
+    )
+
+
+_TIMES = frozenset({"at", "received", "version", "eta", "ship_by", "watermark"})
+
+
+def shift(value: Any, offset: int) -> Any:
+    """The same event with every time moved by the virtual clock's offset (sandbox only): providers speak real time."""
+    if not isinstance(value, msgspec.Struct):
+        return value
+    changes: dict[str, Any] = {}
+    for name in value.__struct_fields__:
+        current = getattr(value, name)
+        if isinstance(current, int) and not isinstance(current, bool) and (name in _TIMES or name.endswith("_at")):
+            if current:
+                changes[name] = current + offset
+        elif isinstance(current, msgspec.Struct):
+            moved = shift(current, offset)
+            if moved is not current:
+                changes[name] = moved
+    return msgspec.structs.replace(value, **changes) if changes else value
+
+
+__all__ = ["Appender", "Door", "Event", "Intake", "shift"]

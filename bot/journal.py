@@ -1,0 +1,93 @@
+"""What the journal keeps of a turn and of a send: all that the ledger needs to tell the history."""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Struct, field
+
+from bot.codec import pack
+from bot.events import Ms
+
+
+class RuleVerdict(Struct, frozen=True, omit_defaults=True):
+    """One rule weighed in a decision: allow, deny or defer (then until when)."""
+
+    rule: str
+    verdict: str
+    detail: str = ""
+    until: Ms = 0
+
+
+class DecisionRecord(Struct, omit_defaults=True):
+    """The recorded answer to "may this be sent, now, on which address, and why (not)"."""
+
+    message: str
+    buyer: str
+    purpose: str
+    outcome: str  # send | skip | defer
+    at: Ms
+    source: str = ""
+    key: str = ""
+    account: str = ""
+    reason: str = ""
+    order: str = ""
+    until: Ms = 0
+    rules: list[RuleVerdict] = field(default_factory=list)
+
+
+class NoteRecord(Struct, omit_defaults=True):
+    """A line of a record's timeline."""
+
+    kind: str
+    summary: str
+
+
+class TurnEntry(Struct, omit_defaults=True):
+    """One turn: what happened, the record afterwards, what was decided and planned."""
+
+    at: Ms
+    subject: str
+    event: bytes
+    handler: str = ""
+    record: bytes = b""
+    buyer: str = ""
+    decisions: list[DecisionRecord] = field(default_factory=list)
+    messages: list[bytes] = field(default_factory=list)
+    tasks: list[bytes] = field(default_factory=list)
+    notes: list[NoteRecord] = field(default_factory=list)
+    release: str = ""
+
+
+class SendEntry(Struct, omit_defaults=True):
+    """One outcome of a provider call."""
+
+    id: str
+    state: str
+    at: Ms
+    attempt: int
+    account: str
+    buyer: str
+    purpose: str
+    reason: str = ""
+    code: str = ""
+    provider_id: str = ""
+    parts: int = 0
+
+
+_turn_decoder = msgspec.msgpack.Decoder(TurnEntry)
+_send_decoder = msgspec.msgpack.Decoder(SendEntry)
+
+
+def dump(entry: TurnEntry | SendEntry) -> bytes:
+    """An entry's stored form."""
+    return pack(entry)
+
+
+def load_turn(body: bytes) -> TurnEntry:
+    """A turn from its stored form."""
+    return _turn_decoder.decode(body)
+
+
+def load_send(body: bytes) -> SendEntry:
+    """A send from its stored form."""
+    return _send_decoder.decode(body)

@@ -1,0 +1,94 @@
+"""Which partitions this process owns: takes free ones up to its share, renews them, gives back what is above it."""
+
+from __future__ import annotations
+
+import random
+
+from bot import keys
+from bot.clock import SystemClock
+from bot.metrics import OWNED
+from bot.store import Store
+
+
+class Leases:
+    """Fenced leases by the server's clock. A partition is served only while its lease is surely ours."""
+
+    def __init__(self, store: Store, clock: SystemClock, *, ttl_s: float, expected: int = 1) -> None:
+        self._store = store
+        self._clock = clock
+        self._ttl_ms = int(ttl_s * 1000)
+        self._expected = expected
+        self._sure_until = 0.0
+        self._random = random.SystemRandom()
+        self.suspects: dict[int, tuple[str, str]] = {}  # partition -> ids up to which a dead owner had taken work
+        self.fresh: set[int] = set()  # taken since the worker last looked
+
+    @property
+    def sure(self) -> bool:
+        """Whether the leases hold for certain: checked just before a provider call."""
+        return self._clock.monotonic() < self._sure_until
+
+    async def renew(self) -> None:
+        """One round: heartbeat, keep what is ours, take what is free, give back what is above the share."""
+        store = self._store
+        started = self._clock.monotonic()
+        share = await self._share()
+        owned = list(store.fences)
+        self._random.shuffle(owned)
+        give = owned[share:]
+        wishes: dict[int, str] = dict.fromkeys(owned[:share], "k")
+        wishes.update(dict.fromkeys(give, "x"))
+        room = share - min(len(owned), share)
+        if room > 0:
+            free = [p for p in range(store.partitions) if p not in store.fences]
+            self._random.shuffle(free)
+            wishes.update(
+                dict.fromkeys(free[: max(room, 0)], "k") if len(free) <= room else dict.fromkeys(free[:room], "k")
+            )
+        for p in give:
+            self._drop(p)
+        answers = await store.lease(wishes, self._ttl_ms)
+        for p, (fence, inbox, bulk) in answers.items():
+            if wishes[p] == "x":
+                continue
+            if fence == 0:
+                self._drop(p)
+            elif store.fences.get(p) != fence:
+                store.fences[p] = fence
+                store.cursors[p] = ["0", "0"]
+                if inbox not in ("", "0") or bulk not in ("", "0"):
+                    self.suspects[p] = (inbox or "0", bulk or "0")
+                self.fresh.add(p)
+        self._sure_until = started + self._ttl_ms / 1000 * 0.8
+        OWNED.set(len(store.fences))
+
+    async def _share(self) -> int:
+        store = self._store
+        seconds, micros = await store.command("TIME")
+        now = int(seconds) * 1000 + int(micros) // 1000
+        await store.command("ZADD", keys.PROCESSES, now + self._ttl_ms, store.owner)
+        await store.command("ZREMRANGEBYSCORE", keys.PROCESSES, "-inf", now)
+        alive = max(int(await store.command("ZCARD", keys.PROCESSES)), 1)
+        return -(-store.partitions // max(alive, self._expected if not store.fences else 1))
+
+    def _drop(self, partition: int) -> None:
+        self._store.fences.pop(partition, None)
+        self._store.cursors.pop(partition, None)
+        self.suspects.pop(partition, None)
+        self.fresh.discard(partition)
+
+    async def release(self) -> None:
+        """Gives everything back: a clean stop, so that others need not wait for the leases to end."""
+        owned = list(self._store.fences)
+        for p in owned:
+            self._drop(p)
+        await self._store.lease(dict.fromkeys(owned, "x"), self._ttl_ms)
+        await self._store.command("ZREM", keys.PROCESSES, self._store.owner)
+
+
+async def release_owner(store: Store, owner: str) -> None:
+    """Frees the partitions of a process that is known to be dead; its marks stay for the next owner to be careful."""
+    for p in range(store.partitions):
+        if (found := await store.command("HGET", keys.lease(p), "o")) and found.decode() == owner:
+            await store.command("HSET", keys.lease(p), "u", "0")
+    await store.command("ZREM", keys.PROCESSES, owner)

@@ -1,0 +1,417 @@
+"""The sender: claims ready messages, checks once more, calls the provider, writes the outcome. By the table of purposes.
+
+    purpose    in doubt                       tries
+    reply      once more after 5 s            3 within 60 s
+    code       once more after 5 s            3 while it is valid
+    service    once more after 60 s           1 s doubling to 1 h, until `not_after` (or a day)
+    marketing  never                          as service; only when nothing was accepted
+
+A claim is durable before the call; a call is never cancelled; only "nothing was written" and the provider's own refusal
+are tried again without doubt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from bot import ids, subjects
+from bot.accounts import Line
+from bot.change import Claimed, Settlement
+from bot.clock import DAY_MS, HOUR_MS, SystemClock
+from bot.codec import dump_event, load_message
+from bot.errors import (
+    AccountError,
+    ConnectError,
+    InDoubtError,
+    OptedOutError,
+    PermanentError,
+    ProviderDownError,
+    SendError,
+    StoreError,
+    TemporaryError,
+    ThrottledError,
+    UnreachableError,
+)
+from bot.events import AccountAlert, Event, Ms, StatusReported
+from bot.journal import SendEntry, dump
+from bot.leases import Leases
+from bot.messages import OutboundMessage, Receipt
+from bot.metrics import REDIS_TROUBLE, SENDS
+from bot.orders import still_holds
+from bot.reasons import FailureReason, SkipReason
+from bot.records import Buyer, Link, Record
+from bot.store import Hint, Store
+
+MOST_IN_FLIGHT = 256
+REPLY_TRIES = 3
+REPLY_TRIES_MS = 60_000
+REPLY_DOUBT_MS = 5_000
+SERVICE_DOUBT_MS = 60_000
+LOW_SHARE = 0.8  # what bulk may take of an account's rate
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _Job:
+    claimed: Claimed
+    message: OutboundMessage
+    refusal: str = ""
+
+
+class Sender:
+    """One sender per process, over the partitions that the process owns."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        lines: Mapping[str, Line],
+        leases: Leases,
+        clock: SystemClock,
+        wake: asyncio.Event,
+        hints: set[Hint],
+    ) -> None:
+        self._store = store
+        self._lines = lines
+        self._leases = leases
+        self._clock = clock
+        self._wake = wake
+        self._hints = hints
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._settling: list[Settlement] = []
+        self._settle_wake = asyncio.Event()
+        self._events: list[Event] = []
+        self._random = random.SystemRandom()
+        self.stopping = False
+
+    # --- loop -----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Pulls and sends until `stopping`; then waits for the calls that are under way."""
+        settler = asyncio.create_task(self._settle_loop())
+        while not self.stopping:
+            try:
+                if not await self._pull():
+                    await self._sleep()
+            except StoreError as error:
+                REDIS_TROUBLE.labels("sender").inc()
+                log.warning("store away", detail=str(error))
+                await self._clock.sleep(0.2)
+        while self._tasks:
+            await asyncio.wait(set(self._tasks))
+        self._settle_wake.set()
+        await settler
+
+    async def _sleep(self) -> None:
+        self._wake.clear()
+        waits = [line.wait_s() for account, line in self._lines.items() if any(h[1] == account for h in self._hints)]
+        timeout = min([0.5, *(w for w in waits if w > 0)]) if self._hints else 1.0
+        try:
+            await asyncio.wait_for(self._wake.wait(), timeout)
+        except TimeoutError:
+            return
+
+    async def _pull(self) -> bool:
+        wishes = await self._wishes()
+        if not wishes:
+            return False
+        claimed = await self._store.pull(wishes, now=self._clock.real())
+        got: dict[Hint, int] = {}
+        jobs = []
+        for one in claimed:
+            message = load_message(one.body)
+            lane = lane_of(message.purpose)
+            got[one.partition, message.account, lane] = got.get((one.partition, message.account, lane), 0) + 1
+            line = self._lines[message.account]
+            line.in_flight += 1
+            line.tokens -= 1
+            jobs.append(_Job(one, message))
+        for partition, account, lane, most in wishes:
+            if got.get((partition, account, lane), 0) < most:
+                self._hints.discard((partition, account, lane))
+        await self._last_check(jobs)
+        for job in jobs:
+            task = asyncio.create_task(self._send(job))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return bool(jobs)
+
+    async def _wishes(self) -> list[tuple[int, str, str, int]]:
+        """What to pull: replies of any account before bulk of any, within rates and calls in flight."""
+        room = MOST_IN_FLIGHT - len(self._tasks)
+        wishes: list[tuple[int, str, str, int]] = []
+        for lane in ("hi", "lo"):
+            by_account: dict[str, list[Hint]] = {}
+            for hint in self._hints:
+                if hint[2] == lane and hint[0] in self._store.fences:
+                    by_account.setdefault(hint[1], []).append(hint)
+            for account, hints in by_account.items():
+                line = self._lines.get(account)
+                if line is None:
+                    self._hints.difference_update(hints)
+                    continue
+                free = min(room, line.room(), await self._tokens(account, line, lane))
+                for partition, name, which in hints:
+                    if free <= 0:
+                        break
+                    most = max(1, free // len(hints))
+                    wishes.append((partition, name, which, most))
+                    free -= most
+                    room -= most
+        return wishes
+
+    async def _tokens(self, account: str, line: Line, lane: str) -> int:
+        """The account's allowance over all processes, fetched for at most 50 ms at a time."""
+        now = self._clock.monotonic()
+        if line.tokens > 0 and now < line.tokens_until:
+            return line.tokens if lane == "hi" else int(line.tokens * LOW_SHARE) or 1
+        if line.room() <= 0:
+            return 0
+        wanted = max(1, int(line.per_second * 0.05))
+        given, wait_ms = await self._store.allowance(account, wanted, line.per_second)
+        line.tokens, line.tokens_until = given, now + 0.05
+        if not given and wait_ms:
+            asyncio.get_running_loop().call_later(wait_ms / 1000, self._wake.set)
+        return given if lane == "hi" else int(given * LOW_SHARE) or min(given, 1)
+
+    # --- the last check -------------------------------------------------------------------------------------------
+
+    async def _last_check(self, jobs: Sequence[_Job]) -> None:
+        """Reads what must still hold, in one go: the order behind a touch, the consent behind marketing."""
+        wanted = {job.message.guard.subject for job in jobs if job.message.guard is not None}
+        wanted |= {job.message.home for job in jobs if job.message.purpose == "marketing"}
+        records: dict[str, Record] = {}
+        if wanted:
+            records = await self._store.records(wanted)
+            homes = {r.home for r in records.values() if isinstance(r, Link)} - wanted
+            records.update(await self._store.records(homes))
+        now = self._clock.now()
+        for job in jobs:
+            job.refusal = _refusal(job.message, records, now)
+
+    # --- one message ----------------------------------------------------------------------------------------------
+
+    async def _send(self, job: _Job) -> None:
+        message, line = job.message, self._lines[job.message.account]
+        started = self._clock.monotonic()
+        outcome: Receipt | SendError
+        try:
+            if job.refusal:
+                self._settled(job, "skipped", reason=job.refusal)
+                return
+            if not self._leases.sure:
+                # Somebody else may own the partition by now; the claim is given back without having been used.
+                self._settled(job, "queued", reason=FailureReason.THROTTLED, again_at=self._clock.real() + 200)
+                return
+            try:
+                outcome = await line.channel.send(message)
+            except SendError as error:
+                outcome = error
+            except Exception as error:  # an adapter's bug: what it had written is unknown
+                log.error("send failed", account=message.account, exc_info=error)
+                outcome = InDoubtError("the adapter failed", reason=FailureReason.BUG)
+            self._outcome(job, line, outcome)
+        finally:
+            line.in_flight -= 1
+            self._wake.set()
+            ms = round((self._clock.monotonic() - started) * 1000, 1)
+            log.info("message", id=message.id, account=message.account, purpose=message.purpose, ms=ms)
+
+    def _outcome(self, job: _Job, line: Line, outcome: Receipt | SendError) -> None:
+        match outcome:
+            case Receipt():
+                line.succeeded()
+                self._settled(job, outcome.state, receipt=outcome)
+            case ThrottledError():
+                pause = outcome.retry_after_s or 1.0
+                line.pause(pause)
+                self._settled(job, "queued", error=outcome, again_at=self._clock.real() + int(pause * 1000))
+            case TemporaryError():
+                if isinstance(outcome, ConnectError | ProviderDownError):
+                    line.failed()
+                self._try_again(job, outcome)
+            case InDoubtError():
+                line.failed()
+                self._doubt(job, outcome)
+            case AccountError():
+                line.pause(60)
+                self._alert(job.message, outcome)
+                self._settled(job, "failed", error=outcome)
+            case PermanentError():
+                line.succeeded()
+                self._tell_buyer(job.message, outcome)
+                self._settled(job, "failed", error=outcome)
+            case _:
+                self._settled(job, "failed", error=outcome)
+
+    def _try_again(self, job: _Job, error: SendError) -> None:
+        now, real = self._clock.now(), self._clock.real()
+        tries = job.claimed.tries
+        message = job.message
+        if message.purpose in ("reply", "code"):
+            delay = (1000, 5000)[min(tries, 2) - 1]
+            if tries >= REPLY_TRIES:
+                self._settled(job, "failed", error=error)
+                return
+        else:
+            delay = int(min(1000 * 2**tries, HOUR_MS) * (0.75 + self._random.random() / 2))
+            end = message.not_after or message.created_at + DAY_MS
+            if now + delay > end:
+                self._settled(job, "failed", error=error)
+                return
+        self._settled(job, "queued", error=error, again_at=real + delay)
+
+    def _doubt(self, job: _Job, error: SendError) -> None:
+        real = self._clock.real()
+        purpose = job.message.purpose
+        first = job.claimed.doubts == 0
+        if purpose in ("reply", "code"):
+            again = real + REPLY_DOUBT_MS if first else 0
+            self._settled(job, "in_doubt", error=error, again_at=again, hold_until=real + REPLY_DOUBT_MS)
+        elif purpose == "service":
+            again = real + SERVICE_DOUBT_MS if first else 0
+            if job.message.not_after and self._clock.now() + SERVICE_DOUBT_MS > job.message.not_after:
+                again = 0
+            self._settled(job, "in_doubt", error=error, again_at=again)
+        else:
+            self._settled(job, "in_doubt", error=error)
+
+    async def left_behind(self, found: Sequence[tuple[int, str]]) -> None:
+        """Messages whose sender died between claim and outcome: they are in doubt, by their purpose's rule."""
+        for partition, id in found:
+            key = f"msg:{{p{partition:02d}}}:{id}"
+            body, attempt, tries, doubts, state = await self._store.command(
+                "HMGET", key, "b", "t", "free", "doubts", "s"
+            )
+            if body is None or state != b"sending":
+                await self._store.command("ZREM", f"sending:{{p{partition:02d}}}", id)
+                continue
+            claimed = Claimed(partition, id, int(attempt), body, int(attempt) - int(tries or 0), int(doubts or 0))
+            self._doubt(_Job(claimed, load_message(body)), InDoubtError("its sender died"))
+
+    # --- outcomes -------------------------------------------------------------------------------------------------
+
+    def _settled(
+        self,
+        job: _Job,
+        state: str,
+        *,
+        reason: str = "",
+        error: SendError | None = None,
+        receipt: Receipt | None = None,
+        again_at: Ms = 0,
+        hold_until: Ms = 0,
+    ) -> None:
+        message, claimed = job.message, job.claimed
+        reason = reason or (str(error.reason) if error else "")
+        SENDS.labels(message.account, state if not reason else reason).inc()
+        provider = receipt.provider_id if receipt else ""
+        entry = SendEntry(
+            id=message.id,
+            state=state,
+            at=self._clock.now(),
+            attempt=claimed.attempt,
+            account=message.account,
+            buyer=message.buyer,
+            purpose=message.purpose,
+            reason=reason,
+            code=error.code if error else "",
+            provider_id=provider,
+            parts=receipt.parts if receipt else 0,
+        )
+        line = self._lines.get(message.account)
+        self._settling.append(
+            Settlement(
+                claimed.partition,
+                claimed.id,
+                claimed.attempt,
+                state,
+                reason if not error or not error.code else f"{reason}:{error.code}",
+                ids.digest(provider) if provider else b"",
+                again_at,
+                hold_until,
+                unread=bool(receipt and line and line.channel.capabilities.watermarks),
+                sent_at=self._clock.now(),
+                journal=dump(entry),
+            )
+        )
+        self._settle_wake.set()
+
+    def _tell_buyer(self, message: OutboundMessage, error: SendError) -> None:
+        """A refusal that says something of the address is news for the buyer's record."""
+        if not isinstance(error, OptedOutError | UnreachableError):
+            return
+        body = StatusReported(state="failed", ref=message.id, reason=error.reason, code=error.code)
+        subject = subjects.address(message.account, message.to)
+        now = self._clock.now()
+        self._events.append(Event("", subject, message.account, now, now, body))
+
+    def _alert(self, message: OutboundMessage, error: SendError) -> None:
+        now = self._clock.now()
+        body = AccountAlert(kind="send", detail=f"{error.reason} {error.code}".strip())
+        self._events.append(
+            Event(f"{error.code}|{now // HOUR_MS}", subjects.account(message.account), message.account, now, now, body)
+        )
+
+    async def _settle_loop(self) -> None:
+        """Writes outcomes in batches; an outcome is kept until it is written, however long Redis is away."""
+        while not (self.stopping and not self._tasks and not self._settling):
+            if not self._settling:
+                self._settle_wake.clear()
+                try:
+                    await asyncio.wait_for(self._settle_wake.wait(), 0.5)
+                except TimeoutError:
+                    continue
+            batch = self._settling[:256]
+            events, self._events = self._events, []
+            try:
+                found = await self._store.settle(batch, now=self._clock.real(), today=self._clock.now())
+                if events:
+                    await self._store.append([(e.subject, _digest(e), dump_event(e)) for e in events])
+            except StoreError as error:
+                REDIS_TROUBLE.labels("settle").inc()
+                log.warning("store away", detail=str(error))
+                self._events = events + self._events
+                await self._clock.sleep(0.2)
+                continue
+            del self._settling[: len(batch)]
+            if found:
+                self._hints |= found
+                self._wake.set()
+
+
+def _digest(event: Event) -> bytes:
+    return ids.digest(event.id) if event.id else b""
+
+
+def lane_of(purpose: str) -> str:
+    """The lane of a purpose: hi for what a buyer waits for, lo for the rest."""
+    return "hi" if purpose in ("reply", "code") else "lo"
+
+
+def _refusal(message: OutboundMessage, records: Mapping[str, Record], now: Ms) -> str:
+    if message.not_after and now > message.not_after:
+        return SkipReason.TOO_LATE
+    if message.guard is not None and not still_holds(message.guard, records.get(message.guard.subject)):
+        return SkipReason.REASON_GONE
+    if message.purpose == "marketing":
+        return _consent_gone(message, records)
+    return ""
+
+
+def _consent_gone(message: OutboundMessage, records: Mapping[str, Record]) -> str:
+    record = records.get(message.home)
+    if isinstance(record, Link):
+        record = records.get(record.home)
+    if not isinstance(record, Buyer):
+        return SkipReason.NO_CONSENT
+    address = record.address(message.account, message.to)
+    if address is None or address.opted_out or address.blocked:
+        return SkipReason.OPTED_OUT
+    return "" if address.consent.marketing == "granted" else SkipReason.NO_CONSENT

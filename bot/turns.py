@@ -1,0 +1,539 @@
+"""One turn: from an event and the record it is about to what is to be committed. No I/O.
+
+A turn goes `begin` (engine rules and the handler), any number of `resume` (effects that need an answer: coupon claims,
+codes, card numbers), `finish` (effects applied, the change complete).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from bot import buyers, carts, identity, ids, orders, subjects
+from bot.apply import Applier
+from bot.change import Change, Letter, StatusChange, Taken
+from bot.codec import dump_event, dump_record, load_event
+from bot.effects import (
+    Cancel,
+    ClaimCoupon,
+    CodeResult,
+    Effect,
+    IssueCard,
+    OptOut,
+    Resolution,
+    SendCode,
+    Skip,
+)
+from bot.errors import GatewayError
+from bot.events import (
+    Absorbed,
+    AccountAlert,
+    Event,
+    Followed,
+    Forwarded,
+    IdentityClaimed,
+    IdentityGranted,
+    MergeAsked,
+    MessageReceived,
+    Ms,
+    Scanned,
+    ShopEvent,
+    StaffAsked,
+    StatusReported,
+    Tapped,
+    TimerDue,
+    TouchAsked,
+    Unfollowed,
+)
+from bot.handling import Facts, Handler, Turn
+from bot.journal import TurnEntry, dump
+from bot.ports import Capabilities
+from bot.reasons import Rule, SkipReason
+from bot.records import AccountState, Address, Buyer, Cart, Link, Order, Parcel, Record
+from bot.routing import Keywords, Registry, route
+from bot.speaking import Speaker
+
+MAX_TOUCHES = 200
+HELD_EVENTS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """The number of a new card: the answer to `IssueCard`."""
+
+    number: str
+
+
+Unresolved = ClaimCoupon | SendCode | IssueCard
+Answered = Resolution | Issued
+
+
+@dataclass(slots=True)
+class Run:
+    """A turn under way."""
+
+    taken: Taken
+    event: Event
+    record: Record | None
+    partition: int
+    now: Ms
+    turn: Turn | None = None
+    handler: Handler | None = None
+    effects: list[Effect] = field(default_factory=list)
+    open: list[Unresolved] = field(default_factory=list)
+    change: Change = field(init=False)
+    entry: TurnEntry = field(init=False)
+    deferred_id: str = ""  # the message id that a deferred event already carries
+    touched: bool = False
+    keep_record: bool = True
+    before_timers: dict[str, Ms] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        taken = self.taken
+        self.change = Change(self.partition, taken.subject, taken.lane, taken.entry, taken.digest)
+        self.entry = TurnEntry(at=self.now, subject=taken.subject, event=b"")
+
+
+class Turns:
+    """Decides what each event means for its record."""
+
+    def __init__(
+        self,
+        *,
+        facts: Facts,
+        registry: Registry,
+        keywords: Keywords,
+        speaker: Speaker,
+        capabilities: Mapping[str, Capabilities],
+        partitions: int,
+        release: str = "",
+    ) -> None:
+        self._facts = facts
+        self._registry = registry
+        self._keywords = keywords
+        self._accounts = capabilities
+        self._partitions = partitions
+        self._release = release
+        self._apply = Applier(speaker=speaker, facts=facts, capabilities=capabilities, partitions=partitions)
+
+    # --- begin ----------------------------------------------------------------------------------------------------
+
+    def begin(self, taken: Taken, record: Record | None, now: Ms) -> Run:
+        """Runs the engine's own rules and the handler; `run.open` lists what must be resolved before `finish`."""
+        event = self._event(taken, now)
+        run = Run(taken, event, record, taken.partition, now)
+        if record is not None and not isinstance(record, Link):
+            run.before_timers = {name: timer.due for name, timer in record.timers.items()}
+        self._dispatch(run, event)
+        run.open = [e for e in run.effects if self._needs_answer(run, e)]
+        return run
+
+    def resume(self, run: Run, answers: Sequence[Answered]) -> None:
+        """Takes the answers to `run.open` in order; their continuations may open further questions."""
+        waiting = dict(zip(map(id, run.open), answers, strict=True))
+        effects: list[Effect] = []
+        for effect in run.effects:
+            answer = waiting.get(id(effect))
+            if answer is None:
+                effects.append(effect)
+            elif isinstance(answer, Issued):
+                self._apply.issue(run.record, answer.number, effect, run)
+            elif isinstance(effect, ClaimCoupon | SendCode):
+                if isinstance(answer, CodeResult):
+                    self._apply.queue_code(run, answer)
+                effects.extend(self._continue(run, effect.then, answer))
+        run.effects = effects
+        run.open = [e for e in run.effects if self._needs_answer(run, e)]
+
+    def finish(self, run: Run) -> Change:
+        """Applies the effects in order and completes the change."""
+        for effect in run.effects:
+            self._apply.effect(run, effect)
+        self._close(run)
+        return run.change
+
+    def _needs_answer(self, run: Run, effect: Effect) -> bool:
+        if isinstance(effect, IssueCard):
+            return isinstance(run.record, Buyer) and run.record.member is None
+        return isinstance(effect, ClaimCoupon | SendCode)
+
+    def _continue(self, run: Run, then: str, answer: Resolution) -> Sequence[Effect]:
+        if run.handler is None or run.turn is None:
+            return ()
+        if then not in run.handler.continuations:
+            raise GatewayError(f"handler {run.handler.name} has no continuation {then}")
+        return run.handler.continuations[then](run.turn, answer)
+
+    def _event(self, taken: Taken, now: Ms) -> Event:
+        if taken.timer:
+            return Event("", taken.subject, "", taken.due, now, TimerDue(taken.timer, taken.due))
+        return load_event(taken.body)
+
+    # --- dispatch -------------------------------------------------------------------------------------------------
+
+    def _dispatch(self, run: Run, event: Event) -> None:
+        body = event.body
+        if isinstance(body, Forwarded):
+            inner = load_event(body.event)
+            run.event = inner
+            self._dispatch(run, inner)
+            return
+        if isinstance(body, StatusReported) and body.ref and self._status_by_ref(run, body):
+            return
+        if isinstance(run.record, Link):
+            self._at_link(run, event, run.record)
+            return
+        kind = subjects.kind(run.taken.subject)
+        if kind == "order":
+            self._at_order(run, event)
+        elif kind == "cart":
+            self._at_cart(run, event)
+        elif kind == "parcel":
+            self._at_parcel(run, event)
+        elif kind == "account":
+            self._at_account(run, event)
+        else:
+            self._at_buyer(run, event)
+
+    def _mail(self, run: Run, subject: str, event: Event, digest: bytes = b"") -> None:
+        run.change.mails.append(Letter(subject, digest, dump_event(event), self._partition(subject)))
+
+    def _partition(self, subject: str) -> int:
+        return subjects.partition_of(subject, self._partitions)
+
+    def _post(self, run: Run, subject: str, body: object) -> None:
+        self._mail(run, subject, Event("", subject, run.event.account, run.now, run.now, body))  # type: ignore[arg-type]  # callers pass bodies
+
+    def _at_link(self, run: Run, event: Event, link: Link) -> None:
+        match event.body:
+            case IdentityClaimed(home=home) if home == link.home:
+                self._post(run, home, IdentityGranted(run.taken.subject))
+            case MergeAsked(survivor=survivor) if survivor == link.home:
+                pass
+            case IdentityClaimed() | MergeAsked() | IdentityGranted() | Absorbed() | TouchAsked():
+                self._mail(run, link.home, replace_subject(event, link.home))
+            case _:
+                self._post(run, link.home, Forwarded(dump_event(event)))
+
+    # --- buyers ---------------------------------------------------------------------------------------------------
+
+    def _at_buyer(self, run: Run, event: Event) -> None:
+        subject = run.taken.subject
+        if run.record is None and not self._make(run, event, subject):
+            return
+        buyer = run.record
+        if not isinstance(buyer, Buyer):
+            raise GatewayError(f"a {type(buyer).__name__} is kept where a buyer was expected")
+        run.touched = True
+        if buyer.erased and not isinstance(event.body, IdentityClaimed | MergeAsked | TimerDue):
+            if not isinstance(event.body, MessageReceived | Tapped | Followed | Scanned):
+                return
+            run.record = buyer = buyers.new_buyer(subject, run.partition, run.now, f"{run.now}")
+            run.change.index.append((f"b:{buyer.id}", subject))
+        buyers.forget_old(buyer, run.now)
+        match event.body:
+            case IdentityClaimed() | MergeAsked() | Absorbed() | IdentityGranted():
+                self._identity(run, buyer, event)
+            case TimerDue() as due:
+                self._timer(run, buyer, event, due)
+            case TouchAsked() as touch:
+                self._touch(run, buyer, event, touch)
+            case StaffAsked() as asked:
+                self._staff(run, buyer, event, asked)
+            case StatusReported() as status:
+                self._status(run, buyer, event, status)
+            case ShopEvent() as shop:
+                self._about_buyer(run, buyer, event, shop)
+            case _:
+                self._from_channel(run, buyer, event)
+
+    def _make(self, run: Run, event: Event, subject: str) -> bool:
+        """A record where there was none. False: the event was passed on or needs none."""
+        if isinstance(event.body, TimerDue | IdentityGranted | StatusReported | MergeAsked | Unfollowed):
+            return False
+        if isinstance(event.body, IdentityClaimed):
+            run.record = Link(home=event.body.home, at=run.now)
+            run.touched = True
+            self._post(run, event.body.home, IdentityGranted(subject))
+            return False
+        if subjects.kind(subject) == "address":
+            account, id = subjects.split_address(subject)
+            known = self._accounts.get(account)
+            if known and known.address_is_phone:
+                home = subjects.phone(id)
+                run.record = Link(home=home, at=run.now)
+                run.touched = True
+                self._post(run, home, Forwarded(dump_event(event)))
+                return False
+        buyer = buyers.new_buyer(subject, run.partition, event.received or run.now, str(event.received))
+        for phone in buyer.phones:
+            buyers.add_phone(buyer, phone, self._accounts)
+        run.record = buyer
+        run.change.index.append((f"b:{buyer.id}", subject))
+        return True
+
+    def _identity(self, run: Run, buyer: Buyer, event: Event) -> None:
+        result = identity.handle(buyer, event.body, run.now)
+        for subject, body in result.mails:
+            self._post(run, subject, body)
+        if result.became is not None:
+            run.record = result.became
+            run.before_timers = {}
+            return
+        if result.granted:
+            identity.adopt(buyer, result.granted, self._accounts)
+            for older in identity.index_lines(buyer):
+                run.change.index.append(older)
+            self._handle(run, buyer, event, "event", _tag(event.body), None)
+
+    def _timer(self, run: Run, buyer: Buyer, event: Event, due: TimerDue) -> None:
+        held = buyer.timers.get(due.name)
+        if held is None or held.due != due.due:
+            return  # moved, cancelled or fired before
+        del buyer.timers[due.name]
+        waiting = buyer.waiting.pop(due.name, None)
+        if waiting is not None:
+            run.deferred_id = waiting.id
+            inner = load_event(waiting.event)
+            run.event = inner
+            self._again(run, buyer, inner)
+            return
+        address = _address_in(buyer, held.data)
+        run.turn = self._turn(run, event, buyer, address)
+        self._run_handler(run, "timer", due.name.partition(":")[0], replace(run.turn, arg=due.name.partition(":")[2]))
+
+    def _again(self, run: Run, buyer: Buyer, event: Event) -> None:
+        if isinstance(event.body, TouchAsked):
+            self._handle(run, buyer, event, "touch", event.body.notice, None)
+        elif isinstance(event.body, StaffAsked):
+            self._handle(run, buyer, event, "staff", event.body.action, None)
+        else:
+            self._handle(run, buyer, event, "event", _tag(event.body), None)
+
+    def _touch(self, run: Run, buyer: Buyer, event: Event, touch: TouchAsked) -> None:
+        if touch.facts is not None:
+            buyers.learn_facts(buyer, touch.facts, self._accounts, f"shop:{touch.shop}", run.now)
+            known = identity.unknown_subjects(buyer, touch.facts, touch.shop)
+            for subject in known:
+                self._post(run, subject, identity.claim(buyer, subject))
+        if touch.brief is not None:
+            buyers.remember_order(buyer, touch.brief)
+        if not touch.notice:
+            return
+        if touch.key in buyer.touched:
+            self._apply.skipped(
+                run, Skip(touch.key, SkipReason.ALREADY_SENT, Rule.ALREADY_SENT, source=touch.source), buyer
+            )
+            return
+        buyer.touched[touch.key] = run.now
+        if len(buyer.touched) > MAX_TOUCHES:
+            buyer.touched.pop(min(buyer.touched, key=lambda key: buyer.touched[key]))
+        if touch.since and buyer.last_order_at > touch.since:
+            gone = Skip(touch.key, SkipReason.ORDERED_SINCE, Rule.REASON_HOLDS, "marketing", touch.source)
+            self._apply.skipped(run, gone, buyer)
+            return
+        self._handle(run, buyer, event, "touch", touch.notice, None)
+
+    def _staff(self, run: Run, buyer: Buyer, event: Event, asked: StaffAsked) -> None:
+        if self._apply.staff(run, buyer, asked):
+            return
+        self._handle(run, buyer, event, "staff", asked.action, None)
+
+    def _about_buyer(self, run: Run, buyer: Buyer, event: Event, shop: ShopEvent) -> None:
+        if shop.buyer is not None:
+            buyers.learn_facts(buyer, shop.buyer, self._accounts, f"shop:{shop.shop}:{event.id}", run.now)
+            for subject in identity.unknown_subjects(buyer, shop.buyer, shop.shop):
+                self._post(run, subject, identity.claim(buyer, subject))
+        self._handle(run, buyer, event, "shop", shop.kind, None)
+
+    def _status(self, run: Run, buyer: Buyer, event: Event, status: StatusReported) -> None:
+        account, id = subjects.split_address(event.subject)
+        address = buyer.address(account, id)
+        if status.reason == SkipReason.UNREACHABLE and address is not None:
+            address.reachable = False
+        if status.reason == SkipReason.OPTED_OUT and address is not None:
+            run.effects.append(OptOut(source=f"{account}:provider", blocks=True))
+            run.turn = self._turn(run, event, buyer, address)
+        if status.ref:
+            return  # the message itself was moved where it is kept
+        for change in _status_changes(status, account, id, event.at):
+            run.change.statuses.append(change)
+
+    def _status_by_ref(self, run: Run, status: StatusReported) -> bool:
+        """True when nothing else of the event is left to do."""
+        home = ids.partition_in(status.ref)
+        if home == run.partition:
+            run.change.statuses.append(
+                StatusChange("ref", status.ref, status.state, run.event.at, status.reason or status.code)
+            )
+        if status.state != "failed" or status.reason not in (SkipReason.UNREACHABLE, SkipReason.OPTED_OUT):
+            return True
+        if run.taken.subject != run.event.subject:
+            return False
+        return False
+
+    def _from_channel(self, run: Run, buyer: Buyer, event: Event) -> None:
+        account, id = subjects.split_address(event.subject)
+        address = buyers.ensure_address(buyer, account, id)
+        known = self._accounts.get(account)
+        body = event.body
+        if isinstance(body, MessageReceived | Tapped | Followed | Scanned):
+            address.last_in = max(address.last_in, event.at)
+            address.reachable = True
+            if isinstance(body, Followed):
+                address.followed_at = event.at
+            if known is not None and body.opener:
+                buyers.open_window(address, body.opener, event.at, known)
+        if isinstance(body, Unfollowed):
+            address.reachable = False
+            address.windows.clear()
+        if address.dialog.state and address.dialog.until and address.dialog.until < run.now:
+            buyers.reset_dialog(address)
+        if isinstance(body, MessageReceived | Tapped):
+            self._said(run, buyer, address, event, sms=bool(known and known.sms))
+            return
+        self._handle(run, buyer, event, "event", _tag(body), address)
+
+    def _said(self, run: Run, buyer: Buyer, address: Address, event: Event, *, sms: bool) -> None:
+        found = route(event, address.dialog, self._keywords, "sms" if sms else "chat")
+        self._apply.follow_locale(buyer, address, event)
+        turn = self._turn(run, event, buyer, address)
+        body = event.body
+        raw = body.text if isinstance(body, MessageReceived) else getattr(body, "title", "")
+        turn = replace(turn, arg=found.arg, text=found.text, raw_text=raw.strip())
+        if address.staff_until > run.now and not found.always:
+            run.turn = turn
+            return  # staff own the conversation: the bot listens only
+        if not self._run_handler(run, found.kind, found.name, turn):
+            self._run_handler(run, "intent", "fallback", turn)
+
+    # --- orders, carts, parcels, accounts -------------------------------------------------------------------------
+
+    def _at_order(self, run: Run, event: Event) -> None:
+        body = event.body
+        order = run.record if isinstance(run.record, Order) else None
+        if isinstance(body, ShopEvent):
+            run.record, became = orders.apply(order, event)
+            run.touched = True
+            self._shop_handler(run, event, body, "order", became)
+        elif order is not None:
+            self._other(run, event, order, "order")
+
+    def _at_cart(self, run: Run, event: Event) -> None:
+        body = event.body
+        cart = run.record if isinstance(run.record, Cart) else None
+        if isinstance(body, ShopEvent):
+            run.record, became = carts.apply(cart, event)
+            run.touched = True
+            self._shop_handler(run, event, body, "cart", became)
+        elif cart is not None:
+            self._other(run, event, cart, "cart")
+
+    def _shop_handler(self, run: Run, event: Event, body: ShopEvent, record: str, became: tuple[str, ...]) -> None:
+        assert run.record is not None
+        turn = replace(self._turn(run, event, run.record, None), became=became)
+        self._run_handler(run, "shop", body.kind, turn, record)
+
+    def _other(self, run: Run, event: Event, record: Order | Cart, kind: str) -> None:
+        body = event.body
+        if isinstance(body, TimerDue):
+            held = record.timers.get(body.name)
+            if held is None or held.due != body.due:
+                return
+            del record.timers[body.name]
+            run.touched = True
+            turn = replace(self._turn(run, event, record, None), arg=body.name.partition(":")[2])
+            self._run_handler(run, "timer", body.name.partition(":")[0], turn, kind)
+        elif isinstance(body, StaffAsked):
+            run.touched = True
+            if not self._apply.staff_task(run, record, body):
+                self._run_handler(run, "staff", body.action, self._turn(run, event, record, None), kind)
+
+    def _at_parcel(self, run: Run, event: Event) -> None:
+        parcel = run.record if isinstance(run.record, Parcel) else Parcel(run.taken.subject, created_at=run.now)
+        run.record = parcel
+        run.touched = True
+        body = event.body
+        if isinstance(body, ShopEvent) and body.order is not None:
+            parcel.order = subjects.order(body.shop, body.order.id)
+        if not parcel.order:
+            parcel.held = [*parcel.held, dump_event(event)][-HELD_EVENTS:]
+            return
+        for held in parcel.held:
+            self._post(run, parcel.order, Forwarded(held))
+        parcel.held = []
+        if not (isinstance(body, ShopEvent) and body.kind == "shipment.linked"):
+            self._post(run, parcel.order, Forwarded(dump_event(event)))
+
+    def _at_account(self, run: Run, event: Event) -> None:
+        state = run.record if isinstance(run.record, AccountState) else AccountState(event.account, created_at=run.now)
+        if isinstance(event.body, AccountAlert):
+            run.record = state
+            run.touched = True
+            state.alerts = [*state.alerts, f"{run.now} {event.body.kind} {event.body.detail}"][-20:]
+            state.blocked = event.body.detail if event.body.kind == "block" else ""
+
+    # --- handlers -------------------------------------------------------------------------------------------------
+
+    def _turn(self, run: Run, event: Event, record: Record, address: Address | None) -> Turn:
+        return Turn(event=event, record=record, now=run.now, facts=self._facts, address=address)
+
+    def _handle(self, run: Run, buyer: Buyer, event: Event, kind: str, name: str, address: Address | None) -> None:
+        self._run_handler(run, kind, name, self._turn(run, event, buyer, address))
+
+    def _run_handler(self, run: Run, kind: str, name: str, turn: Turn, record: str = "buyer") -> bool:
+        run.turn = turn
+        found = self._registry.find(kind, name, record)
+        if found is None:
+            return False
+        run.handler, function = found
+        run.entry.handler = run.handler.name
+        run.effects.extend(function(turn))
+        return True
+
+    # --- close ----------------------------------------------------------------------------------------------------
+
+    def _close(self, run: Run) -> None:
+        record, change, entry = run.record, run.change, run.entry
+        if record is not None and run.touched:
+            if not isinstance(record, Link):
+                change.timers = _timer_changes(run.before_timers, {n: t.due for n, t in record.timers.items()})
+            change.record = dump_record(record)
+            entry.record = change.record
+            entry.buyer = record.id if isinstance(record, Buyer) else ""
+        entry.event = dump_event(run.event)
+        entry.release = self._release
+        change.journal = dump(entry)
+
+
+def _timer_changes(before: Mapping[str, Ms], after: Mapping[str, Ms]) -> list[tuple[str, str, Ms]]:
+    changes = [("+", name, due) for name, due in after.items() if before.get(name) != due]
+    changes.extend(("-", name, 0) for name in before if name not in after)
+    return changes
+
+
+def _status_changes(status: StatusReported, account: str, id: str, at: Ms) -> list[StatusChange]:
+    reason = status.reason or status.code
+    if status.provider_id:
+        return [StatusChange("provider", ids.digest(status.provider_id), status.state, at, reason)]
+    if status.watermark:
+        return [StatusChange(f"{account}:{id}", str(status.watermark), status.state, at, reason)]
+    return []
+
+
+def _address_in(buyer: Buyer, data: Mapping[str, str]) -> Address | None:
+    """The address that a timer was set from, where the handler noted it."""
+    return buyer.address(data.get("account", ""), data.get("to", ""))
+
+
+def _tag(body: object) -> str:
+    config = getattr(type(body), "__struct_config__", None)
+    return str(config.tag) if config is not None else ""
+
+
+def replace_subject(event: Event, subject: str) -> Event:
+    """The same event for another subject."""
+    return Event(event.id, subject, event.account, event.at, event.received, event.body)
+
+
+__all__ = ["Answered", "Cancel", "Issued", "Run", "Turns", "Unresolved"]

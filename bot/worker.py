@@ -1,0 +1,336 @@
+"""The worker: reads the lanes of owned partitions, runs turns in batches, commits them, relays their mail.
+
+Order within a lane and record is kept by going in waves: the n-th event of every record together, then the next. An
+entry that fails is tried again after 0.1, 1, 5, 15 and 30 s, while later events of its record wait behind it; then it is
+buried. Entries that a dead owner had taken are run one at a time, and counted before they run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
+
+import structlog
+
+from bot import keys
+from bot.change import Change, Commit, Letter, Taken
+from bot.clock import SystemClock
+from bot.codec import CodecError, load_record
+from bot.errors import StoreError
+from bot.leases import Leases
+from bot.metrics import BURIED, REDIS_TROUBLE, TURN_SECONDS, TURNS
+from bot.records import Record
+from bot.store import Hint, Store
+from bot.turns import Answered, Run, Turns
+
+BATCH = 128
+BACK_OFF_S = (0.1, 1.0, 5.0, 15.0, 30.0)
+IDLE_BLOCK_MS = 1000
+
+log = structlog.get_logger()
+
+
+class Resolver(Protocol):
+    """Answers effects that need shared state, all of a batch in one go."""
+
+    async def resolve(self, runs: Sequence[Run]) -> list[list[Answered]]:
+        """The answers to each run's open effects, in order."""
+        ...
+
+    async def settled(self, runs: Sequence[Run]) -> None:
+        """These runs were committed: what they claimed is theirs."""
+        ...
+
+
+class Worker:
+    """One worker per process."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        turns: Turns,
+        leases: Leases,
+        clock: SystemClock,
+        resolver: Resolver,
+        wake_sender: asyncio.Event,
+        hints: set[Hint],
+    ) -> None:
+        self._store = store
+        self._turns = turns
+        self._leases = leases
+        self._clock = clock
+        self._resolver = resolver
+        self._wake_sender = wake_sender
+        self._hints = hints
+        self._parked: dict[str, deque[Taken]] = {}  # record -> entries that wait behind a failed one
+        self._retry_at: dict[str, float] = {}
+        self._backlog: list[Taken] = []
+        self._offset = 0
+        self.stopping = False
+        self.idle = asyncio.Event()
+
+    async def run(self) -> None:
+        """Works until `stopping`."""
+        while not self.stopping:
+            try:
+                worked = await self._round()
+                if not worked and not self.stopping:
+                    await self._wait()
+            except StoreError as error:
+                REDIS_TROUBLE.labels("worker").inc()
+                log.warning("store away", detail=str(error))
+                self.forget()
+                await self._clock.sleep(0.2)
+        self.idle.set()
+
+    def forget(self) -> None:
+        """Drops what was read but not handled: it is read again from the start of each lane."""
+        self._parked.clear()
+        self._retry_at.clear()
+        self._backlog.clear()
+        for cursor in self._store.cursors.values():
+            cursor[:] = ["0", "0"]
+
+    async def _wait(self) -> None:
+        owned = list(self._store.fences)
+        if not owned:
+            await self._clock.sleep(0.05)
+            return
+        timeout = IDLE_BLOCK_MS
+        if self._retry_at:
+            soonest = min(self._retry_at.values()) - self._clock.monotonic()
+            timeout = max(1, min(timeout, int(soonest * 1000)))
+        names = [keys.inbox(p) for p in owned] + [keys.bulk(p) for p in owned]
+        marks = [self._store.cursors[p][0] for p in owned] + [self._store.cursors[p][1] for p in owned]
+        await self._store.command("XREAD", "COUNT", 1, "BLOCK", timeout, "STREAMS", *names, *marks)
+
+    async def _round(self) -> bool:
+        await self._adopt()
+        taken, records = await self._take()
+        taken = self._unpark() + taken
+        if not taken:
+            return False
+        with TURN_SECONDS.time():
+            await self._batch(taken, records)
+        return True
+
+    async def _take(self) -> tuple[list[Taken], dict[str, bytes]]:
+        owned = sorted(self._store.fences)
+        if not owned:
+            return [], {}
+        self._offset = (self._offset + 7) % len(owned)
+        rotated = owned[self._offset :] + owned[: self._offset]
+        # A quarter of a round at most is bulk while the inbox is not empty: a broadcast never delays an answer.
+        taken, records = await self._store.take(rotated, inbox=BATCH, bulk=BATCH // 4, now=self._clock.now())
+        if taken and all(one.lane == "b" for one in taken):
+            more, others = await self._store.take(rotated, inbox=BATCH, bulk=BATCH - len(taken), now=self._clock.now())
+            taken += more
+            records = {**others, **records}
+        return taken, records
+
+    # --- new partitions -------------------------------------------------------------------------------------------
+
+    async def _adopt(self) -> None:
+        """Partitions taken since the last round: relay what a dead owner left unposted, and be careful with what it held."""
+        while self._leases.fresh:
+            partition = self._leases.fresh.pop()
+            await self._relay_left(partition)
+            marks = self._leases.suspects.pop(partition, None)
+            if marks:
+                await self._careful(partition, marks)
+            for account in self._lanes_of(partition):
+                self._hints.add(account)
+        self._wake_sender.set()
+
+    def _lanes_of(self, partition: int) -> list[Hint]:
+        return [(partition, account, lane) for account in self._turns.accounts for lane in ("hi", "lo")]
+
+    async def _relay_left(self, partition: int) -> None:
+        while waiting := await self._store.waiting_mail(partition):
+            await self._store.deliver([(dst, partition, seq, s, d, b) for _, dst, seq, s, d, b in waiting])
+            await self._store.forget_mail({partition: [entry for entry, *_ in waiting]})
+
+    async def _careful(self, partition: int, marks: tuple[str, str]) -> None:
+        """Runs what the dead owner had taken one entry at a time, each counted before it runs."""
+        limits = dict(zip("ib", (_entry_key(m) for m in marks), strict=True))
+        while True:
+            taken, records = await self._store.take([partition], inbox=1, bulk=0, now=self._clock.now())
+            if not taken:
+                taken, records = await self._store.take([partition], inbox=0, bulk=1, now=self._clock.now())
+            if not taken:
+                return
+            one = taken[0]
+            if _entry_key(one.entry) <= limits[one.lane]:
+                one.tries = await self._store.count_try(one)
+                if one.tries > len(BACK_OFF_S):
+                    await self._bury(one, "the process died while handling it")
+                    continue
+            await self._batch(taken, records)
+            if _entry_key(one.entry) > max(limits.values()):
+                return
+
+    # --- batches --------------------------------------------------------------------------------------------------
+
+    async def _batch(self, taken: Sequence[Taken], raw: dict[str, bytes]) -> None:
+        records: dict[str, Record | None] = {}
+        wave, later = self._first_wave(taken)
+        done: list[tuple[Taken, Run | None, Change]] = []
+        fresh: set[bytes] = set()
+        missing = {one.subject for one in taken if one.subject not in raw}
+        if missing:
+            found = await self._store.raw_records(missing)
+            raw = {**raw, **found}
+        while wave:
+            runs = self._begin(wave, raw, records, done, fresh)
+            await self._finish(runs, records, done)
+            wave, later = self._first_wave(later)
+        await self._commit(done)
+
+    def _first_wave(self, taken: Sequence[Taken]) -> tuple[list[Taken], list[Taken]]:
+        wave: dict[str, Taken] = {}
+        later: list[Taken] = []
+        for one in taken:
+            if one.subject in self._parked:
+                self._parked[one.subject].append(one)
+            elif one.subject in wave:
+                later.append(one)
+            else:
+                wave[one.subject] = one
+        return list(wave.values()), later
+
+    def _begin(
+        self,
+        wave: Sequence[Taken],
+        raw: dict[str, bytes],
+        records: dict[str, Record | None],
+        done: list[tuple[Taken, Run | None, Change]],
+        fresh: set[bytes],
+    ) -> list[Run]:
+        runs = []
+        for one in wave:
+            mark = one.digest + one.subject.encode() if one.digest else b""
+            if one.seen or (mark and mark in fresh):
+                TURNS.labels("repeated").inc()
+                done.append((one, None, Change(one.partition, one.subject, one.lane, one.entry)))
+                continue
+            try:
+                if one.subject not in records:
+                    body = raw.get(one.subject, b"")
+                    records[one.subject] = load_record(body) if body else None
+                runs.append(self._turns.begin(one, records[one.subject], self._clock.now()))
+                fresh.add(mark)
+            except Exception as error:  # noqa: BLE001  # a handler's bug must not stop the lane
+                records.pop(one.subject, None)
+                self._failed(one, error)
+        return runs
+
+    async def _finish(
+        self,
+        runs: list[Run],
+        records: dict[str, Record | None],
+        done: list[tuple[Taken, Run | None, Change]],
+    ) -> None:
+        while waiting := [run for run in runs if run.open]:
+            answers = await self._resolver.resolve(waiting)
+            for run, given in zip(waiting, answers, strict=True):
+                try:
+                    self._turns.resume(run, given)
+                except Exception as error:  # noqa: BLE001  # as above
+                    runs.remove(run)
+                    records.pop(run.taken.subject, None)
+                    self._failed(run.taken, error)
+        for run in runs:
+            try:
+                change = self._turns.finish(run)
+            except Exception as error:  # noqa: BLE001  # as above
+                records.pop(run.taken.subject, None)
+                self._failed(run.taken, error)
+                continue
+            records[run.taken.subject] = run.record
+            done.append((run.taken, run, change))
+
+    async def _commit(self, done: Sequence[tuple[Taken, Run | None, Change]]) -> None:
+        if not done:
+            return
+        answers = await self._store.commit([change for _, _, change in done], now=self._clock.now())
+        letters: list[tuple[int, int, int, str, bytes, bytes]] = []
+        sources: dict[int, list[str]] = {}
+        committed = []
+        refused = False
+        for (_, run, change), (outcome, mails) in zip(done, answers, strict=True):
+            TURNS.labels(outcome.name.lower()).inc()
+            if outcome is Commit.DONE:
+                if run is not None:
+                    committed.append(run)
+                _collect(change, mails, letters, sources)
+                for message in change.messages:
+                    if message.state == "queued" and message.account:
+                        self._hints.add((change.partition, message.account, message.lane))
+            elif outcome is Commit.REFUSED:
+                refused = True
+        if self._hints:
+            self._wake_sender.set()
+        if letters:
+            await self._store.deliver(letters)
+            await self._store.forget_mail(sources)
+        if refused:
+            self.forget()  # read again from before them
+        await self._resolver.settled(committed)
+
+    # --- failures -------------------------------------------------------------------------------------------------
+
+    def _failed(self, taken: Taken, error: Exception) -> None:
+        taken.tries += 1
+        kind = "stored value" if isinstance(error, CodecError) else type(error).__name__
+        log.error("turn failed", subject_kind=taken.subject.partition(":")[0], entry=taken.entry, tries=taken.tries,
+                  error=kind, exc_info=error)  # fmt: skip
+        waiting = self._parked.setdefault(taken.subject, deque())
+        waiting.appendleft(taken)
+        delay = BACK_OFF_S[min(taken.tries, len(BACK_OFF_S)) - 1]
+        self._retry_at[taken.subject] = self._clock.monotonic() + delay
+
+    def _unpark(self) -> list[Taken]:
+        now = self._clock.monotonic()
+        ready: list[Taken] = []
+        for subject in [s for s, at in self._retry_at.items() if at <= now]:
+            del self._retry_at[subject]
+            waiting = self._parked.pop(subject)
+            if waiting and waiting[0].partition not in self._store.fences:
+                continue  # the new owner reads them
+            if waiting[0].tries > len(BACK_OFF_S):
+                self._backlog.append(waiting.popleft())
+            ready.extend(waiting)
+        return ready
+
+    async def bury_failed(self) -> None:
+        """Buries what failed too often. Called by the process's slow loop."""
+        while self._backlog:
+            await self._bury(self._backlog.pop(), "failed after all attempts")
+
+    async def _bury(self, taken: Taken, why: str) -> None:
+        BURIED.inc()
+        letter = await self._store.bury(taken, why, self._clock.now())
+        log.error("buried", dead_letter=letter, why=why, entry=taken.entry)
+
+
+def _collect(
+    change: Change,
+    mails: Sequence[tuple[str, int]],
+    letters: list[tuple[int, int, int, str, bytes, bytes]],
+    sources: dict[int, list[str]],
+) -> None:
+    for letter, (entry, sequence) in zip(change.mails, mails, strict=True):
+        letters.append((letter.partition, change.partition, sequence, letter.subject, letter.digest, letter.body))
+        sources.setdefault(change.partition, []).append(entry)
+
+
+def _entry_key(entry: str) -> tuple[int, int]:
+    """Stream ids compare as pairs of numbers, not as text."""
+    ms, _, seq = entry.partition("-")
+    return int(ms or 0), int(seq or 0)
+
+
+__all__ = ["Letter", "Resolver", "Worker"]

@@ -1,0 +1,28 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import redis.asyncio as aioredis
+
+from bot.redis_client import connect
+from tests.servers import Valkey
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[Valkey]:
+    """A real Valkey for the session."""
+    server = Valkey().start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+async def redis_client(valkey: Valkey) -> AsyncIterator[aioredis.Redis]:
+    """An empty database, by the product's own client."""
+    client = connect(valkey.url)
+    await client.flushall()
+    yield client
+    await client.aclose()
