@@ -1,0 +1,116 @@
+"""Hours of the day in a buyer's time zone. Pure.
+
+Arithmetic is done in UTC and only compared in the zone: two aware times of one zone subtract by wall clock, which is an
+hour wrong around a change of the clocks.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta, tzinfo
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from bot.events import Ms
+
+_SPAN = re.compile(r"([01]\d|2[0-4]):([0-5]\d)\s*[-–]\s*([01]\d|2[0-4]):([0-5]\d)")
+DAY_MINUTES = 1440
+
+
+@dataclass(frozen=True, slots=True)
+class Hours:
+    """From `start` to before `end`, minutes of the day; `end` <= `start` runs over midnight. `always`: no bound."""
+
+    start: int = 0
+    end: int = DAY_MINUTES
+    always: bool = False
+
+    def __str__(self) -> str:
+        if self.always:
+            return "always"
+        return f"{self.start // 60:02d}:{self.start % 60:02d}-{self.end // 60:02d}:{self.end % 60:02d}"
+
+    def holds(self, minute: int) -> bool:
+        """Whether a minute of the day is within."""
+        if self.always or self.start == self.end:
+            return True
+        if self.start < self.end:
+            return self.start <= minute < self.end
+        return minute >= self.start or minute < self.end
+
+
+ALWAYS = Hours(always=True)
+
+
+def parse(text: str) -> Hours:
+    """`"09:00-20:30"` or `"always"`. Raises ValueError with what would be right."""
+    if text.strip().lower() == "always":
+        return ALWAYS
+    found = _SPAN.fullmatch(text.strip())
+    if not found:
+        raise ValueError(f'{text!r} is no span of hours; write "09:00-20:30" or "always"')
+    h1, m1, h2, m2 = map(int, found.groups())
+    start, end = h1 * 60 + m1, h2 * 60 + m2
+    if start > DAY_MINUTES or end > DAY_MINUTES:
+        raise ValueError(f"{text!r} goes beyond 24:00")
+    return Hours(start % DAY_MINUTES, end)
+
+
+def zone(name: str, fallback: tzinfo) -> tzinfo:
+    """A time zone by name, or the fallback for one that does not exist."""
+    if not name:
+        return fallback
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return fallback
+
+
+def local(at: Ms, where: tzinfo) -> datetime:
+    """The wall clock at a place."""
+    return datetime.fromtimestamp(at / 1000, UTC).astimezone(where)
+
+
+def minute_of(at: Ms, where: tzinfo) -> int:
+    """Minutes since local midnight, by the wall clock."""
+    here = local(at, where)
+    return here.hour * 60 + here.minute
+
+
+def is_open(hours: Hours, at: Ms, where: tzinfo) -> bool:
+    """Whether the hours hold at an instant at a place."""
+    return hours.always or hours.holds(minute_of(at, where))
+
+
+def next_open(hours: Hours, at: Ms, where: tzinfo) -> Ms:
+    """The first instant from `at` on at which the hours hold."""
+    if is_open(hours, at, where):
+        return at
+    here = local(at, where)
+    for days in range(3):
+        day = here.date() + timedelta(days=days)
+        opens = instant(datetime.combine(day, time(hours.start // 60, hours.start % 60)), where)
+        if opens >= at and is_open(hours, opens, where):
+            return opens
+        # The opening minute falls into the gap of a clock change: walk to the first minute that exists within.
+        for minutes in range(0, 181, 5):
+            later = opens + minutes * 60_000
+            if later >= at and is_open(hours, later, where):
+                return later
+    return at
+
+
+def instant(wall: datetime, where: tzinfo) -> Ms:
+    """The instant of a wall-clock time at a place: the earlier of two, and past a gap for one that does not exist."""
+    aware = wall.replace(tzinfo=where, fold=0).astimezone(UTC)
+    if aware.astimezone(where).replace(tzinfo=None) != wall:  # in a gap: Python maps it beyond
+        aware = wall.replace(tzinfo=where, fold=1).astimezone(UTC)
+        if aware.astimezone(where).replace(tzinfo=None) < wall:
+            aware = wall.replace(tzinfo=where, fold=0).astimezone(UTC)
+    return round(aware.timestamp() * 1000)
+
+
+def day_start(at: Ms, where: tzinfo, days: int = 0) -> Ms:
+    """Local midnight of the day of `at`, `days` later."""
+    here = local(at, where).date() + timedelta(days=days)
+    return instant(datetime.combine(here, time()), where)

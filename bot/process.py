@@ -1,0 +1,140 @@
+"""One gateway process: web server, worker, sender, timers, and the slow loops. Started by the supervisor."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+import structlog
+import uvloop
+from aiohttp import web
+from prometheus_client import generate_latest
+
+from bot import housekeeping, keys
+from bot.bootstrap import Gateway, build
+from bot.errors import GatewayError, StoreError
+from bot.metrics import LOOP_LAG, REDIS_TROUBLE, REGISTRY
+
+if TYPE_CHECKING:
+    from bot.settings import Settings
+
+DRAIN_S = 9.0
+PUMP_S = 0.1
+HOUSEKEEPING_S = 600.0
+WATCH_S = 1.0
+
+log = structlog.get_logger()
+
+
+def run(settings: Settings, owner: str, index: int) -> None:
+    """Serves until SIGTERM or SIGINT, then drains within 10 s."""
+    uvloop.run(serve(settings, owner, index))
+
+
+async def serve(settings: Settings, owner: str, index: int) -> None:
+    """Builds the gateway, runs its loops, and takes it down in order."""
+    gateway = await build(settings, owner, index)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    runner = web.AppRunner(gateway.app, access_log=None, keepalive_timeout=15, handle_signals=False)
+    await runner.setup()
+    host, port = settings.server.host, settings.server.port
+    site = web.TCPSite(runner, host, port, reuse_port=True, backlog=1024)
+    await _renew_once(gateway)
+    await site.start()
+    loops = _start_loops(gateway)
+    log.info("serving", owner=owner, host=host, port=port)
+    await stop.wait()
+    await _drain(gateway, runner, loops)
+
+
+def _start_loops(gateway: Gateway) -> list[asyncio.Task[None]]:
+    interval = gateway.lease_ttl_s / 3
+    return [
+        asyncio.create_task(gateway.worker.run(), name="worker"),
+        asyncio.create_task(gateway.sender.run(), name="sender"),
+        asyncio.create_task(_every(interval, gateway.leases.renew, gateway), name="leases"),
+        asyncio.create_task(_every(PUMP_S, lambda: _pump(gateway), gateway), name="pump"),
+        asyncio.create_task(_every(HOUSEKEEPING_S, lambda: _housekeeping(gateway), gateway), name="housekeeping"),
+        asyncio.create_task(_every(WATCH_S, lambda: _watch(gateway), gateway), name="watch"),
+        asyncio.create_task(_every(0.1 if gateway.sandbox else 5.0, lambda: _follow_clock(gateway), gateway), name="clock"),
+    ]
+
+
+async def _every(seconds: float, work: Callable[[], Awaitable[object]], gateway: Gateway) -> None:
+    """Repeats some work for ever; a store that is away is waited for, anything else is logged and tried again."""
+    while not gateway.stopping:
+        started = gateway.clock.monotonic()
+        try:
+            await work()
+        except StoreError:
+            REDIS_TROUBLE.labels("loop").inc()
+        except Exception as error:  # noqa: BLE001  # a slow loop must not end with its first surprise
+            log.error("loop failed", exc_info=error)
+        took = gateway.clock.monotonic() - started
+        await asyncio.sleep(max(0.01, seconds - took))
+
+
+async def _renew_once(gateway: Gateway) -> None:
+    with contextlib.suppress(StoreError):
+        await gateway.leases.renew()
+
+
+async def _pump(gateway: Gateway) -> None:
+    clock, store = gateway.clock, gateway.store
+    left = clock.real() - int((gateway.lease_ttl_s + gateway.provider_timeout_s) * 1000)
+    while True:
+        moved, hints, behind = await store.pump(now=clock.now(), real=clock.real(), left_behind=left)
+        if hints:
+            gateway.hints |= hints
+            gateway.wake_sender.set()
+        if behind:
+            await gateway.sender.left_behind(behind)
+        if moved < 500:
+            return
+
+
+async def _housekeeping(gateway: Gateway) -> None:
+    await housekeeping.sweep(gateway.store, gateway.clock.now())
+    await gateway.resolver.sweep()
+
+
+async def _watch(gateway: Gateway) -> None:
+    """Memory door, poisoned entries, campaigns, loop lag, metrics of all processes."""
+    started = gateway.clock.monotonic()
+    await asyncio.sleep(0)
+    LOOP_LAG.set(gateway.clock.monotonic() - started)
+    await gateway.worker.bury_failed()
+    await gateway.campaigns.refresh()
+    info = await gateway.store.command("INFO", "memory")
+    gateway.watch_memory(info)
+    await gateway.store.command("HSET", keys.METRICS, gateway.store.owner, generate_latest(REGISTRY))
+
+
+async def _follow_clock(gateway: Gateway) -> None:
+    offset = await gateway.store.command("GET", keys.CLOCK)
+    gateway.clock.set_offset(int(offset or 0))
+    await gateway.store.command("HSET", keys.CLOCK_SEEN, gateway.store.owner, gateway.clock.offset())
+
+
+async def _drain(gateway: Gateway, runner: web.AppRunner, loops: list[asyncio.Task[None]]) -> None:
+    """Stops taking in, finishes what is under way, gives the partitions back: others carry on at once."""
+    log.info("draining", owner=gateway.store.owner)
+    gateway.door.shut_because = "this process is stopping"
+    gateway.stopping = gateway.worker.stopping = gateway.sender.stopping = True
+    gateway.wake_sender.set()
+    working = [task for task in loops if task.get_name() in ("worker", "sender")]
+    _, late = await asyncio.wait(working, timeout=DRAIN_S)
+    for task in [*late, *(t for t in loops if t not in working)]:
+        task.cancel()
+    await asyncio.gather(*loops, return_exceptions=True)
+    with contextlib.suppress(GatewayError, asyncio.TimeoutError):
+        await asyncio.wait_for(gateway.leases.release(), 1.0)
+    with contextlib.suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(runner.cleanup(), 1.0)
+    await gateway.close()
