@@ -36,6 +36,7 @@ class Say(Struct, frozen=True):
     order: str = ""
     accounts: tuple[str, ...] = ()  # only these accounts, if any are given
     ask_phone: bool = False
+    needs_window: bool = False  # an open chat window only: neither SMS nor template
     confirms_opt_out: bool = False  # the one reply that an opt-out still gets
     id: str = ""  # message id given beforehand (REST)
     text: str = ""  # literal text instead of a wording (REST), subset-checked there

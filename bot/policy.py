@@ -1,10 +1,10 @@
 """May this be sent, now, on which address, and why (not): a pure function over the buyer's record.
 
-    purpose    hours, caps             opt-out               staff own the chat   window
-    reply      exempt                  its one confirmation  held back            needed
-    code       exempt, own limits      allowed               allowed              none (SMS)
-    service    service hours, cap      unless blocked        allowed              needed, else the next lane
-    marketing  marketing hours, caps   refused, opt-in       held back            needed, else the next lane
+purpose    hours, caps             opt-out               staff own the chat   window
+reply      exempt                  its one confirmation  held back            needed
+code       exempt, own limits      allowed               allowed              none (SMS)
+service    service hours, cap      unless blocked        allowed              needed, else the next lane
+marketing  marketing hours, caps   refused, opt-in       held back            needed, else the next lane
 """
 
 from __future__ import annotations
@@ -106,9 +106,7 @@ def candidates(plan: Plan, settings: PolicySettings) -> list[Address]:
     order = plan.only or tuple(settings.order_of_channels.get(plan.purpose, ()))
     rank = {account: position for position, account in enumerate(order)}
     known = [
-        a
-        for a in plan.buyer.addresses
-        if a.account in settings.accounts and (not plan.only or a.account in plan.only)
+        a for a in plan.buyer.addresses if a.account in settings.accounts and (not plan.only or a.account in plan.only)
     ]
     # Without a configured order: open chats before SMS (they cost nothing), the latest used first.
     return sorted(
@@ -229,7 +227,9 @@ def _caps(plan: Plan, settings: PolicySettings, decision: Decision) -> None:
     if plan.purpose == "service":
         count = sum(at >= today for at in sent.service)
         if settings.service_per_day and count >= settings.service_per_day:
-            _skip(decision, Rule.SERVICE_PER_DAY, SkipReason.CAP_REACHED, f"{count} of {settings.service_per_day} today")
+            _skip(
+                decision, Rule.SERVICE_PER_DAY, SkipReason.CAP_REACHED, f"{count} of {settings.service_per_day} today"
+            )
             return
         decision.note(Rule.SERVICE_PER_DAY, "allow", f"{count} of {settings.service_per_day} today")
         return

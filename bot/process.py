@@ -62,7 +62,9 @@ def _start_loops(gateway: Gateway) -> list[asyncio.Task[None]]:
         asyncio.create_task(_every(PUMP_S, lambda: _pump(gateway), gateway), name="pump"),
         asyncio.create_task(_every(HOUSEKEEPING_S, lambda: _housekeeping(gateway), gateway), name="housekeeping"),
         asyncio.create_task(_every(WATCH_S, lambda: _watch(gateway), gateway), name="watch"),
-        asyncio.create_task(_every(0.1 if gateway.sandbox else 5.0, lambda: _follow_clock(gateway), gateway), name="clock"),
+        asyncio.create_task(
+            _every(0.1 if gateway.sandbox else 5.0, lambda: _follow_clock(gateway), gateway), name="clock"
+        ),
     ]
 
 

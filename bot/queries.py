@@ -115,7 +115,12 @@ class Queries:
         return _stored(await self._store.command("HMGET", keys.message(partition, id), "b", "s", "r", "h", "u"))
 
     async def messages(
-        self, keep: Callable[[StoredMessage], bool], *, partitions: Sequence[int] | None = None, before: Ms = 0, limit: int = 50
+        self,
+        keep: Callable[[StoredMessage], bool],
+        *,
+        partitions: Sequence[int] | None = None,
+        before: Ms = 0,
+        limit: int = 50,
     ) -> list[StoredMessage]:
         """Messages that `keep` accepts, newest first, created before `before`."""
         found: list[StoredMessage] = []
@@ -137,7 +142,9 @@ class Queries:
 
     # --- journal --------------------------------------------------------------------------------------------------
 
-    async def turns(self, partition: int, *, before: str = "+", most: int = MOST_SCANNED) -> AsyncIterator[tuple[str, TurnEntry]]:
+    async def turns(
+        self, partition: int, *, before: str = "+", most: int = MOST_SCANNED
+    ) -> AsyncIterator[tuple[str, TurnEntry]]:
         """The turns of a partition, newest first, from just before a stream id."""
         position, seen = before, 0
         while seen < most:

@@ -1,0 +1,38 @@
+"""Locales: zh-CN, zh-TW and en; which one a buyer gets. Pure."""
+
+from __future__ import annotations
+
+LOCALES = ("zh-CN", "zh-TW", "en")
+
+# Characters that only traditional or only simplified text uses, of words that buyers type: enough to follow a buyer.
+_TRADITIONAL = frozenset(
+    "會員優惠領訂單幫員請問個這還沒貨謝開發買賣價錢寄嗎為麼時間號碼電話換衣裝尺寸誰來說話訊門後樣點應該"
+)
+_SIMPLIFIED = frozenset("会优领订单帮员请问个这还没货谢开发买卖价钱吗为么时间号码电话换装谁来说话讯门后样点应该")
+
+
+def negotiate(tag: str) -> str:
+    """One of ours for a platform's language tag (`zh_Hant_TW`, `en-US` …), "" where it names another language."""
+    parts = tag.replace("_", "-").lower().split("-")
+    if parts[0] == "en":
+        return "en"
+    if parts[0] != "zh":
+        return ""
+    if any(part in ("hant", "tw", "hk", "mo") for part in parts[1:]):
+        return "zh-TW"
+    return "zh-CN"
+
+
+def detect(text: str) -> str:
+    """The locale that a text is written in, or "" where it does not tell (digits, emoji, one ambiguous word)."""
+    traditional = sum(c in _TRADITIONAL and c not in _SIMPLIFIED for c in text)
+    simplified = sum(c in _SIMPLIFIED and c not in _TRADITIONAL for c in text)
+    if traditional > simplified:
+        return "zh-TW"
+    if simplified > traditional:
+        return "zh-CN"
+    if any("\u4e00" <= c <= "\u9fff" for c in text):
+        return ""
+    letters = sum(c.isascii() and c.isalpha() for c in text)
+    # One Latin word may be a name, a code or a carrier's STOP: two words are a language.
+    return "en" if letters >= 3 and (len(text.split()) > 1 or letters == len(text.strip())) else ""

@@ -1,0 +1,149 @@
+"""Which handler a message is for. Pure.
+
+The order: a payload; a bare digit, for the last numbered question only; opt-out and opt-in words, always; global
+keywords, which interrupt a dialog; the dialog; nothing understood. A keyword is the whole message after trimming and
+folding, but for the prefixes of a claim.
+"""
+
+from __future__ import annotations
+
+import tomllib
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from bot.errors import ConfigError
+from bot.events import Event, MessageReceived, Tapped
+from bot.handling import Handler, Run, Trigger
+from bot.records import Dialog
+
+_TAIL = " .!?~。！？～、,，…"
+
+
+def fold(text: str) -> str:
+    """Trimmed, width and case folded, without closing punctuation: how texts are compared with keywords."""
+    return unicodedata.normalize("NFKC", text).strip().rstrip(_TAIL).strip().casefold()
+
+
+@dataclass(frozen=True, slots=True)
+class Keywords:
+    """The words of templates/keywords.toml, folded."""
+
+    intents: Mapping[str, str]
+    prefixes: Mapping[str, str]
+    opt_out: frozenset[str]
+    opt_out_sms: frozenset[str]  # words that leave a dialog in a chat, and opt out elsewhere
+    opt_in: frozenset[str]
+    leave: frozenset[str]
+    back: frozenset[str]
+
+    @classmethod
+    def load(cls, path: Path) -> Keywords:
+        """Reads the file. Raises ConfigError where a word means two things."""
+        data = tomllib.loads(path.read_text())
+        intents: dict[str, str] = {}
+        faults = []
+        for name, words in data["intents"].items():
+            for word in words:
+                folded = fold(word)
+                if intents.get(folded, name) != name:
+                    faults.append(f"keywords.toml: {word!r} means both {intents[folded]} and {name}")
+                intents[folded] = name
+        sets = {
+            key: frozenset(fold(word) for word in data["words"][key])
+            for key in ("opt_out", "opt_out_sms", "opt_in", "leave", "back")
+        }
+        both = (sets["opt_out"] | sets["opt_in"]) & set(intents)
+        faults += [f"keywords.toml: {word!r} is a keyword and an opt-out or opt-in word" for word in both]
+        if faults:
+            raise ConfigError(faults)
+        prefixes = {
+            unicodedata.normalize("NFKC", p).casefold(): name for name, ps in data["prefixes"].items() for p in ps
+        }
+        return cls(intents, prefixes, **sets)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where a message goes. `always`: even while staff own the conversation."""
+
+    kind: Literal["intent", "state"]
+    name: str
+    arg: str = ""
+    text: str = ""
+    always: bool = False
+
+
+def route(event: Event, dialog: Dialog, keywords: Keywords, medium: str) -> Route:
+    """The route of a MessageReceived or Tapped event."""
+    body = event.body
+    payload, raw = "", ""
+    if isinstance(body, Tapped):
+        payload = body.payload
+    elif isinstance(body, MessageReceived):
+        payload, raw = body.payload, body.text
+    text = fold(raw)
+    if payload and (found := _payload(payload, dialog, text)):
+        return found
+    if text in keywords.opt_in:
+        return Route("intent", "opt_in", "", text, always=True)
+    if text in keywords.opt_out or (text in keywords.opt_out_sms and (medium == "sms" or not dialog.state)):
+        return Route("intent", "opt_out", "", text, always=True)
+    if (
+        text.isascii()
+        and text.isdigit()
+        and text in dialog.asked
+        and (found := _payload(dialog.asked[text], dialog, text))
+    ):
+        return found
+    if dialog.state and (text in keywords.leave or text in keywords.opt_out_sms):
+        return Route("intent", "leave_dialog", "", text)
+    if dialog.state and text in keywords.back:
+        return Route("state", dialog.state, "back", text)
+    if text in keywords.intents:
+        return Route("intent", keywords.intents[text], "", text)
+    for prefix, name in keywords.prefixes.items():
+        if text.startswith(prefix) and (rest := text[len(prefix) :].strip()):
+            return Route("intent", name, rest.upper(), text)
+    if dialog.state:
+        return Route("state", dialog.state, "", text)
+    return Route("intent", "fallback", "", text)
+
+
+def _payload(payload: str, dialog: Dialog, text: str) -> Route | None:
+    if payload.startswith("."):
+        return Route("state", dialog.state, payload[1:], text) if dialog.state else None
+    name, _, arg = payload.partition(":")
+    return Route("intent", name, arg, text, always=name in ("opt_out", "opt_in"))
+
+
+class Registry:
+    """Triggers to handlers. Two handlers for one trigger, or a state nobody handles, stop the start."""
+
+    def __init__(self, handlers: Sequence[Handler]) -> None:
+        self._table: dict[tuple[str, str, str], tuple[Handler, Run]] = {}
+        faults = []
+        for handler in handlers:
+            for trigger, run in handler.runs.items():
+                key = (trigger.kind, trigger.name, trigger.record)
+                if key in self._table:
+                    other = self._table[key][0].name
+                    faults.append(f"handlers {other} and {handler.name} both take {trigger.kind} {trigger.name!r}")
+                self._table[key] = (handler, run)
+        for handler in handlers:
+            faults += [
+                f"handler {handler.name} enters the state {state!r}, which no handler takes"
+                for state in handler.states
+                if ("state", state, "buyer") not in self._table
+            ]
+        if faults:
+            raise ConfigError(faults)
+
+    def find(self, kind: str, name: str, record: str = "buyer") -> tuple[Handler, Run] | None:
+        """The handler and function for a trigger, or None."""
+        return self._table.get((kind, name, record))
+
+
+__all__ = ["Keywords", "Registry", "Route", "Trigger", "fold", "route"]

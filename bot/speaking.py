@@ -1,0 +1,309 @@
+"""From a `Say` to a message in the outbox: policy decides, wording renders, the decision is recorded. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from bot import ids, sms
+from bot.change import QueuedMessage
+from bot.codec import dump_event, dump_message
+from bot.effects import CodeResult, Say, Skip
+from bot.ids import show_member_number
+from bot.journal import DecisionRecord, RuleVerdict
+from bot.messages import Choice, Content, Notice, OutboundMessage, Picture, Text
+from bot.policy import Decision, Plan, PolicySettings, decide
+from bot.records import Address, Buyer, Timer, Waiting
+from bot.sender import lane_of
+from bot.wording import NoVariantError, Rendered, Wordings, with_brand
+
+if TYPE_CHECKING:
+    from bot.turns import Run
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeTemplate:
+    """An approved provider template for a wording on an account: field name → text with {{ variables }}."""
+
+    template_id: str
+    fields: Mapping[str, str]
+
+
+@dataclass(slots=True)
+class Speaker:
+    """Plans messages for buyers."""
+
+    wordings: Wordings
+    policy: PolicySettings
+    brand: str
+    locale: str
+    notices: Mapping[tuple[str, str], NoticeTemplate] = field(default_factory=dict)
+    render_field: Any = None  # (template text, values) -> text, for notice fields
+
+    # --- saying ---------------------------------------------------------------------------------------------------
+
+    def say(self, run: Run, buyer: Buyer, effect: Say) -> None:
+        """Decides and plans one message; records the decision whatever it is."""
+        address = run.turn.address if run.turn is not None else None
+        explicit = buyer.address(effect.account, effect.to) if effect.account and effect.to else None
+        reply_to = explicit or (address if effect.purpose == "reply" else None)
+        only = effect.accounts or ((effect.account,) if effect.account else ())
+        if effect.purpose == "reply" and reply_to is None:
+            reply_to = max(buyer.addresses, key=lambda a: a.last_in, default=None)
+        plan = Plan(
+            purpose=effect.purpose,
+            buyer=buyer,
+            now=run.now,
+            key=effect.key,
+            reply_to=reply_to,
+            only=only,
+            not_after=effect.not_after,
+            confirms_opt_out=effect.confirms_opt_out,
+            needs_window=effect.needs_window,
+        )
+        decision = decide(plan, self.policy)
+        id = run.deferred_id or effect.id or ids.derived("m", run.partition, self._seed(run, buyer))
+        run.deferred_id = ""
+        self._record(run, buyer, effect, decision, id)
+        if decision.outcome == "send":
+            self._plan(run, buyer, effect, decision, id)
+        elif decision.outcome == "defer":
+            self._defer(run, buyer, effect, decision, id)
+        else:
+            self._row(run, buyer, effect, decision, id, "skipped")
+
+    def _seed(self, run: Run, buyer: Buyer) -> str:
+        count = len(run.entry.decisions)
+        return f"{buyer.id}|{run.taken.lane}|{run.taken.entry}|{run.event.id}|{count}"
+
+    def _record(self, run: Run, buyer: Buyer, effect: Say, decision: Decision, id: str) -> None:
+        run.entry.decisions.append(
+            DecisionRecord(
+                message=id,
+                buyer=buyer.id,
+                purpose=effect.purpose,
+                outcome=decision.outcome,
+                at=run.now,
+                source=effect.source or (f"handler:{run.handler.name}" if run.handler else ""),
+                key=effect.key,
+                account=decision.address.account if decision.address else "",
+                reason=decision.reason,
+                order=effect.order,
+                until=decision.until,
+                rules=decision.rules,
+            )
+        )
+
+    def _defer(self, run: Run, buyer: Buyer, effect: Say, decision: Decision, id: str) -> None:
+        """The event that asked is kept, and asks again at the hour: conditions are then weighed anew."""
+        name = f"wait:{id}"
+        buyer.waiting[name] = Waiting(event=dump_event(run.event), id=id)
+        buyer.timers[name] = Timer(due=decision.until)
+        self._row(run, buyer, effect, decision, id, "queued", held=True)
+
+    # --- the message ----------------------------------------------------------------------------------------------
+
+    def _plan(self, run: Run, buyer: Buyer, effect: Say, decision: Decision, id: str) -> None:
+        address = decision.address
+        assert address is not None
+        message = self._message(run, buyer, effect, decision, address, id)
+        if message is None:
+            decision.outcome, decision.reason = "skip", "window_closed"
+            run.entry.decisions[-1].outcome, run.entry.decisions[-1].reason = "skip", "window_closed"
+            self._row(run, buyer, effect, decision, id, "skipped")
+            return
+        if decision.opener and (window := address.windows[decision.opener]).left > 0:
+            window.left -= 1
+        address.last_out = run.now
+        if effect.purpose == "marketing":
+            buyer.sent.marketing.append(run.now)
+        elif effect.purpose == "service":
+            buyer.sent.service.append(run.now)
+        self._queue(run, message)
+
+    def _message(
+        self, run: Run, buyer: Buyer, effect: Say, decision: Decision, address: Address, id: str
+    ) -> OutboundMessage | None:
+        able = self.policy.accounts[address.account]
+        locale = address.locale or buyer.locale or self.locale
+        values = self._values(buyer, effect)
+        try:
+            content, asked = self._content(effect, decision, address, locale, values, sms_lane=able.sms)
+        except NoVariantError:
+            return None
+        if asked:
+            address.dialog.asked = asked
+        parts = sms.count(content.text).parts if able.sms and isinstance(content, Text | Notice) else 0
+        return OutboundMessage(
+            id=id,
+            buyer=buyer.id,
+            home=buyer.home,
+            account=address.account,
+            to=address.id,
+            purpose=effect.purpose,
+            content=content,
+            created_at=run.now,
+            key=effect.key,
+            source=effect.source or (f"handler:{run.handler.name}" if run.handler else ""),
+            locale=locale,
+            not_after=effect.not_after,
+            guard=effect.guard,
+            order=effect.order,
+            parts=parts,
+            touch=effect.touch,
+            window_opener=decision.opener,
+        )
+
+    def _values(self, buyer: Buyer, effect: Say) -> dict[str, Any]:
+        card = show_member_number(buyer.member.number) if buyer.member else ""
+        return {"brand": self.brand, "tz": self.policy.timezone, "name": buyer.name, "card": card, **effect.vars}
+
+    def _content(
+        self,
+        effect: Say,
+        decision: Decision,
+        address: Address,
+        locale: str,
+        values: Mapping[str, Any],
+        *,
+        sms_lane: bool,
+    ) -> tuple[Content, dict[str, str]]:
+        """The content, and the digits that answer its question."""
+        medium = "sms" if sms_lane else "chat"
+        if effect.content is not None:
+            return _with_card(effect.content, str(values["card"])), {}
+        if effect.text:
+            text = with_brand(effect.text, self.brand, locale) if sms_lane else effect.text
+            return Text(text), {}
+        rendered = self.wordings.render(effect.key, locale, values, medium)
+        if decision.notice:
+            return self._notice(effect.key, address.account, values, rendered), {}
+        choices = (*rendered.choices, *effect.choices)
+        able = self.policy.accounts[address.account]
+        text, numbered = rendered.text, rendered.numbered
+        if choices and not numbered and able.choices < len(choices):
+            text, numbered = _number(text, choices), True
+        asked = {str(i + 1): choice.payload for i, choice in enumerate(choices)}
+        return Text(text, choices, numbered, ask_phone=effect.ask_phone and able.hands_over_phone), asked
+
+    def _notice(self, key: str, account: str, values: Mapping[str, Any], rendered: Rendered) -> Notice:
+        template = self.notices[key, account]
+        fields = {name: self.render_field(text, values) for name, text in template.fields.items()}
+        return Notice(template.template_id, fields, text=rendered.text)
+
+    # --- rows -----------------------------------------------------------------------------------------------------
+
+    def _queue(self, run: Run, message: OutboundMessage) -> None:
+        body = dump_message(message)
+        run.entry.messages.append(body)
+        run.change.messages.append(
+            QueuedMessage(
+                message.id,
+                message.account,
+                message.to,
+                lane_of(message.purpose),
+                "queued",
+                "",
+                message.created_at,
+                message.purpose,
+                body,
+            )
+        )
+
+    def _row(
+        self, run: Run, buyer: Buyer, effect: Say, decision: Decision, id: str, state: str, *, held: bool = False
+    ) -> None:
+        """A message that is not to be sent now still has its row: every planned message ends in one state."""
+        address = decision.address
+        message = OutboundMessage(
+            id=id,
+            buyer=buyer.id,
+            home=buyer.home,
+            account=address.account if address else "",
+            to=address.id if address else "",
+            purpose=effect.purpose,
+            content=Text(effect.text),
+            created_at=run.now,
+            key=effect.key,
+            source=effect.source,
+            order=effect.order,
+            touch=effect.touch,
+            not_after=effect.not_after,
+        )
+        body = dump_message(message)
+        run.entry.messages.append(body)
+        # No account in the row: a held or skipped message is in no queue.
+        run.change.messages.append(
+            QueuedMessage(
+                id,
+                "",
+                "",
+                lane_of(effect.purpose),
+                state,
+                "" if held else decision.reason,
+                run.now,
+                effect.purpose,
+                body,
+            )
+        )
+
+    def skip(self, run: Run, skip: Skip, buyer: Buyer | None) -> None:
+        """Records a touch that was not even planned, with its reason, as a skipped message."""
+        effect = Say(key=skip.key, purpose=skip.purpose, source=skip.source, order=skip.order)
+        decision = Decision("skip", reason=skip.reason)
+        decision.rules.append(RuleVerdict(skip.rule, "deny", skip.detail))
+        somebody = buyer or Buyer(id="", home=run.taken.subject, created_at=0)
+        id = ids.derived("m", run.partition, self._seed(run, somebody) + "skip")
+        self._record(run, somebody, effect, decision, id)
+        self._row(run, somebody, effect, decision, id, "skipped")
+
+    # --- codes ----------------------------------------------------------------------------------------------------
+
+    def send_code(self, run: Run, buyer: Buyer, result: CodeResult) -> None:
+        """Plans the text message that carries a phone code, to a number that is not the buyer's yet."""
+        account = result.data["account"]
+        locale = buyer.locale or self.locale
+        values = {"brand": self.brand, "tz": self.policy.timezone, "name": "", "card": "", "otp": result.data["otp"]}
+        rendered = self.wordings.render("phone_code", locale, values, "sms")
+        content: Content = Text(rendered.text)
+        if not self.policy.accounts[account].free_text:
+            content = self._notice("phone_code", account, values, rendered)
+        id = ids.derived("m", run.partition, self._seed(run, buyer) + "code")
+        message = OutboundMessage(
+            id=id,
+            buyer=buyer.id,
+            home=buyer.home,
+            account=account,
+            to=result.phone,
+            purpose="code",
+            content=content,
+            created_at=run.now,
+            key="phone_code",
+            source="engine:code",
+            locale=locale,
+            not_after=result.expires_at,
+            parts=sms.count(rendered.text).parts,
+        )
+        decision = Decision("send", reason="")
+        self._record(run, buyer, Say("phone_code", purpose="code", source="engine:code"), decision, id)
+        run.entry.decisions[-1].account = account
+        self._queue(run, message)
+
+
+def _number(text: str, choices: tuple[Choice, ...]) -> str:
+    lines = [f"{i + 1} {choice.label}" for i, choice in enumerate(choices)]
+    return "\n".join([text, *lines])
+
+
+def _with_card(content: Content, card: str) -> Content:
+    """A card's QR picture is asked for before the number is drawn."""
+    if isinstance(content, Picture):
+        return Picture(content.qr.replace("{card}", card.replace(" ", "")), content.alt.replace("{card}", card))
+    return content
+
+
+def cost_of(parts: int, price: Decimal | None, currency: str) -> str:
+    """What a message cost: "unknown" without prices, never 0."""
+    return "unknown" if price is None else f"{price * parts} {currency}"
