@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bot import buyers, ids, subjects
+from msgspec import structs
+
+from bot import buyers, ids, orders, subjects
 from bot.change import Letter
 from bot.codec import dump_event, pack
 from bot.effects import (
@@ -39,9 +41,10 @@ from bot.effects import (
     Skip,
     StaffOwns,
     Tag,
+    Tell,
 )
 from bot.errors import GatewayError
-from bot.events import Event, IdentityClaimed, MessageReceived, Ms, StaffAsked
+from bot.events import Event, MessageReceived, Ms, StaffAsked, TouchAsked
 from bot.handling import Facts
 from bot.identity import claim
 from bot.journal import NoteRecord
@@ -74,6 +77,8 @@ class Applier:
                 self._timer(run, effect)
             case Mail():
                 self._mail(run, effect.subject, effect.body)
+            case Tell():
+                self._tell(run, effect.touch)
             case OpenTask():
                 self._open_task(run, effect)
             case CloseTask():
@@ -143,6 +148,35 @@ class Applier:
         event = Event("", subject, run.event.account, run.now, run.now, body)
         partition = subjects.partition_of(subject, self.partitions)
         run.change.mails.append(Letter(subject, b"", dump_event(event), partition))
+
+    def _tell(self, run: Run, touch: TouchAsked) -> None:
+        record = run.record
+        if not isinstance(record, Order | Cart):
+            raise GatewayError("only orders and carts ask for touches")
+        if touch.key in record.told:
+            return
+        record.told.append(touch.key)
+        subject = orders.identity(record.buyer, record.shop)
+        if isinstance(record, Order):
+            touch = structs.replace(touch, brief=orders.brief(record))
+        touch = structs.replace(touch, facts=record.buyer, shop=record.shop)
+        if subject:
+            self._mail(run, subject, touch)
+        elif isinstance(record, Order):
+            record.owed = [*record.owed, touch][-20:]
+
+    def inform(self, run: Run, order: Order, *, changed: bool) -> None:
+        """Settles what an order owes once somebody is known, and keeps the buyer's list of orders current."""
+        subject = orders.identity(order.buyer, order.shop)
+        if not subject:
+            return
+        for touch in order.owed:
+            if not touch.not_after or touch.not_after > run.now:
+                fresh = structs.replace(touch, brief=orders.brief(order), facts=order.buyer)
+                self._mail(run, subject, fresh)
+        order.owed = []
+        if changed:
+            self._mail(run, subject, TouchAsked(brief=orders.brief(order), facts=order.buyer, shop=order.shop))
 
     def _open_task(self, run: Run, effect: OpenTask) -> None:
         record = run.record
@@ -365,6 +399,3 @@ def _tag(buyer: Buyer, effect: Tag) -> None:
 def _latest(buyer: Buyer) -> Address | None:
     """The address that the buyer last wrote from."""
     return max(buyer.addresses, key=lambda a: a.last_in, default=None)
-
-
-__all__ = ["Applier", "IdentityClaimed"]

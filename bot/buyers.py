@@ -59,7 +59,7 @@ def open_window(address: Address, opener: str, at: Ms, capabilities: Capabilitie
         address.windows[opener] = Window(closes_at=closes, left=rule.quota)
 
 
-def learn_facts(buyer: Buyer, facts: BuyerFacts, accounts: Mapping[str, Capabilities], source: str, at: Ms) -> None:
+def learn_facts(buyer: Buyer, facts: BuyerFacts, accounts: Mapping[str, Capabilities], source: str) -> None:
     """What a shop says of the buyer fills gaps; it never overwrites what the buyer said.
 
     `consent.sms` yes or no with a time counts for SMS addresses only, unless the buyer answered later.

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct, field
 
-from bot.events import Body, Guard, Ms
+from bot.events import Body, Guard, Ms, TouchAsked
 from bot.messages import Choice, Content, Purpose
 from bot.records import Verdict
 
@@ -207,6 +207,15 @@ class Mail(Struct, frozen=True):
     bulk: bool = False
 
 
+class Tell(Struct, frozen=True):
+    """An order or cart asks for a touch: mailed to the best identity it knows, else owed until somebody is known.
+
+    A touch with a key that was asked for before is dropped.
+    """
+
+    touch: TouchAsked
+
+
 class Remember(Struct, frozen=True):
     """Add `by` to the small counter `name` of the buyer's record (set it to `by` if `replace`)."""
 
@@ -263,6 +272,7 @@ Effect: TypeAlias = (
     | OpenTask
     | CloseTask
     | Mail
+    | Tell
     | Remember
     | Redeem
     | Skip

@@ -78,6 +78,7 @@ class Turn:
     arg: str = ""  # what follows the intent: a campaign key, a choice
     text: str = ""  # the message, trimmed and folded for comparison
     raw_text: str = ""  # the message as typed, trimmed
+    data: Mapping[str, str] = field(default_factory=dict)  # what the timer that fired was set with
     became: tuple[str, ...] = ()  # lane changes that this shop event caused: "pay:paid", "ship:delivered:<shipment>", …
 
     @property

@@ -18,7 +18,7 @@ async def sweep(store: Store, now: Ms) -> None:
     """One round over the owned partitions."""
     for partition in list(store.fences):
         await _forget_days(store, partition, now)
-        await _trim_journal(store, partition, now)
+        await _trim_journal(store, partition)
         await _forget_messages(store, partition, now)
 
 
@@ -31,7 +31,7 @@ async def _forget_days(store: Store, partition: int, now: Ms) -> None:
     await store.command("UNLINK", *stale)
 
 
-async def _trim_journal(store: Store, partition: int, now: Ms) -> None:
+async def _trim_journal(store: Store, partition: int) -> None:
     # Stream ids carry the server's real time; the virtual clock only ever runs ahead of it.
     seconds, _ = await store.command("TIME")
     limit = int(seconds) * 1000 - KEEP_DAYS * DAY_MS

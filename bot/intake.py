@@ -217,7 +217,7 @@ class Intake:
             method=request.method,
             target=target,
             url=self._public_url + target,
-            headers=request.headers,  # type: ignore[arg-type]  # aiohttp declares the base of what it gives
+            headers=request.headers,
             query=query,
             body=body,
             remote=request.remote or "",

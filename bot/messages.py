@@ -147,3 +147,8 @@ class HistoryLine(Struct, frozen=True, array_like=True):
     state: str
     at: Ms
     reason: str = ""
+
+
+def lane_of(purpose: str) -> str:
+    """The sending lane of a purpose: hi for what a buyer waits for, lo for the rest."""
+    return "hi" if purpose in ("reply", "code") else "lo"

@@ -40,7 +40,7 @@ from bot.errors import (
 from bot.events import AccountAlert, Event, Ms, StatusReported
 from bot.journal import SendEntry, dump
 from bot.leases import Leases
-from bot.messages import OutboundMessage, Receipt
+from bot.messages import OutboundMessage, Receipt, lane_of
 from bot.metrics import REDIS_TROUBLE, SENDS
 from bot.orders import still_holds
 from bot.reasons import FailureReason, SkipReason
@@ -214,7 +214,7 @@ class Sender:
             except SendError as error:
                 outcome = error
             except Exception as error:  # an adapter's bug: what it had written is unknown
-                log.error("send failed", account=message.account, exc_info=error)
+                log.exception("send failed", account=message.account)
                 outcome = InDoubtError("the adapter failed", reason=FailureReason.BUG)
             self._outcome(job, line, outcome)
         finally:
@@ -310,7 +310,7 @@ class Sender:
     ) -> None:
         message, claimed = job.message, job.claimed
         reason = reason or (str(error.reason) if error else "")
-        SENDS.labels(message.account, state if not reason else reason).inc()
+        SENDS.labels(message.account, reason or state).inc()
         provider = receipt.provider_id if receipt else ""
         entry = SendEntry(
             id=message.id,
@@ -388,11 +388,6 @@ class Sender:
 
 def _digest(event: Event) -> bytes:
     return ids.digest(event.id) if event.id else b""
-
-
-def lane_of(purpose: str) -> str:
-    """The lane of a purpose: hi for what a buyer waits for, lo for the rest."""
-    return "hi" if purpose in ("reply", "code") else "lo"
 
 
 def _refusal(message: OutboundMessage, records: Mapping[str, Record], now: Ms) -> str:

@@ -13,11 +13,10 @@ from bot.codec import dump_event, dump_message
 from bot.effects import CodeResult, Say, Skip
 from bot.ids import show_member_number
 from bot.journal import DecisionRecord, RuleVerdict
-from bot.messages import Choice, Content, Notice, OutboundMessage, Picture, Text
+from bot.messages import Choice, Content, Notice, OutboundMessage, Picture, Text, lane_of
 from bot.policy import Decision, Plan, PolicySettings, decide
 from bot.records import Address, Buyer, Timer, Waiting
-from bot.sender import lane_of
-from bot.wording import NoVariantError, Rendered, Wordings, with_brand
+from bot.wording import Medium, NoVariantError, Rendered, Wordings, with_brand
 
 if TYPE_CHECKING:
     from bot.turns import Run
@@ -171,7 +170,7 @@ class Speaker:
         sms_lane: bool,
     ) -> tuple[Content, dict[str, str]]:
         """The content, and the digits that answer its question."""
-        medium = "sms" if sms_lane else "chat"
+        medium: Medium = "sms" if sms_lane else "chat"
         if effect.content is not None:
             return _with_card(effect.content, str(values["card"])), {}
         if effect.text:

@@ -16,6 +16,7 @@ from bot.codec import dump_event, dump_record, load_event
 from bot.effects import (
     Cancel,
     ClaimCoupon,
+    ClaimResult,
     CodeResult,
     Effect,
     IssueCard,
@@ -49,7 +50,7 @@ from bot.handling import Facts, Handler, Turn
 from bot.journal import TurnEntry, dump
 from bot.ports import Capabilities
 from bot.reasons import Rule, SkipReason
-from bot.records import AccountState, Address, Buyer, Cart, Link, Order, Parcel, Record
+from bot.records import AccountState, Address, Buyer, Cart, Link, Order, Parcel, Record, Timer, Waiting
 from bot.routing import Keywords, Registry, route
 from bot.speaking import Speaker
 
@@ -125,7 +126,7 @@ class Turns:
         if record is not None and not isinstance(record, Link):
             run.before_timers = {name: timer.due for name, timer in record.timers.items()}
         self._dispatch(run, event)
-        run.open = [e for e in run.effects if self._needs_answer(run, e)]
+        run.open = self._questions(run)
         return run
 
     def resume(self, run: Run, answers: Sequence[Answered]) -> None:
@@ -141,9 +142,11 @@ class Turns:
             elif isinstance(effect, ClaimCoupon | SendCode):
                 if isinstance(answer, CodeResult):
                     self._apply.queue_code(run, answer)
+                elif isinstance(answer, ClaimResult) and isinstance(run.record, Buyer):
+                    self._apply.coupon(run.record, answer, run.now)
                 effects.extend(self._continue(run, effect.then, answer))
         run.effects = effects
-        run.open = [e for e in run.effects if self._needs_answer(run, e)]
+        run.open = self._questions(run)
 
     def finish(self, run: Run) -> Change:
         """Applies the effects in order and completes the change."""
@@ -152,10 +155,20 @@ class Turns:
         self._close(run)
         return run.change
 
-    def _needs_answer(self, run: Run, effect: Effect) -> bool:
-        if isinstance(effect, IssueCard):
-            return isinstance(run.record, Buyer) and run.record.member is None
-        return isinstance(effect, ClaimCoupon | SendCode)
+    @property
+    def accounts(self) -> tuple[str, ...]:
+        """The names of the channel accounts."""
+        return tuple(self._accounts)
+
+    def _questions(self, run: Run) -> list[Unresolved]:
+        """The effects that wait for shared state. A card is drawn only for a buyer who has none."""
+        no_card = isinstance(run.record, Buyer) and run.record.member is None
+        wanted: list[Unresolved] = []
+        for effect in run.effects:
+            if isinstance(effect, ClaimCoupon | SendCode) or (isinstance(effect, IssueCard) and no_card):
+                wanted.append(effect)
+                no_card = no_card and not isinstance(effect, IssueCard)
+        return wanted
 
     def _continue(self, run: Run, then: str, answer: Resolution) -> Sequence[Effect]:
         if run.handler is None or run.turn is None:
@@ -300,7 +313,7 @@ class Turns:
             return
         address = _address_in(buyer, held.data)
         run.turn = self._turn(run, event, buyer, address)
-        self._run_handler(run, "timer", due.name.partition(":")[0], replace(run.turn, arg=due.name.partition(":")[2]))
+        self._run_handler(run, "timer", due.name.partition(":")[0], replace(run.turn, arg=due.name.partition(":")[2], data=held.data))
 
     def _again(self, run: Run, buyer: Buyer, event: Event) -> None:
         if isinstance(event.body, TouchAsked):
@@ -312,7 +325,7 @@ class Turns:
 
     def _touch(self, run: Run, buyer: Buyer, event: Event, touch: TouchAsked) -> None:
         if touch.facts is not None:
-            buyers.learn_facts(buyer, touch.facts, self._accounts, f"shop:{touch.shop}", run.now)
+            buyers.learn_facts(buyer, touch.facts, self._accounts, f"shop:{touch.shop}")
             known = identity.unknown_subjects(buyer, touch.facts, touch.shop)
             for subject in known:
                 self._post(run, subject, identity.claim(buyer, subject))
@@ -332,6 +345,11 @@ class Turns:
             gone = Skip(touch.key, SkipReason.ORDERED_SINCE, Rule.REASON_HOLDS, "marketing", touch.source)
             self._apply.skipped(run, gone, buyer)
             return
+        if touch.not_before_returning > run.now and _returns(buyer, touch):
+            name = f"wait:{touch.key}"
+            buyer.waiting[name] = Waiting(event=dump_event(event), id="")
+            buyer.timers[name] = Timer(due=touch.not_before_returning)
+            return
         self._handle(run, buyer, event, "touch", touch.notice, None)
 
     def _staff(self, run: Run, buyer: Buyer, event: Event, asked: StaffAsked) -> None:
@@ -341,7 +359,7 @@ class Turns:
 
     def _about_buyer(self, run: Run, buyer: Buyer, event: Event, shop: ShopEvent) -> None:
         if shop.buyer is not None:
-            buyers.learn_facts(buyer, shop.buyer, self._accounts, f"shop:{shop.shop}:{event.id}", run.now)
+            buyers.learn_facts(buyer, shop.buyer, self._accounts, f"shop:{shop.shop}:{event.id}")
             for subject in identity.unknown_subjects(buyer, shop.buyer, shop.shop):
                 self._post(run, subject, identity.claim(buyer, subject))
         self._handle(run, buyer, event, "shop", shop.kind, None)
@@ -416,6 +434,7 @@ class Turns:
             run.record, became = orders.apply(order, event)
             run.touched = True
             self._shop_handler(run, event, body, "order", became)
+            self._apply.inform(run, run.record, changed=bool(became))
         elif order is not None:
             self._other(run, event, order, "order")
 
@@ -442,7 +461,7 @@ class Turns:
                 return
             del record.timers[body.name]
             run.touched = True
-            turn = replace(self._turn(run, event, record, None), arg=body.name.partition(":")[2])
+            turn = replace(self._turn(run, event, record, None), arg=body.name.partition(":")[2], data=held.data)
             self._run_handler(run, "timer", body.name.partition(":")[0], turn, kind)
         elif isinstance(body, StaffAsked):
             run.touched = True
@@ -524,6 +543,12 @@ def _status_changes(status: StatusReported, account: str, id: str, at: Ms) -> li
 def _address_in(buyer: Buyer, data: Mapping[str, str]) -> Address | None:
     """The address that a timer was set from, where the handler noted it."""
     return buyer.address(data.get("account", ""), data.get("to", ""))
+
+
+def _returns(buyer: Buyer, touch: TouchAsked) -> bool:
+    """Whether the buyer had bought before the order of this touch."""
+    this = touch.brief.id if touch.brief is not None else ""
+    return any(order.pay == "paid" and order.id != this for order in buyer.orders)
 
 
 def _tag(body: object) -> str:

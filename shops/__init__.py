@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from bot.ports import ShopType
+from shops import standard
 
-ALL: tuple[ShopType, ...] = ()
+ALL: tuple[ShopType, ...] = (standard.TYPE,)

@@ -35,7 +35,17 @@ class Valkey:
 
     def start(self) -> Valkey:
         durable = ["--appendonly", "yes", "--appendfsync", "always", "--save", "", "--maxmemory-policy", "noeviction"]
-        command = [valkey_binary(), "--port", "0", "--unixsocket", self.path, "--dir", self.directory, *durable, *self.options]
+        command = [
+            valkey_binary(),
+            "--port",
+            "0",
+            "--unixsocket",
+            self.path,
+            "--dir",
+            self.directory,
+            *durable,
+            *self.options,
+        ]
         Path(self.path).unlink(missing_ok=True)
         self.process = subprocess.Popen(command, env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         end = time.monotonic() + 20

@@ -221,7 +221,10 @@ async def test_status_moves_forward_only(redis_client):
     p = await queue(store, queued("r1"), queued("r2", to="oOther"))
     await store.pull([(p, "wechat-main", "hi", 2)], now=NOW)
     await store.settle(
-        [Settlement(p, "r1", 1, "sent", provider=b"provider", unread=True, sent_at=NOW), Settlement(p, "r2", 1, "sent")],
+        [
+            Settlement(p, "r1", 1, "sent", provider=b"provider", unread=True, sent_at=NOW),
+            Settlement(p, "r2", 1, "sent"),
+        ],
         now=NOW,
         today=NOW,
     )

@@ -1,0 +1,238 @@
+"""An order's life: facts folded into its record, in any order of arrival. Pure.
+
+Lanes pay, each shipment and each refund are independent; a fact applies where its version is not older, and a rank never
+falls. So any arrival order of created, paid, shipped and cancelled ends in the same record.
+"""
+
+from __future__ import annotations
+
+from bot import subjects
+from bot.clock import HOUR_MS
+from bot.events import BuyerFacts, Event, Guard, Ms, OrderBrief, OrderFacts, RefundFacts, ShipmentFacts, ShopEvent
+from bot.records import SHIP_RANK, Cart, Lane, Order, Record, RefundCase, Shipment
+
+PAY_RANK: dict[str, int] = {
+    "": -1,
+    "unpaid": 0,
+    "authorized": 1,
+    "partially_paid": 2,
+    "paid": 3,
+    "partially_refunded": 4,
+    "refunded": 5,
+}
+REFUND_RANK: dict[str, int] = {"": -1, "requested": 0, "approved": 1, "rejected": 1, "succeeded": 2, "closed": 2}
+FRESH_MS: dict[str, Ms] = {
+    "order": 24 * HOUR_MS,
+    "payment": 24 * HOUR_MS,
+    "shipment": 48 * HOUR_MS,
+    "delivered": 72 * HOUR_MS,
+    "refund": 72 * HOUR_MS,
+}
+PAID = ("paid", "partially_refunded", "refunded")
+
+
+def apply(order: Order | None, event: Event) -> tuple[Order, tuple[str, ...]]:
+    """The order after a shop event, and what it became.
+
+    Values: "created", "pay:paid", "closed:cancelled", "shipped:<id>", "ship:<state>:<id>", "refund:<state>:<id>" and the like.
+    Never blanks a known fact. `became` is empty when the event told nothing new.
+    """
+    body = event.body
+    assert isinstance(body, ShopEvent)
+    _, shop, id = event.subject.split(":", 2)
+    became: list[str] = []
+    if order is None:
+        order = Order(id=id, shop=shop, subject=event.subject, created_at=event.at)
+    had_facts = bool(order.placed_at)
+    if body.order is not None:
+        _facts(order, body.order)
+    if body.buyer is not None:
+        order.buyer = join_buyer(order.buyer, body.buyer)
+    if body.checkout is not None:
+        order.checkout = body.checkout.token
+    if not had_facts and order.placed_at:
+        became.append("created")
+    _pay(order, body, event, became)
+    if body.shipment is not None:
+        _ship(order, body.shipment, body, event, became)
+    if body.refund is not None:
+        _refund(order, body.refund, body, event, became)
+    if body.kind == "review.created" and not order.reviewed:
+        order.reviewed = True
+        became.append("reviewed")
+    return order, tuple(became)
+
+
+def _facts(order: Order, facts: OrderFacts) -> None:
+    for name in ("number", "pay_url", "status_url", "city"):
+        if value := getattr(facts, name):
+            setattr(order, name, value)
+    for name in ("placed_at", "paid_at", "pay_expires_at", "ship_by"):
+        if value := getattr(facts, name):
+            setattr(order, name, value)
+    if facts.total is not None:
+        order.total = facts.total
+    if facts.items:
+        order.items = facts.items
+    if facts.cod is not None:
+        order.cod = facts.cod
+
+
+def join_buyer(known: BuyerFacts | None, new: BuyerFacts) -> BuyerFacts:
+    """What is known of the buyer, filled up; consent follows the newer statement."""
+    if known is None:
+        return new
+    consent = new if new.consent_at >= known.consent_at and new.sms_consent != "unknown" else known
+    return BuyerFacts(
+        ref=known.ref or new.ref,
+        name=new.name or known.name,
+        phones=tuple(dict.fromkeys((*known.phones, *new.phones)))[:5],
+        email=known.email or new.email,
+        locale=known.locale or new.locale,
+        is_new=known.is_new if new.is_new is None else new.is_new,
+        sms_consent=consent.sms_consent,
+        consent_at=consent.consent_at,
+        address=known.address or new.address,
+    )
+
+
+def _version(body: ShopEvent, event: Event) -> Ms:
+    return body.version or body.occurred_at or event.at
+
+
+def _advance(lane: Lane, state: str, ranks: dict[str, int], version: Ms, seq: int) -> bool:
+    """Moves a lane up; remembers the newest version it has seen either way."""
+    up = ranks.get(state, -1) > ranks.get(lane.state, -1)
+    lane.version = max(lane.version, version)
+    lane.seq = max(lane.seq, seq)
+    if up:
+        lane.state = state
+    return up
+
+
+def _pay(order: Order, body: ShopEvent, event: Event, became: list[str]) -> None:
+    state = body.order.pay_state if body.order is not None else ""
+    if body.kind == "order.paid":
+        state = "paid"
+    elif body.kind == "order.created" and not state:
+        state = "unpaid"
+    if state and _advance(order.pay, state, PAY_RANK, _version(body, event), body.seq):
+        became.append(f"pay:{state}")
+        if state in PAID and not order.paid_at:
+            order.paid_at = body.occurred_at or event.at
+    closes = {"order.cancelled": "cancelled", "order.closed_unpaid": "closed_unpaid"}.get(body.kind, "")
+    if closes and not order.closed:
+        order.closed = closes
+        became.append(f"closed:{closes}")
+
+
+def _ship(order: Order, facts: ShipmentFacts, body: ShopEvent, event: Event, became: list[str]) -> None:
+    shipment = next((s for s in order.shipments if s.id == facts.id), None)
+    if shipment is None:
+        shipment = Shipment(id=facts.id)
+        order.shipments.append(shipment)
+        order.shipments.sort(key=lambda s: s.id)
+        became.append(f"shipped:{facts.id}")
+    for name in ("carrier", "tracking_no", "tracking_url", "city", "place", "pickup_code", "eta"):
+        if value := getattr(facts, name):
+            setattr(shipment, name, value)
+    state = facts.state or ("label" if body.kind == "shipment.created" else "")
+    if state == "exception":
+        shipment.exception = facts.reason or "unknown"
+        became.append(f"exception:{facts.id}")
+        return
+    if state and _advance(shipment.lane, state, SHIP_RANK | {"": -2}, facts.scan_at or _version(body, event), body.seq):
+        if SHIP_RANK.get(state, 0) >= SHIP_RANK["out_for_delivery"]:
+            shipment.exception = ""
+        if state == "delivered":
+            shipment.delivered_at = facts.scan_at or body.occurred_at or event.at
+        became.append(f"ship:{state}:{facts.id}")
+
+
+def _refund(order: Order, facts: RefundFacts, body: ShopEvent, event: Event, became: list[str]) -> None:
+    case = next((r for r in order.refunds if r.id == facts.id), None)
+    if case is None:
+        case = RefundCase(id=facts.id)
+        order.refunds.append(case)
+        order.refunds.sort(key=lambda r: r.id)
+    if facts.amount is not None:
+        case.amount = facts.amount
+    state = body.kind.partition(".")[2]
+    if _advance(case.lane, state, REFUND_RANK, _version(body, event), body.seq):
+        became.append(f"refund:{state}:{facts.id}")
+
+
+# --- questions --------------------------------------------------------------------------------------------------------
+
+
+def is_paid(order: Order) -> bool:
+    """Whether money has come in (refunded orders were paid too)."""
+    return order.pay.state in PAID
+
+
+def waits_for_payment(order: Order) -> bool:
+    """Whether a payment reminder has a reason."""
+    return order.pay.state in ("unpaid", "authorized", "partially_paid") and not order.closed and not order.cod
+
+
+def is_fresh(event: Event, kind: str, now: Ms) -> bool:
+    """Whether an event is young enough to tell the buyer; an older one changes state only (backfills, replays)."""
+    body = event.body
+    happened = body.occurred_at if isinstance(body, ShopEvent) and body.occurred_at else event.at
+    return now - happened <= FRESH_MS.get(kind, 24 * HOUR_MS)
+
+
+def brief(order: Order) -> OrderBrief:
+    """The order as its buyer's record remembers it."""
+    pay = order.closed if order.closed and not is_paid(order) else order.pay.state or "unpaid"
+    return OrderBrief(
+        id=order.id,
+        shop=order.shop,
+        number=order.number,
+        pay=pay,
+        ship=order.ship_state,
+        refund=order.refund_state,
+        total=order.total,
+        title=order.items[0].title if order.items else "",
+        placed_at=order.placed_at,
+        paid_at=order.paid_at,
+    )
+
+
+def identity(facts: BuyerFacts | None, shop: str) -> str:
+    """The best identity to write to: a chat address the shop knows, phone, shopper, e-mail; "" for none."""
+    if facts is None:
+        return ""
+    if facts.address and ":" in facts.address:
+        return subjects.address(*facts.address.split(":", 1))
+    if facts.phones:
+        return subjects.phone(facts.phones[0])
+    if facts.ref:
+        return subjects.shopper(shop, facts.ref)
+    return subjects.email(facts.email) if facts.email else ""
+
+
+def lane_state(record: Record, lane: str) -> str:
+    """The state of a lane that a guard names. An unpaid order that was closed is "closed"."""
+    if isinstance(record, Cart):
+        return record.state
+    if not isinstance(record, Order):
+        return ""
+    kind, _, id = lane.partition(":")
+    if kind == "pay":
+        return "closed" if order_is_shut(record) else record.pay.state
+    if kind == "ship":
+        if not id:
+            return record.ship_state
+        return next((s.lane.state for s in record.shipments if s.id == id), "")
+    return record.refund_state
+
+
+def order_is_shut(order: Order) -> bool:
+    """Cancelled or closed before it was paid."""
+    return bool(order.closed) and not is_paid(order)
+
+
+def still_holds(guard: Guard, record: Record | None) -> bool:
+    """Whether the reason of a touch is still there. A record that is gone has no reasons."""
+    return record is not None and lane_state(record, guard.lane) in guard.values
