@@ -213,7 +213,7 @@ class Sender:
                 outcome = await line.channel.send(message)
             except SendError as error:
                 outcome = error
-            except Exception as error:  # an adapter's bug: what it had written is unknown
+            except Exception:  # an adapter's bug: what it had written is unknown
                 log.exception("send failed", account=message.account)
                 outcome = InDoubtError("the adapter failed", reason=FailureReason.BUG)
             self._outcome(job, line, outcome)

@@ -86,7 +86,8 @@ class Run:
     entry: TurnEntry = field(init=False)
     deferred_id: str = ""  # the message id that a deferred event already carries
     touched: bool = False
-    keep_record: bool = True
+    claims: list[ClaimResult] = field(default_factory=list)  # won in this turn, to be confirmed after its commit
+    rekeyed: list[tuple[str, str, str]] = field(default_factory=list)  # (campaign, code, buyer) of an absorbed wallet
     before_timers: dict[str, Ms] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -144,6 +145,8 @@ class Turns:
                     self._apply.queue_code(run, answer)
                 elif isinstance(answer, ClaimResult) and isinstance(run.record, Buyer):
                     self._apply.coupon(run.record, answer, run.now)
+                    if answer.outcome == "won":
+                        run.claims.append(answer)
                 effects.extend(self._continue(run, effect.then, answer))
         run.effects = effects
         run.open = self._questions(run)
@@ -286,7 +289,9 @@ class Turns:
         return True
 
     def _identity(self, run: Run, buyer: Buyer, event: Event) -> None:
+        before = {coupon.code for coupon in buyer.coupons}
         result = identity.handle(buyer, event.body, run.now)
+        run.rekeyed = [(c.campaign, c.code, buyer.id) for c in buyer.coupons if c.code not in before]
         for subject, body in result.mails:
             self._post(run, subject, body)
         if result.became is not None:
@@ -313,7 +318,9 @@ class Turns:
             return
         address = _address_in(buyer, held.data)
         run.turn = self._turn(run, event, buyer, address)
-        self._run_handler(run, "timer", due.name.partition(":")[0], replace(run.turn, arg=due.name.partition(":")[2], data=held.data))
+        self._run_handler(
+            run, "timer", due.name.partition(":")[0], replace(run.turn, arg=due.name.partition(":")[2], data=held.data)
+        )
 
     def _again(self, run: Run, buyer: Buyer, event: Event) -> None:
         if isinstance(event.body, TouchAsked):

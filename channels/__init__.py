@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from bot.ports import ChannelType
+from channels import messenger
 
-ALL: tuple[ChannelType, ...] = ()
+ALL: tuple[ChannelType, ...] = (messenger.TYPE,)

@@ -88,7 +88,12 @@ def reminder(turn: Turn) -> Sequence[Effect]:
         if due > turn.now:
             number = touch.brief.number if touch.brief is not None else order
             brief = f"{number} {touch.vars.get('total', '')} {touch.vars.get('item', '')}".strip()
-            data = {"touch": json.dumps(touch.vars), "key": touch.key, "not_after": str(touch.not_after), "order": order}
+            data = {
+                "touch": json.dumps(touch.vars),
+                "key": touch.key,
+                "not_after": str(touch.not_after),
+                "order": order,
+            }
             if touch.guard is not None:
                 data["subject"] = touch.guard.subject
             return [

@@ -69,7 +69,9 @@ def _placed(turn: Turn, order: Order) -> list[Effect]:
     closed = order.pay_expires_at and order.pay_expires_at - BEFORE_CLOSING_MS < turn.now
     if at == 0 or closed:
         key = key_of(order, "payment_reminder")
-        skip = Skip(key, SkipReason.CLOSES_TOO_SOON, Rule.CLOSES_TOO_SOON, source="journey:payment_reminder/1", order=order.id)
+        skip = Skip(
+            key, SkipReason.CLOSES_TOO_SOON, Rule.CLOSES_TOO_SOON, source="journey:payment_reminder/1", order=order.id
+        )
         return [*effects, skip]
     if not is_fresh(turn.event, "order", turn.now):
         return effects
@@ -98,7 +100,9 @@ def due(turn: Turn) -> Sequence[Effect]:
     order = _order(turn)
     if is_paid(order) or not waits_for_payment(order):
         key = key_of(order, "payment_reminder")
-        return [Skip(key, SkipReason.REASON_GONE, Rule.REASON_HOLDS, source="journey:payment_reminder/1", order=order.id)]
+        return [
+            Skip(key, SkipReason.REASON_GONE, Rule.REASON_HOLDS, source="journey:payment_reminder/1", order=order.id)
+        ]
     return [Tell(_reminder(turn.facts, order, turn.now))]
 
 
@@ -126,7 +130,15 @@ def _reminder(facts: Facts, order: Order, now: Ms) -> TouchAsked:
     )
 
 
-KINDS = ("order.created", "order.paid", "order.updated", "order.cancelled", "order.closed_unpaid", "order.completed", "payment.failed")
+KINDS = (
+    "order.created",
+    "order.paid",
+    "order.updated",
+    "order.cancelled",
+    "order.closed_unpaid",
+    "order.completed",
+    "payment.failed",
+)
 HANDLER = Handler(
     name="order_lifecycle",
     runs={

@@ -26,7 +26,9 @@ def changed(turn: Turn) -> Sequence[Effect]:
         if state == "requested" and is_fresh(turn.event, "refund", turn.now):
             answer_at = turn.facts.staff_answer_by(turn.now)
             amount = next((r.amount for r in order.refunds if r.id == id), None)
-            effects.append(OpenTask("refund", f"{order.number or order.id}", key=f"refund:{id}", order=order.id, due_at=answer_at))
+            effects.append(
+                OpenTask("refund", f"{order.number or order.id}", key=f"refund:{id}", order=order.id, due_at=answer_at)
+            )
             asked = touch(
                 order,
                 "refund_received",

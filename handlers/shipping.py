@@ -51,7 +51,9 @@ def _state(turn: Turn, order: Order, id: str, state: str, *, first: bool) -> lis
     if state == "delivered":
         at = (_shipment(order, id).delivered_at or turn.now) + REVIEW_AFTER_MS
         effects.append(Schedule(f"review:{id}", max(at, turn.now)))
-    notice = {"arrived_city": "parcel_in_city", "out_for_delivery": "parcel_out", "delivered": "parcel_delivered"}.get(state, "")
+    notice = {"arrived_city": "parcel_in_city", "out_for_delivery": "parcel_out", "delivered": "parcel_delivered"}.get(
+        state, ""
+    )
     if not notice and (first or state == "accepted"):
         notice = "order_shipped"
     if notice and fresh:
@@ -65,7 +67,12 @@ _HOLDS = {
     "parcel_out": ("out_for_delivery",),
     "parcel_delivered": ("delivered",),
 }
-_USEFUL_MS = {"order_shipped": 2 * DAY_MS, "parcel_in_city": DAY_MS, "parcel_out": 12 * HOUR_MS, "parcel_delivered": 3 * DAY_MS}
+_USEFUL_MS = {
+    "order_shipped": 2 * DAY_MS,
+    "parcel_in_city": DAY_MS,
+    "parcel_out": 12 * HOUR_MS,
+    "parcel_delivered": 3 * DAY_MS,
+}
 
 
 def _notice(turn: Turn, order: Order, id: str, notice: str) -> TouchAsked:

@@ -1,0 +1,69 @@
+"""Phone codes: six digits by SMS, kept only as an HMAC in the dialog; limits against pumping and guessing.
+
+Limits: 3 codes per number in 10 minutes and 10 a day, 6 an hour for numbers that differ in the last four digits only,
+a rate per country, a daily sum, and a list of countries. A code allows 5 tries and lives 10 minutes (dialog).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bot.clock import MINUTE_MS
+from bot.events import Ms
+from bot.phones import country_of, prefix
+from bot.store import Store
+
+LIFE_MS = 10 * MINUTE_MS
+SECRET_KEY = "secret:codes"  # noqa: S105  # the name of a key, not a secret
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """A code to send (`outcome` "sent"), or why none is: too_many (again at `retry_at`), not_allowed."""
+
+    outcome: str
+    code: str = ""
+    digest: str = ""
+    expires_at: Ms = 0
+    retry_at: Ms = 0
+
+
+class Codes:
+    """Draws and checks codes."""
+
+    def __init__(self, store: Store, countries: Sequence[str], *, per_day: int = 2000) -> None:
+        self._store = store
+        self._countries = frozenset(countries)
+        self._per_day = per_day
+        self._secret = b""
+
+    async def start(self) -> None:
+        """Loads the server's secret, made once for all processes."""
+        await self._store.command("SET", SECRET_KEY, secrets.token_bytes(32), "NX")
+        self._secret = await self._store.command("GET", SECRET_KEY)
+
+    def digest(self, phone: str, code: str) -> str:
+        """What the dialog keeps of a code."""
+        return hmac.new(self._secret, f"{phone}|{code}".encode(), hashlib.sha256).hexdigest()[:32]
+
+    def check(self, phone: str, code: str, digest: str) -> bool:
+        """Whether a typed code is the one, in constant time."""
+        return hmac.compare_digest(self.digest(phone, code), digest)
+
+    async def request(self, phone: str, now: Ms) -> Requested:
+        """A new code for a number, if its limits allow."""
+        country = country_of(phone)
+        if country not in self._countries:
+            return Requested("not_allowed")
+        limits = [3, 10, 6, max(60, self._per_day // 10), self._per_day]
+        allowed, retry_at = await self._store.scripts.run(
+            "codes_request", [f"otp:{{{country}}}"], [now, phone, prefix(phone), *limits]
+        )
+        if not allowed:
+            return Requested("too_many", retry_at=int(retry_at))
+        code = f"{secrets.randbelow(1_000_000):06d}"
+        return Requested("sent", code, self.digest(phone, code), now + LIFE_MS)

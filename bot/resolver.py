@@ -1,0 +1,93 @@
+"""Answers the effects that need shared state: coupon claims, phone codes, card numbers. One gather per batch."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from bot import ids, keys
+from bot.clock import SystemClock
+from bot.codes import Codes
+from bot.coupons import Coupons
+from bot.effects import ClaimCoupon, CodeResult, IssueCard, SendCode
+from bot.ports import Capabilities
+from bot.records import Buyer
+from bot.store import Store
+from bot.turns import Answered, Issued, Run, Unresolved
+
+
+class EffectResolver:
+    """Implements `bot.worker.Resolver`."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        coupons: Coupons,
+        codes: Codes,
+        clock: SystemClock,
+        accounts: Mapping[str, Capabilities],
+        sms_order: Sequence[str],
+        notices: frozenset[tuple[str, str]],
+    ) -> None:
+        self._store = store
+        self._coupons = coupons
+        self._codes = codes
+        self._clock = clock
+        able = [name for name in sms_order if accounts[name].address_is_phone]
+        # A line that sends only templates can carry a code only with a template for it.
+        self._sms = [name for name in able if accounts[name].free_text or ("phone_code", name) in notices]
+
+    async def resolve(self, runs: Sequence[Run]) -> list[list[Answered]]:
+        """The answers to each run's open effects, in order."""
+        return await asyncio.gather(*(self._run(run) for run in runs))
+
+    async def _run(self, run: Run) -> list[Answered]:
+        return [await self._one(run, effect) for effect in run.open]
+
+    async def _one(self, run: Run, effect: Unresolved) -> Answered:
+        buyer = run.record
+        assert isinstance(buyer, Buyer)
+        match effect:
+            case IssueCard():
+                count = await self._store.command("INCR", f"cardno:{keys.tag(run.partition)}")
+                return Issued(ids.member_number(run.partition, int(count)))
+            case ClaimCoupon():
+                return await self._coupons.claim(effect.campaign, buyer.id, self._clock.now(), effect.data)
+            case SendCode():
+                return await self._code(effect)
+
+    async def _code(self, effect: SendCode) -> CodeResult:
+        if not self._sms:
+            return CodeResult("no_lane", effect.phone, data=effect.data)
+        found = await self._codes.request(effect.phone, self._clock.now())
+        if found.outcome != "sent":
+            outcome = "too_many" if found.outcome == "too_many" else "not_allowed"
+            return CodeResult(outcome, effect.phone, retry_at=found.retry_at, data=effect.data)
+        data = {**effect.data, "account": self._sms[0], "otp": found.code}
+        return CodeResult("sent", effect.phone, found.digest, found.expires_at, data=data)
+
+    async def settled(self, runs: Sequence[Run]) -> None:
+        """Claims of committed turns are final; a merged buyer's coupons follow to the survivor."""
+        for run in runs:
+            for claim in run.claims:
+                await self._coupons.confirm(claim.campaign, claim.code)
+            for campaign, code, buyer in run.rekeyed:
+                await self._coupons.rekey(campaign, code, buyer)
+
+    async def sweep(self) -> None:
+        """Claims whose turn never came return to the stock after 10 minutes."""
+        for campaign, code in await self._coupons.tentative(self._clock.now()):
+            state = await self._coupons.find(code)
+            if state is not None and await self._holds(state.buyer, code):
+                await self._coupons.confirm(campaign, code)
+            else:
+                await self._coupons.release(campaign, code)
+
+    async def _holds(self, buyer_id: str, code: str) -> bool:
+        partition = ids.partition_in(buyer_id)
+        if partition is None:
+            return False
+        subject = await self._store.command("HGET", keys.index(partition), f"b:{buyer_id}")
+        record = await self._store.resolve(subject.decode()) if subject else None
+        return isinstance(record, Buyer) and any(coupon.code == code for coupon in record.coupons)

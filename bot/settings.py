@@ -1,0 +1,369 @@
+"""config.toml and the environment, checked whole: every fault is reported at once, each with key, value and cure.
+
+The environment overrides the file: `TOUCHPOINT__SECTION__KEY`, where `-` is written `_`. A secret may be given as
+`<key>_file`, a path. Values of secrets never appear in a fault.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
+
+from bot import hours
+from bot.config import AccountConfig, Section
+from bot.errors import ConfigError
+from bot.hours import Hours
+from bot.locales import LOCALES
+from bot.ports import ChannelType, ShopType
+
+PREFIX = "TOUCHPOINT__"
+SECRET_WORDS = ("secret", "token", "key", "password")
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+def _hours(value: object) -> Hours:
+    return value if isinstance(value, Hours) else hours.parse(str(value))
+
+
+def _zone(value: str) -> str:
+    if value not in available_timezones():
+        near = difflib.get_close_matches(value, available_timezones(), 1)
+        hint = f"; did you mean {near[0]}?" if near else ", such as Asia/Shanghai"
+        raise ValueError(f"must be the name of a time zone{hint}")
+    return value
+
+
+def _duration_h(value: object) -> object:
+    """Hours of "24h", "3d" or a number."""
+    if isinstance(value, str):
+        unit, number = value[-1:], value[:-1]
+        if unit in ("h", "d") and number.isdigit():
+            return int(number) * (24 if unit == "d" else 1)
+        raise ValueError('must be a number of hours or days, such as "24h" or "3d"')
+    return value
+
+
+HoursField = Annotated[Hours, BeforeValidator(_hours)]
+Zone = Annotated[str, AfterValidator(_zone)]
+
+
+class Brand(Section):
+    """Who the shop is."""
+
+    name: str = Field(min_length=1, max_length=20)
+    privacy_url: str = ""
+    locale: Literal["zh-CN", "zh-TW", "en"] = "zh-CN"
+    timezone: Zone = "Asia/Shanghai"
+    currency: str = Field(default="CNY", pattern=r"^[A-Z]{3}$")
+    country: str = Field(default="CN", pattern=r"^[A-Z]{2}$")
+
+
+class Server(Section):
+    """Where the gateway listens."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=1, le=65535)
+    public_url: str = ""
+    processes: int = Field(default=0, ge=0, le=64)
+
+
+class RedisSection(Section):
+    """Where state lives."""
+
+    url: str = "embedded:var/valkey"
+    partitions: int = Field(default=64, ge=1, le=999)
+    replicas_to_wait_for: int = Field(default=0, ge=0, le=5)
+    allow_unsafe: bool = False
+    max_memory_mb: int = Field(default=0, ge=0)
+    lease_seconds: float = Field(default=12.0, ge=0.5, le=60)
+
+
+class Ledger(Section):
+    """Where history will live."""
+
+    url: str = "sqlite:var/ledger.db"
+
+
+class Policy(Section):
+    """What may be sent when."""
+
+    marketing_hours: HoursField = Field(default_factory=lambda: hours.parse("09:00-20:30"))
+    service_hours: HoursField = Field(default_factory=lambda: hours.parse("08:00-22:00"))
+    marketing_per_week: int = Field(default=2, ge=0)
+    marketing_per_day: int = Field(default=1, ge=0)
+    service_per_day: int = Field(default=6, ge=0)
+    large_order: Decimal | None = None
+    order_of_channels: dict[Literal["service", "marketing"], list[str]] = Field(default_factory=dict)
+
+
+class ShippingSection(Section):
+    """What "ships today" may promise."""
+
+    cutoff: Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] | Literal["never"] = "16:00"
+    within: Annotated[int, BeforeValidator(_duration_h), Field(ge=1, le=24 * 60)] = 24
+    closed_days: list[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"] | date] = Field(default_factory=list)
+    holidays: Literal["CN", "none"] = "none"
+
+
+class Staff(Section):
+    """When people answer."""
+
+    hours: HoursField = Field(default_factory=lambda: hours.parse("09:00-21:00"))
+    phone: str = ""
+    answer_minutes: int = Field(default=15, ge=1, le=24 * 60)
+
+
+class Sandbox(Section):
+    """Simulated providers and the phone page."""
+
+    enabled: bool = False
+
+
+class Broadcasts(Section):
+    """Who must approve what."""
+
+    approve_above: int | None = Field(default=None, ge=0)
+
+
+class Club(Section):
+    """The member club."""
+
+    gift: str = Field(default="", pattern=r"^([A-Z0-9_-]{2,32})?$")
+
+
+class Codes(Section):
+    """Phone codes: where they may be sent, and how many."""
+
+    countries: list[str] = Field(default_factory=list)
+    per_day: int = Field(default=2000, ge=0)
+
+
+class NoticeConfig(Section):
+    """One approved provider template."""
+
+    template_id: str = Field(min_length=1)
+    fields: dict[str, str] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The whole configuration, valid."""
+
+    brand: Brand
+    server: Server
+    redis: RedisSection
+    ledger: Ledger
+    policy: Policy
+    shipping: ShippingSection
+    staff: Staff
+    sandbox: Sandbox
+    broadcasts: Broadcasts
+    club: Club
+    codes: Codes
+    channels: Mapping[str, AccountConfig]
+    shops: Mapping[str, AccountConfig]
+    trackers: Mapping[str, AccountConfig]
+    notices: Mapping[tuple[str, str], NoticeConfig]
+    path: Path
+    zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("Asia/Shanghai"))
+
+    @property
+    def public_url(self) -> str:
+        """Where providers reach the gateway."""
+        return self.server.public_url or f"http://127.0.0.1:{self.server.port}"
+
+    @property
+    def root(self) -> Path:
+        """The folder of config.toml: relative paths count from here."""
+        return self.path.resolve().parent
+
+
+SECTIONS: Mapping[str, type[BaseModel]] = {
+    "brand": Brand,
+    "server": Server,
+    "redis": RedisSection,
+    "ledger": Ledger,
+    "policy": Policy,
+    "shipping": ShippingSection,
+    "staff": Staff,
+    "sandbox": Sandbox,
+    "broadcasts": Broadcasts,
+    "club": Club,
+    "codes": Codes,
+}
+ACCOUNTS = ("channels", "shops", "trackers")
+
+
+def load(
+    path: Path,
+    channel_types: Sequence[ChannelType],
+    shop_types: Sequence[ShopType] = (),
+    tracker_types: Sequence[ShopType] = (),
+    *,
+    env: Mapping[str, str] = os.environ,
+) -> Settings:
+    """Reads and checks everything. Raises ConfigError with one line per fault."""
+    data = _read(path)
+    faults: list[str] = []
+    _overlay(data, env, faults)
+    known = [*SECTIONS, *ACCOUNTS, "notices"]
+    faults += [f"[{name}]: there is no such section{_near(name, known)}" for name in data if name not in known]
+    parts: dict[str, Any] = {}
+    for name, model in SECTIONS.items():
+        parts[name] = _validate(model, data.get(name, {}), name, faults)
+    types: Mapping[str, Mapping[str, type[AccountConfig]]] = {
+        "channels": {t.name: t.config for t in channel_types},
+        "shops": {t.name: t.config for t in shop_types},
+        "trackers": {t.name: t.config for t in tracker_types},
+    }
+    for kind in ACCOUNTS:
+        parts[kind] = _accounts(kind, data.get(kind, {}), types[kind], faults)
+    parts["notices"] = _notices(data.get("notices", {}), parts["channels"], faults)
+    _cross_check(parts, data, faults)
+    if faults:
+        raise ConfigError(faults)
+    return Settings(**parts, path=path, zone=ZoneInfo(parts["brand"].timezone))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read ({error.strerror}); give another file with --config"]) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path}: is not TOML: {error}"]) from error
+
+
+# --- environment ------------------------------------------------------------------------------------------------------
+
+
+def _overlay(data: dict[str, Any], env: Mapping[str, str], faults: list[str]) -> None:
+    for name, value in env.items():
+        if not name.startswith(PREFIX):
+            continue
+        steps = [step.lower() for step in name[len(PREFIX) :].split("__")]
+        if len(steps) < 2 or not all(steps):
+            faults.append(f"{name}: write {PREFIX}SECTION__KEY")
+            continue
+        table = data
+        for step in steps[:-1]:
+            inner = table.setdefault(_key_in(table, step), {})
+            if not isinstance(inner, dict):
+                faults.append(f"{name}: {step} is no table")
+                break
+            table = inner
+        else:
+            table[_key_in(table, steps[-1])] = _value(value)
+
+
+def _key_in(table: Mapping[str, Any], step: str) -> str:
+    """The key that an environment step means: `wechat_main` is `wechat-main` where that exists."""
+    return next((key for key in table if key.lower().replace("-", "_") == step), step)
+
+
+def _value(text: str) -> Any:
+    """A value as TOML would read it, else the text itself."""
+    try:
+        return tomllib.loads(f"v = {text}")["v"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+# --- checks -----------------------------------------------------------------------------------------------------------
+
+
+def _near(name: str, known: Sequence[str]) -> str:
+    found = difflib.get_close_matches(name, known, 1)
+    return f"; did you mean {found[0]}?" if found else f"; there are: {', '.join(known)}"
+
+
+def _validate(model: type[BaseModel], data: Any, where: str, faults: list[str]) -> Any:
+    if not isinstance(data, dict):
+        faults.append(f"{where}: must be a table [{where}]")
+        return None
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        faults += [_fault(model, where, line) for line in error.errors(include_url=False)]
+        return None
+
+
+def _fault(model: type[BaseModel], where: str, line: Any) -> str:
+    location = [str(step) for step in line["loc"] if not str(step).startswith("function-")]
+    key = ".".join([where, *location])
+    if line["type"] == "extra_forbidden":
+        return f"{key}: there is no such key{_near(location[-1], list(model.model_fields))}"
+    if line["type"] == "missing":
+        return f"{key}: is missing"
+    message = line["msg"].removeprefix("Value error, ")
+    secret = any(word in key.lower() for word in SECRET_WORDS)
+    shown = "" if secret or isinstance(line["input"], dict) else f" = {str(line['input'])[:60]!r}"
+    return f"{key}{shown}: {message[:1].lower()}{message[1:]}"
+
+
+def _accounts(
+    kind: str, data: Any, types: Mapping[str, type[AccountConfig]], faults: list[str]
+) -> dict[str, AccountConfig]:
+    found: dict[str, AccountConfig] = {}
+    if not isinstance(data, dict):
+        faults.append(f"{kind}: write one table per account, [{kind}.<name>]")
+        return found
+    for name, table in data.items():
+        where = f"{kind}.{name}"
+        if not _good_name(name):
+            faults.append(f"{where}: a name has 1 to 32 of a-z, 0-9 and -")
+        if not isinstance(table, dict):
+            faults.append(f"{where}: must be a table [{where}]")
+            continue
+        type_name = table.get("type")
+        if type_name not in types:
+            faults.append(f"{where}.type = {type_name!r}: must be one of {', '.join(sorted(types)) or '(none yet)'}")
+            continue
+        config = _validate(types[str(type_name)], table, where, faults)
+        if config is not None:
+            found[name] = config
+    return found
+
+
+def _good_name(name: str) -> bool:
+    return 0 < len(name) <= 32 and name.isascii() and all(c.islower() or c.isdigit() or c == "-" for c in name)
+
+
+def _notices(data: Any, channels: Mapping[str, Any], faults: list[str]) -> dict[tuple[str, str], NoticeConfig]:
+    found: dict[tuple[str, str], NoticeConfig] = {}
+    for notice, accounts in data.items() if isinstance(data, dict) else ():
+        for account, table in accounts.items() if isinstance(accounts, dict) else ():
+            where = f"notices.{notice}.{account}"
+            if channels and account not in channels:
+                faults.append(f"{where}: there is no channel named {account!r}{_near(account, list(channels))}")
+            config = _validate(NoticeConfig, table, where, faults)
+            if config is not None:
+                found[notice, account] = config
+    return found
+
+
+def _cross_check(parts: Mapping[str, Any], data: Mapping[str, Any], faults: list[str]) -> None:
+    policy = parts["policy"]
+    names = list((data.get("channels") or {}) if isinstance(data.get("channels"), dict) else {})
+    if policy is not None:
+        for purpose, accounts in policy.order_of_channels.items():
+            faults.extend(
+                f"policy.order_of_channels.{purpose}: there is no channel named {account!r}{_near(account, names)}"
+                for account in accounts
+                if account not in names
+            )
+    shop_names = set(parts["shops"]) & set(names)
+    faults.extend(f"shops.{name}: a channel has the same name; rename one" for name in sorted(shop_names))
+
+
+__all__ = ["LOCALES", "Settings", "load"]

@@ -1,0 +1,19 @@
+"""Configuration of a Messenger page."""
+
+from __future__ import annotations
+
+from pydantic import Field, SecretStr
+
+from bot.config import AccountConfig, Secrets
+
+
+class MessengerConfig(AccountConfig):
+    """`app_secret` signs webhooks (a list rotates); `graph_version` such as v26.0."""
+
+    page_id: str = Field(pattern=r"^\d{1,30}$")
+    app_id: str = Field(default="", pattern=r"^\d{0,30}$")
+    app_secret: Secrets
+    verify_token: SecretStr = Field(min_length=1)
+    page_access_token: SecretStr = Field(min_length=1)
+    graph_version: str = Field(default="v26.0", pattern=r"^v\d{1,3}\.\d$")
+    api_base: str = "https://graph.facebook.com"
