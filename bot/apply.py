@@ -229,8 +229,10 @@ class Applier:
             case Leave():
                 address.dialog = Dialog(asked=dialog.asked)
             case Missed():
-                dialog.misses += 1
-                dialog.tries += 1
+                if dialog.state:
+                    dialog.tries += 1
+                else:
+                    dialog.misses += 1
             case StaffOwns():
                 address.staff_until = effect.until
 
@@ -274,9 +276,10 @@ class Applier:
         address = buyer.address(effect.account, effect.to) if effect.account else self._address(run)
         if address is None:
             return
+        wording = self.speaker.wordings.evidence(effect.wording, address.locale or buyer.locale)
         setattr(address.consent, effect.topic, effect.verdict)
-        address.consent.at, address.consent.wording, address.consent.source = run.now, effect.wording, effect.source
-        summary = f"{effect.topic} {effect.verdict} ({effect.wording}, {effect.source})"
+        address.consent.at, address.consent.wording, address.consent.source = run.now, wording, effect.source
+        summary = f"{effect.topic} {effect.verdict} ({wording}, {effect.source})"
         run.entry.notes.append(NoteRecord("consent", summary))
 
     def _opt(self, run: Run, buyer: Buyer, effect: OptOut | OptIn) -> None:
@@ -338,6 +341,14 @@ class Applier:
                 self._erase(run, buyer)
             case "merge":
                 self._mail(run, data["into"], claim(buyer, data["into"]))
+            case "consent":
+                address = buyers.ensure_address(buyer, data["account"], data["id"])
+                setattr(address.consent, data["topic"], data["verdict"])
+                address.consent.at, address.consent.wording, address.consent.source = (
+                    run.now,
+                    data["evidence"],
+                    asked.by,
+                )
             case "complete_task":
                 return self.staff_task(run, buyer, asked)
             case "take":

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -23,6 +23,15 @@ from bot.store import Store
 
 INDEX = "campaigns"
 ALPHABET = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
+Outcome = Literal["won", "again", "sold_out", "not_started", "ended", "unknown"]
+OUTCOMES: Mapping[bytes, Outcome] = {
+    b"won": "won",
+    b"again": "again",
+    b"sold_out": "sold_out",
+    b"not_started": "not_started",
+    b"ended": "ended",
+    b"unknown": "unknown",
+}
 TENTATIVE_MS = 10 * MINUTE_MS
 
 
@@ -154,7 +163,8 @@ class Coupons:
             if fresh is None:
                 return ClaimResult("unknown", key, data=dict(data or {}))
             campaign = fresh[0]
-        for _ in range(5):
+        outcome, code, expires = b"retry", b"", b"0"
+        while outcome == b"retry":  # a fresh code that is taken already: one in 10^18
             args: list[Any] = [
                 buyer,
                 now,
@@ -165,11 +175,9 @@ class Coupons:
             ]
             args.append("" if campaign.own_codes else new_code())
             outcome, code, expires = await self._scripts.run("coupons_claim", _keys(key), args)
-            if outcome != b"retry":
-                break
         if code:
             await self._store.command("HSET", f"couponcode:{code.decode()[:2]}", code, key)
-        return ClaimResult(outcome.decode(), key, code.decode(), int(float(expires or 0)), dict(data or {}))
+        return ClaimResult(OUTCOMES[outcome], key, code.decode(), int(float(expires or 0)), dict(data or {}))
 
     async def confirm(self, key: str, code: str) -> None:
         """The claim's turn was committed."""

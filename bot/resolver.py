@@ -62,8 +62,9 @@ class EffectResolver:
             return CodeResult("no_lane", effect.phone, data=effect.data)
         found = await self._codes.request(effect.phone, self._clock.now())
         if found.outcome != "sent":
-            outcome = "too_many" if found.outcome == "too_many" else "not_allowed"
-            return CodeResult(outcome, effect.phone, retry_at=found.retry_at, data=effect.data)
+            if found.outcome == "too_many":
+                return CodeResult("too_many", effect.phone, retry_at=found.retry_at, data=effect.data)
+            return CodeResult("not_allowed", effect.phone, data=effect.data)
         data = {**effect.data, "account": self._sms[0], "otp": found.code}
         return CodeResult("sent", effect.phone, found.digest, found.expires_at, data=data)
 

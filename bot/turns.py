@@ -302,7 +302,9 @@ class Turns:
             identity.adopt(buyer, result.granted, self._accounts)
             for older in identity.index_lines(buyer):
                 run.change.index.append(older)
-            self._handle(run, buyer, event, "event", _tag(event.body), None)
+            # The conversation that waits for this answer goes on where it was left.
+            waiting = next((a for a in buyer.addresses if a.dialog.state.endswith(".wait")), None)
+            self._handle(run, buyer, event, "event", _tag(event.body), waiting)
 
     def _timer(self, run: Run, buyer: Buyer, event: Event, due: TimerDue) -> None:
         held = buyer.timers.get(due.name)

@@ -136,6 +136,13 @@ class Wordings:
                 return candidate, key
         raise GatewayError(f"there is no wording {key!r}")
 
+    def evidence(self, key: str, locale: str) -> str:
+        """What a consent record keeps of the wording that was shown: key, locale and version."""
+        if not any((candidate, key) in self._table for candidate in LOCALES):
+            return key
+        used, _ = self.resolve(locale, key)
+        return f"{key}/{used}@{self._table[used, key].version}"
+
     def render(self, key: str, locale: str, values: Mapping[str, Any], medium: Medium = "chat") -> Rendered:
         """A wording filled in. Raises NoVariantError for a chat-only wording by SMS."""
         used, _ = self.resolve(locale, key)

@@ -3,5 +3,36 @@
 from __future__ import annotations
 
 from bot.handling import Handler
+from handlers import (
+    cart_ladder,
+    cases,
+    coupons,
+    member_card,
+    my_orders,
+    notices,
+    opt,
+    order_lifecycle,
+    own_data,
+    profile,
+    refund,
+    shipping,
+    staff,
+    welcome,
+)
 
-ALL: tuple[Handler, ...] = ()
+ALL: tuple[Handler, ...] = (
+    welcome.HANDLER,
+    member_card.HANDLER,
+    profile.HANDLER,
+    coupons.HANDLER,
+    my_orders.HANDLER,
+    opt.HANDLER,
+    cases.HANDLER,
+    own_data.HANDLER,
+    staff.HANDLER,
+    order_lifecycle.HANDLER,
+    shipping.HANDLER,
+    refund.HANDLER,
+    cart_ladder.HANDLER,
+    notices.HANDLER,
+)

@@ -1,0 +1,314 @@
+"""The composition root: the only place that names concrete classes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from aiohttp import web
+from jinja2 import Environment, StrictUndefined
+
+import channels
+import handlers
+import shops
+import trackers
+from bot import keys, shipping, slots
+from bot.accounts import Line
+from bot.clock import SystemClock
+from bot.codes import Codes
+from bot.coupons import Coupons
+from bot.embedded import SCHEME, EmbeddedServer, directory_of
+from bot.errors import ConfigError
+from bot.events import Ms
+from bot.handling import AccountView, Facts
+from bot.http import PyreqwestHttp
+from bot.intake import Appender, Door, Intake
+from bot.leases import Leases
+from bot.phones import parse as parse_phone
+from bot.policy import PolicySettings
+from bot.ports import Capabilities, Channel, ChannelType, ShopType, Source, Toolkit
+from bot.queries import Queries
+from bot.redis_client import connect
+from bot.resolver import EffectResolver
+from bot.routing import Keywords, Registry
+from bot.sender import Sender
+from bot.settings import WEEKDAYS, Settings, load
+from bot.speaking import NoticeTemplate, Speaker
+from bot.store import Hint, Store
+from bot.tokens import RedisTokens
+from bot.turns import Turns
+from bot.web import add_routes
+from bot.wording import Wordings
+from bot.worker import Worker
+
+ROOT = Path(__file__).resolve().parent.parent
+PROVIDER_TIMEOUT_S = 8.0
+DOOR_SHUT, DOOR_OPEN = 0.75, 0.65
+
+
+def release() -> str:
+    """The running release."""
+    try:
+        return version("touchpoint")
+    except PackageNotFoundError:
+        return "0.1.0"
+
+
+def read_settings(path: Path) -> Settings:
+    """The configuration, against all adapters that exist. Raises ConfigError."""
+    return load(path, channels.ALL, shops.ALL, trackers.ALL)
+
+
+@dataclass(slots=True)
+class Gateway:
+    """One process's parts."""
+
+    settings: Settings
+    store: Store
+    clock: SystemClock
+    leases: Leases
+    worker: Worker
+    sender: Sender
+    resolver: EffectResolver
+    campaigns: Coupons
+    codes: Codes
+    queries: Queries
+    appender: Appender
+    door: Door
+    http: PyreqwestHttp
+    app: web.Application
+    lines: Mapping[str, Line]
+    sources: Mapping[tuple[str, str], Source]
+    wake_sender: asyncio.Event
+    hints: set[Hint]
+    sandbox: bool
+    lease_ttl_s: float
+    provider_timeout_s: float = PROVIDER_TIMEOUT_S
+    stopping: bool = False
+    extras: dict[str, Any] = field(default_factory=dict)
+
+    def watch_memory(self, info: Mapping[str, Any]) -> None:
+        """Shuts the door at 75 % of the memory limit, opens it again at 65 %."""
+        limit, used = int(info.get("maxmemory") or 0), int(info.get("used_memory") or 0)
+        if not limit:
+            return
+        share = used / limit
+        if share >= DOOR_SHUT:
+            self.door.shut_because = f"memory is {share:.0%} full"
+        elif share < DOOR_OPEN and self.door.shut_because.startswith("memory"):
+            self.door.shut_because = ""
+
+    async def close(self) -> None:
+        """Closes what holds connections."""
+        await self.http.close()
+        await self.store.client.aclose()
+
+
+def redis_url(settings: Settings) -> str:
+    """The URL clients use; an embedded server is started or adopted first."""
+    if not settings.redis.url.startswith(SCHEME):
+        return settings.redis.url
+    directory = directory_of(settings.redis.url, settings.root)
+    return EmbeddedServer(directory, max_memory_mb=settings.redis.max_memory_mb).ensure()
+
+
+async def open_store(settings: Settings, owner: str) -> Store:
+    """The store, with the number of partitions that it was first started with. Raises ConfigError if that changed."""
+    client = connect(redis_url(settings))
+    store = Store(client, settings.redis.partitions, owner)
+    await store.command("HSETNX", keys.META, "partitions", settings.redis.partitions)
+    known = int(await store.command("HGET", keys.META, "partitions"))
+    if known != settings.redis.partitions:
+        await client.aclose()
+        raise ConfigError(
+            [f"redis.partitions = {settings.redis.partitions}: this data was laid out with {known}; set it to {known}"]
+        )
+    return store
+
+
+async def build(settings: Settings, owner: str, _index: int = 0) -> Gateway:
+    """Puts one process together. Nothing is served yet."""
+    clock = SystemClock()
+    store = await open_store(settings, owner)
+    clock.set_offset(int(await store.command("GET", keys.CLOCK) or 0))
+    http = PyreqwestHttp(timeout_s=PROVIDER_TIMEOUT_S)
+    tokens = RedisTokens(store.scripts, clock)
+    sources = _sources(settings, http, tokens, clock)
+    lines = _lines(settings, sources, clock)
+    able = {name: line.channel.capabilities for name, line in lines.items()}
+    coupons, codes = Coupons(store), Codes(store, _countries(settings), per_day=settings.codes.per_day)
+    await codes.start()
+    await coupons.refresh()
+    turns = _turns(settings, able, coupons, codes)
+    wake, hints = asyncio.Event(), set[Hint]()
+    leases = Leases(store, clock, ttl_s=settings.redis.lease_seconds)
+    resolver = EffectResolver(
+        store=store,
+        coupons=coupons,
+        codes=codes,
+        clock=clock,
+        accounts=able,
+        sms_order=_sms_order(settings, able),
+        notices=frozenset(settings.notices),
+    )
+    worker = Worker(
+        store=store, turns=turns, leases=leases, clock=clock, resolver=resolver, wake_sender=wake, hints=hints
+    )
+    sender = Sender(store=store, lines=lines, leases=leases, clock=clock, wake=wake, hints=hints)
+    appender, door = Appender(store, replicas=settings.redis.replicas_to_wait_for), Door()
+    app = web.Application(client_max_size=4 * 1024 * 1024 + 1)
+    gateway = Gateway(
+        settings, store, clock, leases, worker, sender, resolver, coupons, codes, Queries(store), appender, door,
+        http, app, lines, sources, wake, hints, settings.sandbox.enabled, settings.redis.lease_seconds,
+    )  # fmt: skip
+    Intake(
+        sources=sources, store=store, appender=appender, clock=clock, door=door, public_url=settings.public_url
+    ).add_routes(app)
+    add_routes(app, gateway)
+    return gateway
+
+
+# --- adapters ---------------------------------------------------------------------------------------------------------
+
+
+def _sources(
+    settings: Settings, http: PyreqwestHttp, tokens: RedisTokens, clock: SystemClock
+) -> dict[tuple[str, str], Source]:
+    found: dict[tuple[str, str], Source] = {}
+    kinds: tuple[tuple[str, tuple[ChannelType | ShopType, ...]], ...] = (
+        ("channels", channels.ALL),
+        ("shops", shops.ALL),
+        ("trackers", trackers.ALL),
+    )
+    for kind, types in kinds:
+        configs = getattr(settings, kind)
+        by_name = {one.name: one for one in types}
+        for name, config in configs.items():
+            toolkit = Toolkit(
+                http=http,
+                tokens=tokens,
+                clock=clock,
+                public_url=settings.public_url,
+                siblings={n: c for n, c in configs.items() if c.type == config.type},
+                country=settings.brand.country,
+                timezone=settings.brand.timezone,
+                virtual_offset=clock.offset,
+            )
+            found[kind, name] = by_name[config.type].build(name, config, toolkit)
+    return found
+
+
+def _lines(settings: Settings, sources: Mapping[tuple[str, str], Any], clock: SystemClock) -> dict[str, Line]:
+    lines = {}
+    for (kind, name), source in sources.items():
+        if kind == "channels":
+            channel: Channel = source
+            rate = settings.channels[name].rate_per_second or channel.capabilities.rate_per_second
+            lines[name] = Line(channel, clock, per_second=rate)
+    return lines
+
+
+# --- the shop's facts -------------------------------------------------------------------------------------------------
+
+
+def _turns(settings: Settings, able: Mapping[str, Capabilities], coupons: Coupons, codes: Codes) -> Turns:
+    registry = Registry([*handlers.ALL])
+    wordings = Wordings.load(ROOT / "templates", settings.brand.locale)
+    environment = Environment(undefined=StrictUndefined, autoescape=False)  # noqa: S701  # template fields are plain text
+    notices = {key: NoticeTemplate(n.template_id, n.fields) for key, n in settings.notices.items()}
+
+    def render_field(text: str, values: Mapping[str, Any]) -> str:
+        return environment.from_string(text).render(values)
+
+    speaker = Speaker(
+        wordings=wordings,
+        policy=_policy(settings, able),
+        brand=settings.brand.name,
+        locale=settings.brand.locale,
+        notices=notices,
+        render_field=render_field,
+    )
+    return Turns(
+        facts=_facts(settings, able, coupons, codes),
+        registry=registry,
+        keywords=Keywords.load(ROOT / "templates" / "keywords.toml"),
+        speaker=speaker,
+        capabilities=able,
+        partitions=settings.redis.partitions,
+        release=release(),
+    )
+
+
+def _policy(settings: Settings, able: Mapping[str, Capabilities]) -> PolicySettings:
+    policy = settings.policy
+    return PolicySettings(
+        accounts=able,
+        timezone=settings.zone,
+        marketing_hours=policy.marketing_hours,
+        service_hours=policy.service_hours,
+        marketing_per_week=policy.marketing_per_week,
+        marketing_per_day=policy.marketing_per_day,
+        service_per_day=policy.service_per_day,
+        order_of_channels={str(purpose): tuple(accounts) for purpose, accounts in policy.order_of_channels.items()},
+        notices=frozenset(settings.notices),
+    )
+
+
+def _sms_order(settings: Settings, able: Mapping[str, Capabilities]) -> list[str]:
+    wanted = [name for name in settings.policy.order_of_channels.get("service", []) if name in able]
+    return wanted + [name for name in able if name not in wanted]
+
+
+def _countries(settings: Settings) -> list[str]:
+    return [settings.brand.country, *settings.codes.countries]
+
+
+def _shipping(settings: Settings) -> shipping.Shipping:
+    section = settings.shipping
+    dates = {day for day in section.closed_days if isinstance(day, date)}
+    weekdays = {WEEKDAYS.index(day) for day in section.closed_days if isinstance(day, str)}
+    cutoff = -1
+    if section.cutoff != "never":
+        hour, minute = section.cutoff.split(":")
+        cutoff = int(hour) * 60 + int(minute)
+    holidays = shipping.CN_HOLIDAYS if section.holidays == "CN" else frozenset()
+    return shipping.Shipping(settings.zone, cutoff, section.within, frozenset(weekdays), dates | holidays)
+
+
+def _facts(settings: Settings, able: Mapping[str, Capabilities], coupons: Coupons, codes: Codes) -> Facts:
+    promise, zone, staff = _shipping(settings), settings.zone, settings.staff
+
+    def answer_by(at: Ms) -> Ms:
+        return slots.answer_by(at, staff.hours, zone, staff.answer_minutes)
+
+    def typed_phone(text: str) -> str:
+        return parse_phone(text, settings.brand.country)
+
+    return Facts(
+        brand=settings.brand.name,
+        privacy_url=settings.brand.privacy_url,
+        locale=settings.brand.locale,
+        timezone=ZoneInfo(settings.brand.timezone),
+        currency=settings.brand.currency,
+        country=settings.brand.country,
+        staff_hours=str(staff.hours),
+        staff_phone=staff.phone,
+        answer_minutes=staff.answer_minutes,
+        large_order=settings.policy.large_order,
+        gift_campaign=settings.club.gift,
+        campaigns=coupons.views,
+        accounts={name: AccountView(name, settings.channels[name].type, one) for name, one in able.items()},
+        ships_today_before=promise.today_before,
+        ships_by=promise.by,
+        staff_open=lambda at: slots.staff_open(at, staff.hours, zone),
+        staff_answer_by=answer_by,
+        call_slot=lambda at: slots.call_slot_end(at, zone),
+        check_code=codes.check,
+        parse_phone=typed_phone,
+    )

@@ -1,0 +1,37 @@
+"""How a coupon is put into words: the variables of the coupon wordings."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from bot.effects import ClaimResult
+from bot.events import Money
+from bot.handling import CampaignView, Turn
+
+VALUES = ("title", "value", "percent", "minimum", "code", "until_at")
+
+
+def campaign_of(turn: Turn, key: str) -> CampaignView | None:
+    """A campaign by its key."""
+    return next((campaign for campaign in turn.facts.campaigns() if campaign.key == key), None)
+
+
+def offer_values(campaign: CampaignView | None) -> dict[str, object]:
+    """Title, value and minimum of a campaign; "" where there is none."""
+    values: dict[str, object] = dict.fromkeys(VALUES, "")
+    values["until_at"] = 0
+    if campaign is None:
+        return values
+    values["title"] = campaign.title
+    if campaign.kind in ("amount_off", "add_on_price") and campaign.value:
+        values["value"] = Money(Decimal(campaign.value), campaign.currency)
+    if campaign.kind == "percent_off":
+        values["percent"] = campaign.value
+    if campaign.min_spend:
+        values["minimum"] = Money(Decimal(campaign.min_spend), campaign.currency)
+    return values
+
+
+def coupon_values(turn: Turn, result: ClaimResult) -> dict[str, object]:
+    """The variables of a claimed coupon."""
+    return {**offer_values(campaign_of(turn, result.campaign)), "code": result.code, "until_at": result.expires_at}

@@ -1,0 +1,187 @@
+"""The member card: privacy line, phone number, proof, and the card at once; then what makes it useful, one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bot.clock import MINUTE_MS
+from bot.effects import (
+    ClaimCoupon,
+    ClaimResult,
+    CodeResult,
+    Effect,
+    Enter,
+    IssueCard,
+    Leave,
+    Missed,
+    ProvePhone,
+    Resolution,
+    Say,
+    Schedule,
+    SendCode,
+)
+from bot.events import MessageReceived
+from bot.handling import Handler, Trigger, Turn
+from bot.messages import Picture
+from handlers.coupon_words import coupon_values
+from handlers.profile import CONSENT_AFTER_MS, first_step
+
+MAX_TRIES = 3
+CODE_TRIES = 5
+RESEND = frozenset({"重发", "重發", "resend", "再发一次"})
+PICTURE = Picture(qr="{card}", alt="{card}")
+
+
+def _by_phone(turn: Turn) -> bool:
+    known = turn.facts.accounts.get(turn.event.account)
+    return bool(known and known.capabilities.address_is_phone)
+
+
+def show(turn: Turn) -> list[Effect]:
+    """The card that the buyer has."""
+    return [Say("card_show"), *_picture(turn)]
+
+
+def _picture(turn: Turn) -> list[Effect]:
+    account = turn.address.account if turn.address is not None else turn.event.account
+    known = turn.facts.accounts.get(account)
+    if known is None or "picture" not in known.capabilities.contents:
+        return []
+    return [Say("card_picture", content=PICTURE)]
+
+
+def asked(turn: Turn) -> Sequence[Effect]:
+    """A keyword or a menu entry asks for the card."""
+    return start(turn, source=f"{turn.event.account}:keyword")
+
+
+def start(turn: Turn, *, source: str) -> Sequence[Effect]:
+    """Shows the card there is, or begins to open one."""
+    if turn.buyer.member is not None:
+        return show(turn)
+    data = {"source": source}
+    values = {"privacy": turn.facts.privacy_url}
+    if _by_phone(turn):
+        return [Enter("card.confirm", data), Say("join_by_sms", values)]
+    return [Enter("card.phone", data), Say("join_ask_phone", values, ask_phone=True)]
+
+
+def confirmed(turn: Turn) -> Sequence[Effect]:
+    """By SMS the number proves itself: only yes or no is left."""
+    data = _data(turn)
+    yes = turn.arg == "yes" or turn.text in ("y", "yes", "好", "同意", "是", "要", "ok")
+    if yes and turn.address is not None:
+        return [Enter("card.wait", data, 600), ProvePhone(turn.address.id)]
+    if turn.arg in ("no", "back") or turn.text in ("n", "no", "不", "不要", "不用"):
+        return [Leave(), Say("dialog_left")]
+    return _again(turn, "join_by_sms", {"privacy": turn.facts.privacy_url})
+
+
+def _data(turn: Turn) -> dict[str, str]:
+    return dict(turn.address.dialog.data) if turn.address is not None else {}
+
+
+def _again(turn: Turn, key: str, values: dict[str, object]) -> list[Effect]:
+    """Asks again with a hint, twice; then lets go."""
+    tries = turn.address.dialog.tries if turn.address is not None else 0
+    if tries + 1 >= MAX_TRIES:
+        return [Leave(), Say("join_gave_up")]
+    return [Missed(), Say(key, values)]
+
+
+def phone(turn: Turn) -> Sequence[Effect]:
+    """A phone number, typed or handed over by the channel."""
+    if turn.arg == "back":
+        return [Leave(), Say("dialog_left")]
+    body = turn.event.body
+    given = body.phone if isinstance(body, MessageReceived) and body.phone else turn.raw_text
+    number = turn.facts.parse_phone(given)
+    if not number:
+        return _again(turn, "join_phone_again", {})
+    return [SendCode(number, "code_sent", _data(turn))]
+
+
+def code_sent(turn: Turn, result: Resolution) -> Sequence[Effect]:
+    """The code is on its way, or why not."""
+    assert isinstance(result, CodeResult)
+    if result.outcome != "sent":
+        key = {"too_many": "code_too_many", "no_lane": "code_no_lane"}.get(result.outcome, "code_not_allowed")
+        return [Leave(), Say(key, {"retry_at": result.retry_at})]
+    kept = {name: value for name, value in result.data.items() if name in ("source", "next")}
+    data = {**kept, "phone": result.phone, "digest": result.digest, "expires": str(result.expires_at)}
+    return [Enter("card.code", data, 900), Say("code_sent", {"tail": result.phone[-4:]})]
+
+
+def code(turn: Turn) -> Sequence[Effect]:
+    """The six digits."""
+    data = _data(turn)
+    if turn.arg == "back":
+        return [Enter("card.phone", {"source": data.get("source", "")}), Say("join_phone_again", ask_phone=True)]
+    if turn.text in RESEND:
+        return [SendCode(data["phone"], "code_sent", data)]
+    digits = "".join(c for c in turn.text if c.isdigit())
+    if int(data.get("expires", "0")) < turn.now:
+        return [SendCode(data["phone"], "code_sent", data)] if digits else [Say("code_wrong")]
+    if len(digits) == 6 and turn.facts.check_code(data["phone"], digits, data["digest"]):
+        return [
+            Enter("card.wait", {"source": data.get("source", ""), "next": data.get("next", "")}, 600),
+            ProvePhone(data["phone"]),
+        ]
+    tries = turn.address.dialog.tries if turn.address is not None else 0
+    if tries + 1 >= CODE_TRIES:
+        return [Leave(), Say("code_gave_up")]
+    return [Missed(), Say("code_wrong")]
+
+
+def waiting(turn: Turn) -> Sequence[Effect]:
+    """Something was typed while the number is being linked: a moment later the card is there."""
+    del turn
+    return [Say("card_moment")]
+
+
+def proved(turn: Turn) -> Sequence[Effect]:
+    """The number is the buyer's: the card at once (or the one that the number already had), then the rest."""
+    if turn.address is None:
+        return []
+    data = _data(turn)
+    if data.get("next") == "number":
+        return [Leave(), Say("number_changed")]
+    if turn.buyer.member is not None:
+        return [Leave(), *show(turn)]
+    effects: list[Effect] = [Leave(), IssueCard(data.get("source", "")), Say("card_issued"), *_picture(turn)]
+    if turn.facts.gift_campaign:
+        effects.append(ClaimCoupon(turn.facts.gift_campaign, "gift"))
+    effects.append(Schedule("consent_ask", turn.now + CONSENT_AFTER_MS))
+    return [*effects, *first_step(turn)]
+
+
+def gift(turn: Turn, result: Resolution) -> Sequence[Effect]:
+    """The opening gift, where there is one left."""
+    assert isinstance(result, ClaimResult)
+    if result.outcome not in ("won", "again"):
+        return []
+    return [Say("card_gift", coupon_values(turn, result)), *_remind(turn, result)]
+
+
+def _remind(turn: Turn, result: ClaimResult) -> list[Effect]:
+    at = result.expires_at - 3 * 24 * 60 * MINUTE_MS
+    return [Schedule(f"coupon:{result.code}", at)] if at > turn.now else []
+
+
+HANDLER = Handler(
+    name="member_card",
+    runs={
+        Trigger("intent", "member_card"): asked,
+        Trigger("state", "card.confirm"): confirmed,
+        Trigger("state", "card.phone"): phone,
+        Trigger("state", "card.code"): code,
+        Trigger("state", "card.wait"): waiting,
+        Trigger("event", "identity_granted"): proved,
+        Trigger("event", "absorbed"): proved,
+    },
+    continuations={"code_sent": code_sent, "gift": gift},
+    states=frozenset({"card.confirm", "card.phone", "card.code", "card.wait"}),
+    says=frozenset(
+        {"card_show", "card_issued", "card_gift", "join_by_sms", "join_ask_phone", "code_sent", "code_wrong"}
+    ),
+)
