@@ -60,7 +60,7 @@ def start(turn: Turn, *, source: str) -> Sequence[Effect]:
     if turn.buyer.member is not None:
         return show(turn)
     data = {"source": source}
-    values = {"privacy": turn.facts.privacy_url}
+    values: dict[str, object] = {"privacy": turn.facts.privacy_url}
     if _by_phone(turn):
         return [Enter("card.confirm", data), Say("join_by_sms", values)]
     return [Enter("card.phone", data), Say("join_ask_phone", values, ask_phone=True)]
@@ -133,9 +133,8 @@ def code(turn: Turn) -> Sequence[Effect]:
     return [Missed(), Say("code_wrong")]
 
 
-def waiting(turn: Turn) -> Sequence[Effect]:
+def waiting(_: Turn) -> Sequence[Effect]:
     """Something was typed while the number is being linked: a moment later the card is there."""
-    del turn
     return [Say("card_moment")]
 
 
