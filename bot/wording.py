@@ -1,7 +1,7 @@
 """Wordings: what buyers read, from templates/<locale>/*.toml. Loaded and checked once at start.
 
 A wording is one table: `text` (chat), optional `sms` (complete, with the brand), `choices` (payload and label pairs),
-`numbered` (the text itself spells the choices "1 … 2 …"), `vars` (required) and `optional` variables. At load every
+`numbered` (the text itself spells the choices "1 … 2 …"), `vars` (required), `lists` and `optional` variables. At load every
 wording is rendered without its optional variables, so that a missing name or link can never break a message.
 """
 
@@ -178,10 +178,11 @@ def _environment(locale: str) -> Environment:
 
 
 def _compile(environment: Environment, entry: Mapping[str, Any]) -> _Wording:
-    unknown = set(entry) - {"text", "sms", "choices", "numbered", "chat_only", "vars", "optional"}
+    unknown = set(entry) - {"text", "sms", "choices", "numbered", "chat_only", "vars", "optional", "lists"}
     if unknown:
         raise ValueError(f"unknown entries {sorted(unknown)}")
-    required, optional = frozenset(entry.get("vars", ())), frozenset(entry.get("optional", ()))
+    lists, optional = frozenset(entry.get("lists", ())), frozenset(entry.get("optional", ()))
+    required = frozenset(entry.get("vars", ())) | lists
     source = entry["text"] + "\0" + entry.get("sms", "")
     wording = _Wording(
         chat=_template(environment, entry["text"], required | optional),
@@ -194,7 +195,8 @@ def _compile(environment: Environment, entry: Mapping[str, Any]) -> _Wording:
         optional=optional,
         has_sms="sms" in entry,
     )
-    sample = {name: _Sample() for name in required} | {"brand": "B", "name": "", "card": "", "tz": None}
+    sample: dict[str, Any] = {name: [] if name in lists else _Sample() for name in required}
+    sample |= {"brand": "B", "name": "", "card": "", "tz": None}
     for template in (wording.chat, wording.sms):
         if isinstance(template, Template):
             text = template.render({**dict.fromkeys(optional, ""), **sample})
