@@ -1,9 +1,9 @@
 """Provider calls over pyreqwest (reqwest in Rust), told apart by the one thing that matters: may it have been written?
 
 The library's exception classes do not say it (measured: a cut connection after the request raises a ConnectError too).
-Only an exhausted pool, or a cause whose message is `client error (Connect)`, means that not a byte went out. A cancelled
-call still goes out, so calls are never cancelled. Error texts hold the URL, and WeChat's URLs hold a token: they are
-never passed on.
+Only an exhausted pool, a closed client, or a cause whose message is `client error (Connect)`, means that not a byte went
+out. A cancelled call still goes out, so calls are never cancelled. Error texts hold the URL, and WeChat's URLs hold a
+token: they are never passed on. `tests/bot/test_http.py` holds these as a contract: run it before another version.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from pyreqwest.client import Client, ClientBuilder
-from pyreqwest.exceptions import PoolTimeoutError, PyreqwestError
+from pyreqwest.exceptions import BuilderError, ClientClosedError, PoolTimeoutError, PyreqwestError
+from pyreqwest.request import StreamRequest
 
-from bot.errors import ConnectError, InDoubtError
+from bot.errors import AccountError, ConnectError, InDoubtError
 from bot.ports import HttpResponse
 
 MAX_BODY = 4 * 1024 * 1024
@@ -36,6 +37,7 @@ class PyreqwestHttp:
             .http1_only()
         )
         self._client: Client = (builder if proxy else builder.no_proxy()).build()
+        self._running: set[asyncio.Task[HttpResponse]] = set()  # the loop itself holds tasks only weakly
 
     async def request(
         self,
@@ -46,38 +48,68 @@ class PyreqwestHttp:
         body: bytes = b"",
         timeout_s: float = 0.0,
     ) -> HttpResponse:
-        """One request, never repeated. Raises ConnectError or InDoubtError; any status is an answer."""
+        """One request, never repeated; it runs on when its caller is cancelled. Any status is an answer.
+
+        `timeout_s` 0 takes the client's own. Raises ConnectError (nothing was written), InDoubtError, or AccountError
+        for an address or header that can be no request at all.
+        """
         call = asyncio.ensure_future(self._call(method, url, headers, body, timeout_s))
+        self._running.add(call)
+        call.add_done_callback(self._finished)
         return await asyncio.shield(call)
+
+    def _finished(self, call: asyncio.Task[HttpResponse]) -> None:
+        self._running.discard(call)
+        if not call.cancelled():
+            call.exception()  # taken here: a cancelled caller never will
 
     async def _call(
         self, method: str, url: str, headers: Mapping[str, str] | None, body: bytes, timeout_s: float
     ) -> HttpResponse:
         try:
-            request = self._client.request(method, url)
-            if headers:
-                request = request.headers(dict(headers))
-            if body:
-                request = request.body_bytes(body)
-            if timeout_s:
-                request = request.timeout(timedelta(seconds=timeout_s))
-            response = await request.build().send()
-            found = bytes(await response.bytes())
+            return await _exchange(self._built(method, url, headers, body, timeout_s))
+        except (BuilderError, ValueError):
+            # Its text would show the header, which holds the token.
+            raise AccountError("the account's address or token makes no valid request", code="request") from None
         except PyreqwestError as error:
             if _surely_unwritten(error):
                 raise ConnectError("no connection to the provider") from None
             raise InDoubtError(f"no proper answer ({type(error).__name__})") from None
-        if len(found) > MAX_BODY:
-            raise InDoubtError("the answer is over 4 MiB")
-        return HttpResponse(response.status, {k.lower(): v for k, v in response.headers.items()}, found)
+
+    def _built(
+        self, method: str, url: str, headers: Mapping[str, str] | None, body: bytes, timeout_s: float
+    ) -> StreamRequest:
+        request = self._client.request(method, url)
+        if headers:
+            request = request.headers(dict(headers))
+        if body:
+            request = request.body_bytes(body)
+        if timeout_s:
+            request = request.timeout(timedelta(seconds=timeout_s))
+        return request.build_streamed()
 
     async def close(self) -> None:
-        """Closes the pool."""
+        """Waits for calls under way, then closes the pool."""
+        if self._running:
+            await asyncio.wait(set(self._running))
         await self._client.close()
 
 
+async def _exchange(request: StreamRequest) -> HttpResponse:
+    """Sends and reads to the end, at most MAX_BODY (after decompression)."""
+    async with request as response:
+        chunks, size = [], 0
+        while (chunk := await response.body_reader.read_chunk()) is not None:
+            size += len(chunk)
+            if size > MAX_BODY:
+                raise InDoubtError("the answer is over 4 MiB")
+            chunks.append(bytes(chunk))
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return HttpResponse(response.status, headers, b"".join(chunks))
+
+
 def _surely_unwritten(error: PyreqwestError) -> bool:
-    if isinstance(error, PoolTimeoutError):
+    if isinstance(error, PoolTimeoutError | ClientClosedError):
         return True
     details = getattr(error, "details", None) or {}
     return any(cause.get("message") == _NOT_WRITTEN for cause in details.get("causes") or ())
