@@ -91,6 +91,7 @@ class Gateway:
     lease_ttl_s: float
     provider_timeout_s: float = PROVIDER_TIMEOUT_S
     stopping: bool = False
+    stopped: asyncio.Event = field(default_factory=asyncio.Event)
     extras: dict[str, Any] = field(default_factory=dict)
 
     def watch_memory(self, info: Mapping[str, Any]) -> None:

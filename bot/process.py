@@ -79,7 +79,9 @@ async def _every(seconds: float, work: Callable[[], Awaitable[object]], gateway:
         except Exception:  # a slow loop must not end with its first surprise
             log.exception("loop failed")
         took = gateway.clock.monotonic() - started
-        await asyncio.sleep(max(0.01, seconds - took))
+        # Never cancelled: redis-py may swallow a cancellation, and a write must not be torn.
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(gateway.stopped.wait(), max(0.01, seconds - took))
 
 
 async def _renew_once(gateway: Gateway) -> None:
@@ -129,12 +131,11 @@ async def _drain(gateway: Gateway, runner: web.AppRunner, loops: list[asyncio.Ta
     log.info("draining", owner=gateway.store.owner)
     gateway.door.shut_because = "this process is stopping"
     gateway.stopping = gateway.worker.stopping = gateway.sender.stopping = True
+    gateway.stopped.set()
     gateway.wake_sender.set()
-    working = [task for task in loops if task.get_name() in ("worker", "sender")]
-    _, late = await asyncio.wait(working, timeout=DRAIN_S)
-    for task in [*late, *(t for t in loops if t not in working)]:
+    _, late = await asyncio.wait(loops, timeout=DRAIN_S)
+    for task in late:
         task.cancel()
-    await asyncio.gather(*loops, return_exceptions=True)
     with contextlib.suppress(GatewayError, asyncio.TimeoutError):
         await asyncio.wait_for(gateway.leases.release(), 1.0)
     with contextlib.suppress(asyncio.TimeoutError):

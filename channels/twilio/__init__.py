@@ -1,0 +1,5 @@
+"""Twilio: texts to and from a number or a Messaging Service."""
+
+from channels.twilio.adapter import TYPE
+
+__all__ = ["TYPE"]

@@ -1,0 +1,82 @@
+"""The gateway as its users meet it: webhook in, provider call out."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.gateway import running
+
+
+@pytest.fixture
+async def gw(valkey, redis_client, tmp_path):
+    async with running(valkey, tmp_path) as harness:
+        yield harness
+
+
+async def test_a_greeting_is_answered_with_the_menu(gw):
+    """A first hello gets one answer, which says that it is automatic."""
+    await gw.say("p1", "你好")
+    assert "自动助手" in (await gw.said("p1", 1))[0]
+    await gw.idle()
+    assert len(gw.graph.texts("p1")) == 1
+
+
+async def test_a_repeated_webhook_is_answered_once(gw):
+    """The same message delivered three times has one effect."""
+    for _ in range(3):
+        await gw.say("p1", "你好", mid="m_same")
+    await gw.idle()
+    assert len(gw.graph.texts("p1")) == 1
+
+
+async def test_a_bad_signature_is_refused(gw):
+    """A webhook signed with another secret gets 401 and leaves nothing behind."""
+    status, _ = await gw.post_messenger(gw.item("p1", text="你好"), secret="other")
+    assert status == 401
+    await gw.idle()
+    assert gw.graph.sent == []
+
+
+ORDER = {
+    "id": "5001",
+    "number": "#5001",
+    "pay_state": "unpaid",
+    "total": {"amount": "188.00", "currency": "CNY"},
+    "pay_url": "https://shop.example/pay/5001",
+    "items": [{"title": "亚麻衬衫", "qty": 1}],
+}
+
+
+def order(**changes):
+    from tests.gateway import _rfc
+    import time
+
+    return {"order": {**ORDER, "placed_at": _rfc(time.time()), **changes}, "buyer": {"address": "messenger-main:p1", "name": "林小满"}}
+
+
+async def test_an_unpaid_order_is_reminded_and_a_paid_one_thanked(gw):
+    """Placed, two hours later reminded, paid, thanked."""
+    await gw.say("p1", "你好")
+    await gw.said("p1", 1)
+    assert (await gw.shop("order.created", "e1", order()))[0] == 200
+    await gw.idle()
+    await gw.advance(2 * 3600 + 5)
+    texts = await gw.said("p1", 2)
+    assert "待付款" in texts[1]
+    assert (await gw.shop("order.paid", "e2", order(pay_state="paid")))[0] == 200
+    texts = await gw.said("p1", 3)
+    assert "谢谢您第一次选择我们" in texts[2]
+
+
+async def test_no_reminder_after_payment(gw):
+    """Paid before the reminder's time: no reminder, whatever the clock."""
+    await gw.say("p1", "你好")
+    await gw.said("p1", 1)
+    await gw.shop("order.paid", "e2", order(pay_state="paid"))
+    await gw.shop("order.created", "e1", order())
+    await gw.idle()
+    await gw.advance(3 * 3600)
+    await gw.advance(3 * 3600)
+    texts = gw.graph.texts("p1")
+    assert sum("待付款" in t for t in texts) == 0
+    assert sum("已收到付款" in t for t in texts) == 1
