@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgspec import structs
 
@@ -51,10 +51,8 @@ from bot.journal import NoteRecord
 from bot.locales import detect
 from bot.ports import Capabilities
 from bot.records import Address, Buyer, Cart, Consent, Coupon, Dialog, Member, Order, Record, Task, Timer
+from bot.run import Run
 from bot.speaking import Speaker
-
-if TYPE_CHECKING:
-    from bot.turns import Run
 
 DIALOG_MINUTE_MS = 1000
 

@@ -12,8 +12,8 @@ from bot.coupons import Coupons
 from bot.effects import ClaimCoupon, CodeResult, IssueCard, SendCode
 from bot.ports import Capabilities
 from bot.records import Buyer
+from bot.run import Answered, Issued, Run, Unresolved
 from bot.store import Store
-from bot.turns import Answered, Issued, Run, Unresolved
 
 
 class EffectResolver:

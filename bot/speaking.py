@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bot import ids, sms
 from bot.change import QueuedMessage
@@ -16,10 +16,8 @@ from bot.journal import DecisionRecord, RuleVerdict
 from bot.messages import Choice, Content, Notice, OutboundMessage, Picture, Text, lane_of
 from bot.policy import Decision, Plan, PolicySettings, decide
 from bot.records import Address, Buyer, Timer, Waiting
+from bot.run import Run
 from bot.wording import Medium, NoVariantError, Rendered, Wordings, with_brand
-
-if TYPE_CHECKING:
-    from bot.turns import Run
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,13 @@ codes, card numbers), `finish` (effects applied, the change complete).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from bot import buyers, carts, identity, ids, orders, subjects
 from bot.apply import Applier
 from bot.change import Change, Letter, StatusChange, Taken
 from bot.codec import dump_event, dump_record, load_event
 from bot.effects import (
-    Cancel,
     ClaimCoupon,
     ClaimResult,
     CodeResult,
@@ -46,54 +45,17 @@ from bot.events import (
     TouchAsked,
     Unfollowed,
 )
-from bot.handling import Facts, Handler, Turn
-from bot.journal import TurnEntry, dump
+from bot.handling import Facts, Turn
+from bot.journal import dump
 from bot.ports import Capabilities
 from bot.reasons import Rule, SkipReason
 from bot.records import AccountState, Address, Buyer, Cart, Link, Order, Parcel, Record, Timer, Waiting
 from bot.routing import Keywords, Registry, route
+from bot.run import Answered, Issued, Run, Unresolved
 from bot.speaking import Speaker
 
 MAX_TOUCHES = 200
 HELD_EVENTS = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Issued:
-    """The number of a new card: the answer to `IssueCard`."""
-
-    number: str
-
-
-Unresolved = ClaimCoupon | SendCode | IssueCard
-Answered = Resolution | Issued
-
-
-@dataclass(slots=True)
-class Run:
-    """A turn under way."""
-
-    taken: Taken
-    event: Event
-    record: Record | None
-    partition: int
-    now: Ms
-    turn: Turn | None = None
-    handler: Handler | None = None
-    effects: list[Effect] = field(default_factory=list)
-    open: list[Unresolved] = field(default_factory=list)
-    change: Change = field(init=False)
-    entry: TurnEntry = field(init=False)
-    deferred_id: str = ""  # the message id that a deferred event already carries
-    touched: bool = False
-    claims: list[ClaimResult] = field(default_factory=list)  # won in this turn, to be confirmed after its commit
-    rekeyed: list[tuple[str, str, str]] = field(default_factory=list)  # (campaign, code, buyer) of an absorbed wallet
-    before_timers: dict[str, Ms] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        taken = self.taken
-        self.change = Change(self.partition, taken.subject, taken.lane, taken.entry, taken.digest)
-        self.entry = TurnEntry(at=self.now, subject=taken.subject, event=b"")
 
 
 class Turns:
@@ -568,6 +530,3 @@ def _tag(body: object) -> str:
 def replace_subject(event: Event, subject: str) -> Event:
     """The same event for another subject."""
     return Event(event.id, subject, event.account, event.at, event.received, event.body)
-
-
-__all__ = ["Answered", "Cancel", "Issued", "Run", "Turns", "Unresolved"]

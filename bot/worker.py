@@ -22,8 +22,9 @@ from bot.errors import StoreError
 from bot.leases import Leases
 from bot.metrics import BURIED, REDIS_TROUBLE, TURN_SECONDS, TURNS
 from bot.records import Record
+from bot.run import Answered, Run
 from bot.store import Hint, Store
-from bot.turns import Answered, Run, Turns
+from bot.turns import Turns
 
 BATCH = 128
 BACK_OFF_S = (0.1, 1.0, 5.0, 15.0, 30.0)

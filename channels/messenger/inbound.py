@@ -1,20 +1,21 @@
-"""What Meta posts, as events. Pure and total: an item that cannot be read is counted, never raised."""
+"""What Meta posts, as events. Pure and total: an item that cannot be read is counted, never raised.
+
+Event ids are `<page id>|<key>`; the keys are those by which Meta's repeats are recognised: a message's or postback's mid,
+else what happened, to whom and when. Statuses have none: a message only moves forward.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
-from hashlib import blake2b
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from bot import subjects
-from bot.errors import PayloadError
 from bot.events import (
     AccountAlert,
     Body,
     Event,
     Followed,
-    Media,
     MessageReceived,
     Ms,
     OptChanged,
@@ -25,35 +26,36 @@ from bot.events import (
     StatusReported,
     Tapped,
 )
-
-# The Page Inbox: one id in Meta's echo page, another in its routing page; both are accepted.
-PAGE_INBOX_APPS = frozenset({"26390203743090", "263902037430900"})
-THUMBS_UP = frozenset({"369239263222822", "369239343222814", "369239383222810"})
-GET_STARTED = "GET_STARTED"
-MAX_ITEMS = 5000
-COUNTED = (
-    "reaction",
-    "message_edit",
-    "account_linking",
-    "messaging_feedback",
-    "response_feedback",
-    "messaging_customer_information",
-    "request_thread_control",
-    "app_roles",
-    "order",
-    "template",
+from channels.messenger.wire import (
+    COUNTED,
+    GET_STARTED,
+    PAGE_INBOX_APPS,
+    PAYLOAD_LIMIT,
+    THUMBS_UP,
+    id_of,
+    is_phone,
+    label,
+    media_of,
+    ours,
+    rows,
+    short,
+    table,
+    text,
+    time_of,
 )
 
+_KINDS = ("delivery", "read", "postback", "referral", "optin", "order", "take_thread_control", "pass_thread_control")
 
-def decode(body: bytes) -> Mapping[str, Any]:
-    """The JSON object of a webhook. Raises PayloadError."""
-    try:
-        value = json.loads(body.decode("utf-8"))
-    except (ValueError, UnicodeDecodeError, RecursionError) as error:
-        raise PayloadError("the body is not JSON in UTF-8") from error
-    if not isinstance(value, dict):
-        raise PayloadError("the body is not a JSON object")
-    return value
+
+@dataclass(frozen=True, slots=True)
+class _Thread:
+    """Who an item is about. `stamp` is Meta's own time for ids (0: none given), `at` the time to count from."""
+
+    account: str
+    page: str
+    psid: str
+    stamp: Ms
+    at: Ms
 
 
 class Reader:
@@ -69,217 +71,188 @@ class Reader:
     def read(self, value: Mapping[str, Any]) -> None:
         """Collects the events of every entry."""
         if value.get("object") != "page":
-            self.ignored.append(f"object {str(value.get('object'))[:30]}")
+            self.ignored.append(f"object {label(text(value, 'object'))}")
             return
-        for entry in _dicts(value.get("entry")):
-            account = self._pages.get(_text(entry, "id"))
-            if account is None:
-                self.ignored.append("page that is not configured")
-                continue
-            for item in _dicts(entry.get("messaging")):
-                self._item(account, _text(entry, "id"), item, standby=False)
-            for item in _dicts(entry.get("standby")):
-                self._item(account, _text(entry, "id"), item, standby=True)
-            self.ignored += [f"change {_text(change, 'field')[:30]}" for change in _dicts(entry.get("changes"))]
+        for entry in rows(value.get("entry")):
+            if isinstance(entry, dict):
+                self._entry(entry)
+            else:
+                self.ignored.append("entry that is no object")
 
-    def _add(self, account: str, psid: str, id: str, at: Ms, body: Body) -> None:
-        scoped = f"{account}|{id}" if id else ""
-        self.events.append(Event(scoped, subjects.address(account, psid), account, at, self._received, body))
+    def _entry(self, entry: Mapping[str, Any]) -> None:
+        page = text(entry, "id", 100)
+        if page not in self._pages:
+            self.ignored.append("page that is not configured")
+            return
+        for place in ("messaging", "standby"):
+            for item in rows(entry.get(place)):
+                if isinstance(item, dict):
+                    self._item(page, item, time_of(entry.get("time")), standby=place == "standby")
+                else:
+                    self.ignored.append("item that is no object")
+        self.ignored += [f"change {label(text(table(change), 'field'))}" for change in rows(entry.get("changes"))]
 
-    def _item(self, account: str, page: str, item: Mapping[str, Any], *, standby: bool) -> None:
-        sender, recipient = _id(item, "sender"), _id(item, "recipient")
-        at = _time(item.get("timestamp")) or self._received
+    def _item(self, page: str, item: Mapping[str, Any], entry_time: Ms, *, standby: bool) -> None:
+        sender, recipient = id_of(item, "sender"), id_of(item, "recipient")
+        stamp = time_of(item.get("timestamp")) or entry_time
         psid = recipient if sender == page else sender
+        thread = _Thread(self._pages[page], page, "" if psid == page else psid, stamp, stamp or self._received)
         if "policy_enforcement" in item:
-            self._policy(account, item, at)
-            return
-        if not psid or len(psid) > 64:
-            self.ignored.append("item without a buyer")
-            return
-        message = item.get("message")
-        if isinstance(message, dict) and message.get("is_echo"):
-            self._echo(account, psid, message, at)
-        elif standby:
-            self.ignored.append("standby")  # another app answers; its sends reach us as echoes
-        elif isinstance(message, dict):
-            self._message(account, psid, message, at)
+            self._policy(thread, table(item["policy_enforcement"]))
+        elif not thread.psid:
+            known = next((name for name in COUNTED if name in item), "")
+            self.ignored.append(known or "item without a buyer")
+        elif isinstance(item.get("message"), dict):
+            self._said(thread, item["message"], standby=standby)
         else:
-            self._other(account, psid, item, at)
+            self._other(thread, item, standby=standby)
+
+    def _add(self, thread: _Thread, key: str, body: Body) -> None:
+        id = f"{thread.page}|{key}" if key else ""
+        subject = subjects.address(thread.account, thread.psid)
+        self.events.append(Event(id, subject, thread.account, thread.at, self._received, body))
 
     # --- messages -------------------------------------------------------------------------------------------------
 
-    def _message(self, account: str, psid: str, message: Mapping[str, Any], at: Ms) -> None:
-        mid = _text(message, "mid")
-        if message.get("is_deleted"):
+    def _said(self, thread: _Thread, message: Mapping[str, Any], *, standby: bool) -> None:
+        if message.get("is_echo"):
+            self._echo(thread, message)
+        elif standby:
+            self.ignored.append("standby message")  # another app answers; what it says comes as an echo
+        elif message.get("is_deleted"):
             self.ignored.append("deleted message")
-            return
-        if not mid:
-            self.ignored.append("message without mid")
-            return
-        text = _text(message, "text", 8000)
-        media = _media(message)
-        payload = _text(_dict(message.get("quick_reply")), "payload", 1000)
-        phone = ""
-        if payload and payload == text and _looks_like_phone(payload):
-            phone, payload = payload, ""
-        if not text and any(m.kind == "sticker" and m.ref in THUMBS_UP for m in media):
-            text = "👍"
-        kind = "text" if text or not media else media[0].kind
-        referral = _dict(message.get("referral"))
-        body = MessageReceived(
-            text=text, kind=kind, payload=payload, media=media, phone=phone, referral=_text(referral, "ref")
-        )
-        self._add(account, psid, mid, at, body)
+        else:
+            self._message(thread, message)
 
-    def _echo(self, account: str, psid: str, message: Mapping[str, Any], at: Ms) -> None:
-        app = _text(message, "app_id")
-        mid, metadata = _text(message, "mid"), _text(message, "metadata", 1000)
-        ours = metadata.startswith("m_") and (not self._own_app or app == self._own_app)
-        if ours:
-            body: Body = StatusReported(state="sent", ref=metadata, provider_id=mid)
-            self._add(account, psid, "", at, body)
-            return
-        if self._own_app and app == self._own_app:
+    def _message(self, thread: _Thread, message: Mapping[str, Any]) -> None:
+        words, media = text(message, "text", 8000), media_of(message)
+        payload, phone = text(table(message.get("quick_reply")), "payload", PAYLOAD_LIMIT), ""
+        if payload and payload == words:  # a phone number or e-mail address that the buyer's app handed over
+            phone, payload = (payload if is_phone(payload) else ""), ""
+        if not words and any(one.kind == "sticker" and one.ref in THUMBS_UP for one in media):
+            words = "👍"
+        body = MessageReceived(
+            text=words,
+            kind="text" if words or payload else media[0].kind if media else "other",
+            payload=payload,
+            media=media,
+            phone=phone,
+            referral=text(table(message.get("referral")), "ref"),
+        )
+        mid = text(message, "mid")
+        self._add(thread, mid or f"message|{short(f'{thread.psid}|{thread.stamp}|{words}')}", body)
+
+    def _echo(self, thread: _Thread, message: Mapping[str, Any]) -> None:
+        """A message of the page: ours, our app's without our id, or a person's.
+
+        Our id in the metadata decides before `app_id` does: with a wrong app id in the settings the bot would else take
+        its own words for staff's and fall silent.
+        """
+        app, mid, metadata = text(message, "app_id"), text(message, "mid"), text(message, "metadata", 1000)
+        if ours(metadata):
+            if "/" in metadata:
+                self.ignored.append("echo of an earlier piece")
+            else:
+                self._add(thread, "", StatusReported(state="sent", ref=metadata, provider_id=mid))
+        elif app and app == self._own_app:
             self.ignored.append("echo of our app without our id")
-            return
-        by = "page inbox" if app in PAGE_INBOX_APPS or not app else f"app {app}"
-        self._add(account, psid, mid, at, StaffSpoke(text=_text(message, "text", 2000), by=by))
+        else:
+            said = text(message, "text", 2000)
+            key = mid or f"echo|{short(f'{thread.psid}|{thread.stamp}|{said}')}"
+            self._add(thread, key, StaffSpoke(text=said, by=_app_name(app)))
 
     # --- everything else ------------------------------------------------------------------------------------------
 
-    def _other(self, account: str, psid: str, item: Mapping[str, Any], at: Ms) -> None:
-        if "delivery" in item:
-            self._receipt(account, psid, _dict(item["delivery"]), at, read=False)
-        elif "read" in item:
-            self._receipt(account, psid, _dict(item["read"]), at, read=True)
-        elif "postback" in item:
-            self._postback(account, psid, _dict(item["postback"]), at)
-        elif "referral" in item:
-            ref = _text(_dict(item["referral"]), "ref")
-            body = Scanned(scene=ref, opener="message")
-            self._add(account, psid, f"referral|{psid}|{at}|{ref}", at, body)
-        elif "optin" in item:
-            self._optin(account, psid, _dict(item["optin"]), at)
-        elif "take_thread_control" in item or "pass_thread_control" in item:
-            self._control(account, psid, item, at)
-        else:
-            named = next((name for name in COUNTED if name in item), "unknown")
-            self.ignored.append(named)
+    def _other(self, thread: _Thread, item: Mapping[str, Any], *, standby: bool) -> None:
+        name = next((one for one in _KINDS if one in item), "")
+        value = table(item.get(name))
+        if standby and not _needs_no_answer(name, value):
+            self.ignored.append(f"standby {name or 'item'}")
+            return
+        match name:
+            case "delivery" | "read":
+                self._receipt(thread, value, "delivered" if name == "delivery" else "read")
+            case "take_thread_control" | "pass_thread_control":
+                self._control(thread, value, name.partition("_")[0])
+            case "postback":
+                self._postback(thread, value)
+            case "referral":
+                self._referral(thread, value)
+            case "optin":
+                self._optin(thread, value)
+            case "order":
+                self._cart(thread, value)
+            case _:
+                self.ignored.append(next((one for one in COUNTED if one in item), "unknown"))
 
-    def _postback(self, account: str, psid: str, postback: Mapping[str, Any], at: Ms) -> None:
-        payload, title = _text(postback, "payload", 1000), _text(postback, "title", 200)
-        referral = _text(_dict(postback.get("referral")), "ref")
-        id = _text(postback, "mid") or f"postback|{_short(f'{psid}|{at}|{payload}')}"
+    def _postback(self, thread: _Thread, postback: Mapping[str, Any]) -> None:
+        payload, title = text(postback, "payload", PAYLOAD_LIMIT), text(postback, "title", 200)
+        referral = text(table(postback.get("referral")), "ref")
+        key = text(postback, "mid") or f"postback|{short(f'{thread.psid}|{thread.stamp}|{payload}')}"
         if not payload:
             self.ignored.append("postback without payload")
         elif payload == GET_STARTED:
-            self._add(account, psid, id, at, Followed(scene=referral, opener="message"))
+            self._add(thread, key, Followed(scene=referral, opener="message"))
         else:
-            self._add(account, psid, id, at, Tapped(payload=payload, title=title, referral=referral))
+            self._add(thread, key, Tapped(payload=payload, title=title, referral=referral))
 
-    def _receipt(self, account: str, psid: str, receipt: Mapping[str, Any], at: Ms, *, read: bool) -> None:
-        watermark = _time(receipt.get("watermark"))
-        state: Literal["read", "delivered"] = "read" if read else "delivered"
-        if watermark:
-            self._add(account, psid, "", at, StatusReported(state=state, watermark=watermark))
-            return
-        mids = receipt.get("mids")
-        for mid in mids if isinstance(mids, list) else ():
-            if isinstance(mid, str) and mid:
-                self._add(account, psid, "", at, StatusReported(state=state, provider_id=mid))
+    def _referral(self, thread: _Thread, referral: Mapping[str, Any]) -> None:
+        ref = text(referral, "ref")
+        key = f"referral|{short(f'{thread.psid}|{thread.stamp}|{ref}')}"
+        self._add(thread, key, Scanned(scene=ref, opener="message"))
 
-    def _optin(self, account: str, psid: str, optin: Mapping[str, Any], at: Ms) -> None:
-        status = _text(optin, "notification_messages_status").replace(" ", "_").upper()
-        token = _text(optin, "notification_messages_token") or _text(optin, "ref") or _text(optin, "user_ref")
-        id = f"optin|{token}|{at}"
+    def _cart(self, thread: _Thread, cart: Mapping[str, Any]) -> None:
+        """A buyer sent a cart from the page's shop: to be answered like a message."""
+        key = f"order|{thread.psid}|{thread.stamp}"
+        self._add(thread, key, MessageReceived(text=text(cart, "note", 8000), kind="other"))
+
+    def _optin(self, thread: _Thread, optin: Mapping[str, Any]) -> None:
+        status = text(optin, "notification_messages_status").replace(" ", "_").upper()
+        token = text(optin, "notification_messages_token") or text(optin, "ref") or text(optin, "user_ref")
+        # The token lets its holder write to the buyer: only its digest is kept.
+        key = f"optin|{short(f'{thread.psid}|{token}')}|{thread.stamp}"
         if status == "STOP_NOTIFICATIONS":
-            self._add(account, psid, id, at, OptChanged(change="out"))
+            self._add(thread, key, OptChanged(change="out"))
         elif status == "RESUME_NOTIFICATIONS":
-            self._add(account, psid, id, at, OptChanged(change="in"))
-        elif _text(optin, "type"):
-            self.ignored.append(f"optin {_text(optin, 'type')[:30]}")
+            self._add(thread, key, OptChanged(change="in"))
+        elif text(optin, "type"):
+            self.ignored.append(f"optin {label(text(optin, 'type'))}")
         else:
-            self._add(account, psid, id, at, Scanned(scene=_text(optin, "ref"), opener="message"))
+            self._add(thread, key, Scanned(scene=text(optin, "ref"), opener="message"))
 
-    def _control(self, account: str, psid: str, item: Mapping[str, Any], at: Ms) -> None:
-        if "take_thread_control" in item:
-            self._add(account, psid, f"take|{psid}|{at}", at, StaffTook(by="page inbox"))
-            return
-        new_owner = _text(_dict(item["pass_thread_control"]), "new_owner_app_id")
-        if self._own_app and new_owner and new_owner != self._own_app:
-            self._add(account, psid, f"pass|{psid}|{at}", at, StaffTook(by=f"app {new_owner}"))
-        else:
-            self._add(account, psid, f"pass|{psid}|{at}", at, StaffReleased(by="page inbox"))
+    def _receipt(self, thread: _Thread, receipt: Mapping[str, Any], state: Literal["delivered", "read"]) -> None:
+        """Both the named messages and "all up to": mids may be missing, and our clock is not Meta's."""
+        mids = [text({"mid": one}, "mid") for one in rows(receipt.get("mids"))[:100]]
+        for mid in filter(None, mids):
+            self._add(thread, "", StatusReported(state=state, provider_id=mid))
+        watermark = time_of(receipt.get("watermark"))
+        if watermark:
+            self._add(thread, "", StatusReported(state=state, watermark=watermark))
+        elif not any(mids):
+            self.ignored.append(f"{state} receipt of nothing")
 
-    def _policy(self, account: str, item: Mapping[str, Any], at: Ms) -> None:
-        policy = _dict(item["policy_enforcement"])
-        action = _text(policy, "action", 30)
-        body = AccountAlert(kind=action or "policy", detail=_text(policy, "reason", 200))
-        self.events.append(
-            Event(f"{account}|policy|{action}|{at}", subjects.account(account), account, at, self._received, body)
-        )
+    def _control(self, thread: _Thread, control: Mapping[str, Any], how: str) -> None:
+        """The conversation is ours again, or somebody else's. Without a named owner: a take is theirs, a pass ours."""
+        owner, before = text(control, "new_owner_app_id", 40), text(control, "previous_owner_app_id", 40)
+        ours_now = owner == self._own_app if owner and self._own_app else owner not in PAGE_INBOX_APPS and how == "pass"
+        body = StaffReleased(by=_app_name(before)) if ours_now else StaffTook(by=_app_name(owner))
+        self._add(thread, f"{how}|{thread.psid}|{thread.stamp}", body)
 
-
-# --- small readers ----------------------------------------------------------------------------------------------------
-
-
-def _dict(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _dicts(value: Any) -> Iterator[Mapping[str, Any]]:
-    if isinstance(value, list):
-        yield from (one for one in value[:MAX_ITEMS] if isinstance(one, dict))
+    def _policy(self, thread: _Thread, policy: Mapping[str, Any]) -> None:
+        """`block` stops sends until `unblock`; its detail is never empty, since an empty one reads as "not blocked"."""
+        action = label(text(policy, "action", 30)) if text(policy, "action") else "policy"
+        body = AccountAlert(kind=action, detail=text(policy, "reason", 200) or f"policy enforcement: {action}")
+        id = f"{thread.page}|policy|{action}|{thread.stamp}"
+        subject = subjects.account(thread.account)
+        self.events.append(Event(id, subject, thread.account, thread.at, self._received, body))
 
 
-def _text(data: Mapping[str, Any], name: str, limit: int = 500) -> str:
-    value = data.get(name)
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        return ""
-    try:
-        text = str(value)
-        text.encode("utf-8")
-    except (UnicodeEncodeError, ValueError):
-        return ""
-    return text[:limit]
+def _app_name(app: str) -> str:
+    return "page inbox" if not app or app in PAGE_INBOX_APPS else f"app {app[:40]}"
 
 
-def _id(item: Mapping[str, Any], name: str) -> str:
-    return _text(_dict(item.get(name)), "id", 100)
-
-
-def _time(value: Any) -> Ms:
-    """Milliseconds; seconds and strings occur: from 10^12 on it is milliseconds."""
-    if isinstance(value, bool):
-        return 0
-    if isinstance(value, str):
-        value = int(value) if value.isascii() and value.isdigit() and len(value) < 16 else 0
-    if not isinstance(value, int) or not 0 < value < 10**14:
-        return 0
-    return value if value >= 10**12 else value * 1000
-
-
-def _media(message: Mapping[str, Any]) -> tuple[Media, ...]:
-    found = []
-    for attachment in _dicts(message.get("attachments")):
-        payload = _dict(attachment.get("payload"))
-        kind = _text(attachment, "type", 30) or "other"
-        ref = _text(payload, "sticker_id")
-        if ref:
-            kind = "sticker"
-        known = (
-            kind
-            if kind in ("image", "voice", "video", "file", "sticker", "location")
-            else {"audio": "voice"}.get(kind, "other")
-        )
-        found.append(Media(kind=known, url=_text(payload, "url", 2000), ref=ref))
-    return tuple(found[:20])
-
-
-def _looks_like_phone(text: str) -> bool:
-    digits = sum(c.isdigit() for c in text)
-    return text[:1] in "+0123456789" and 7 <= digits <= 15 and all(c in "+0123456789 -()" for c in text)
-
-
-def _short(text: str) -> str:
-    return blake2b(text.encode("utf-8", "replace"), digest_size=12).hexdigest()
+def _needs_no_answer(kind: str, value: Mapping[str, Any]) -> bool:
+    """What counts even while another app owns the conversation."""
+    if kind == "optin":
+        return bool(text(value, "notification_messages_status"))
+    return kind in ("delivery", "read", "take_thread_control", "pass_thread_control")

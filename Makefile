@@ -1,0 +1,51 @@
+# make run    sets everything up and starts the gateway with config.toml (sandbox) on 127.0.0.1:8080
+# make test   sets everything up and passes all tests
+# make check  lints and types
+# make bench  prints the benchmark table
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench clean
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+$(VENV)/.made: scripts/venv.sh
+	@PYTHON=$(PYTHON) bash scripts/venv.sh $(VENV)
+	@touch $@
+
+$(VENV)/.runtime: $(VENV)/.made requirements.txt
+	@echo "installing what the gateway needs"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary=:all: -r requirements.txt
+	@bash scripts/command.sh $(VENV)
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
+	@echo "installing what the tests need"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary=:all: -r requirements-dev.txt
+	@touch $@
+
+var/tools/.chromium: scripts/chromium.sh
+	@mkdir -p var/tools
+	@bash scripts/chromium.sh
+	@touch $@
+
+run: $(VENV)/.runtime
+	@$(BIN)/touchpoint serve --config config.toml
+
+check: $(VENV)/.dev
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
+	$(BIN)/python -c "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports())"
+
+test: $(VENV)/.dev var/tools/.chromium
+	$(BIN)/python -m pytest
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m bench
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,198 @@
+"""The command line: `touchpoint …`, also `python -m bot …`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from bot.errors import ConfigError, GatewayError, SendError
+
+if TYPE_CHECKING:
+    from bot.settings import Settings
+    from bot.store import Store
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="The messenger of an online shop.")
+token_app = typer.Typer(no_args_is_help=True, help="Access tokens of the REST API.")
+app.add_typer(token_app, name="token")
+
+Config = Annotated[Path, typer.Option("--config", help="The configuration file.")]
+DEFAULT = Path("config.toml")
+ROLES = ("owner", "marketing", "service", "read-only")
+T = TypeVar("T")
+
+
+def _settings(path: Path) -> Settings:
+    from bot.bootstrap import read_settings  # noqa: PLC0415  # commands load only what they need
+
+    try:
+        return read_settings(path)
+    except ConfigError as error:
+        for fault in error.faults:
+            typer.echo(fault, err=True)
+        raise typer.Exit(2) from error
+
+
+def _with_store(path: Path, work: Callable[[Store], Awaitable[T]]) -> T:
+    from bot.bootstrap import open_store  # noqa: PLC0415
+
+    settings = _settings(path)
+
+    async def run() -> T:
+        store = await open_store(settings, "cli")
+        try:
+            return await work(store)
+        finally:
+            await store.client.aclose()
+
+    try:
+        return asyncio.run(run())
+    except GatewayError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
+
+
+@app.command()
+def serve(config: Config = DEFAULT) -> None:
+    """Start the gateway and keep it running."""
+    from bot.supervisor import Supervisor  # noqa: PLC0415
+
+    settings = _settings(config)
+    try:
+        raise typer.Exit(Supervisor(settings).run())
+    except GatewayError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
+
+
+@app.command(hidden=True)
+def worker(config: Config = DEFAULT, owner: str = "solo", index: int = 0) -> None:
+    """One gateway process; started by serve."""
+    from bot import log  # noqa: PLC0415
+    from bot.process import run  # noqa: PLC0415
+
+    log.configure()
+    run(_settings(config), owner, index)
+
+
+@app.command()
+def check(config: Config = DEFAULT) -> None:
+    """Check the configuration and reach every provider that can be reached."""
+    settings = _settings(config)
+    from bot.bootstrap import build  # noqa: PLC0415
+
+    async def run() -> bool:
+        gateway = await build(settings, "check")
+        good = True
+        for name, line in gateway.lines.items():
+            try:
+                typer.echo(f"{name}: {await line.channel.check()}")
+            except SendError as error:
+                good = False
+                typer.echo(f"{name}: {error}{f' (code {error.code})' if error.code else ''}", err=True)
+        if not settings.brand.privacy_url and not settings.sandbox.enabled:
+            good = False
+            typer.echo("brand.privacy_url: live mode needs the address of your privacy notice", err=True)
+        await gateway.close()
+        return good
+
+    try:
+        good = asyncio.run(run())
+    except GatewayError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
+    if not good:
+        raise typer.Exit(1)
+    typer.echo("all well")
+
+
+@token_app.command("create")
+def token_create(name: str, role: Annotated[str, typer.Option("--role")], config: Config = DEFAULT) -> None:
+    """Create an API token; it is printed once, alone on the last line."""
+    if role not in ROLES:
+        typer.echo(f"--role {role}: must be one of {', '.join(ROLES)}", err=True)
+        raise typer.Exit(2)
+    from bot.access import create_token  # noqa: PLC0415
+
+    token = _with_store(config, lambda store: create_token(store, name, role))
+    typer.echo(f"token for {name} ({role}); it is shown this once:")
+    typer.echo(token)
+
+
+@app.command()
+def adapters(json_output: Annotated[bool, typer.Option("--json")] = False) -> None:  # noqa: FBT002  # a flag
+    """List the channels, shops and trackers that exist."""
+    import channels  # noqa: PLC0415
+    import shops  # noqa: PLC0415
+    import trackers  # noqa: PLC0415
+
+    kinds = (("channel", channels.ALL), ("shop", shops.ALL), ("tracker", trackers.ALL))
+    found = [
+        {"kind": kind, "name": one.name, "capabilities": _capabilities(one)} for kind, types in kinds for one in types
+    ]
+    if json_output:
+        typer.echo(json.dumps(found, ensure_ascii=False))
+        return
+    for one in found:
+        typer.echo(f"{one['kind']:8} {one['name']}")
+
+
+def _capabilities(one: object) -> dict[str, object]:
+    able = getattr(one, "capabilities", None)
+    if able is None:
+        return {}
+    return {
+        "contents": sorted(able.contents),
+        "text_limit": able.text_limit,
+        "windows": sorted(able.windows),
+        "free_text": able.free_text,
+        "sms": able.sms,
+    }
+
+
+@app.command()
+def journeys(json_output: Annotated[bool, typer.Option("--json")] = False) -> None:  # noqa: FBT002  # a flag
+    """List the journeys that run."""
+    names = (
+        ("payment_reminder", "order.created"),
+        ("cart", "checkout.updated"),
+        ("parcel_care", "shipment.updated"),
+        ("review_invite", "shipment.updated"),
+        ("refund", "refund.requested"),
+        ("coupon_expiring", "coupon.claimed"),
+    )
+    found = [{"name": name, "trigger": trigger, "version": 1, "enabled": True} for name, trigger in names]
+    if json_output:
+        typer.echo(json.dumps(found))
+        return
+    for one in found:
+        typer.echo(f"{one['name']:20} {one['trigger']}")
+
+
+@app.command()
+def replay(deadletter_id: str, config: Config = DEFAULT) -> None:
+    """Put a buried event back into its lane."""
+    from bot.replay import replay as put_back  # noqa: PLC0415
+
+    typer.echo(_with_store(config, lambda store: put_back(store, deadletter_id)))
+
+
+@app.command()
+def version() -> None:
+    """The release."""
+    from bot.bootstrap import release  # noqa: PLC0415
+
+    typer.echo(release())
+
+
+def main() -> None:
+    """Entry point of the `touchpoint` script."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

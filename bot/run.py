@@ -1,0 +1,50 @@
+"""A turn under way: what `Turns` begins, resumes and finishes, and what effects are applied to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from bot.change import Change, Taken
+from bot.effects import ClaimCoupon, ClaimResult, Effect, IssueCard, Resolution, SendCode
+from bot.events import Event, Ms
+from bot.handling import Handler, Turn
+from bot.journal import TurnEntry
+from bot.records import Record
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """The number of a new card: the answer to `IssueCard`."""
+
+    number: str
+
+
+Unresolved = ClaimCoupon | SendCode | IssueCard
+Answered = Resolution | Issued
+
+
+@dataclass(slots=True)
+class Run:
+    """A turn under way."""
+
+    taken: Taken
+    event: Event
+    record: Record | None
+    partition: int
+    now: Ms
+    turn: Turn | None = None
+    handler: Handler | None = None
+    effects: list[Effect] = field(default_factory=list)
+    open: list[Unresolved] = field(default_factory=list)
+    change: Change = field(init=False)
+    entry: TurnEntry = field(init=False)
+    deferred_id: str = ""  # the message id that a deferred event already carries
+    touched: bool = False
+    claims: list[ClaimResult] = field(default_factory=list)  # won in this turn, to be confirmed after its commit
+    rekeyed: list[tuple[str, str, str]] = field(default_factory=list)  # (campaign, code, buyer) of an absorbed wallet
+    before_timers: dict[str, Ms] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        taken = self.taken
+        self.change = Change(self.partition, taken.subject, taken.lane, taken.entry, taken.digest)
+        self.entry = TurnEntry(at=self.now, subject=taken.subject, event=b"")

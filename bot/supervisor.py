@@ -1,0 +1,210 @@
+"""`serve`: keeps the embedded server and the gateway processes alive. Light: imports nothing of the web or the engine.
+
+Children are started by exec (`python -m bot worker`), never forked. A dead child is restarted with a growing pause, and
+its partitions are freed at once, since a dead process sends nothing any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bot.embedded import SCHEME, EmbeddedServer, directory_of
+from bot.errors import StoreError
+
+if TYPE_CHECKING:
+    from bot.settings import Settings
+
+STOP_S = 10.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
+STEADY_S = 30.0
+READY_S = 30.0
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+@dataclass(slots=True)
+class _Child:
+    index: int
+    owner: str = ""
+    process: subprocess.Popen[bytes] | None = None
+    pause_s: float = FIRST_PAUSE_S
+    started_at: float = 0.0
+    restart_at: float = 0.0
+
+
+@dataclass(slots=True)
+class Supervisor:
+    """Runs until SIGTERM or SIGINT."""
+
+    settings: Settings
+    token: str = ""
+    stopping: bool = False
+    children: list[_Child] = field(default_factory=list)
+    server: EmbeddedServer | None = None
+    server_pause_s: float = FIRST_PAUSE_S
+
+    def run(self) -> int:
+        """Starts everything, says where it is, and watches. Answers the exit code."""
+        self._guard_sandbox()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        started = time.monotonic()
+        self._start_server()
+        count = self.settings.server.processes or os.cpu_count() or 1
+        self.children = [_Child(index) for index in range(count)]
+        for child in self.children:
+            self._start(child)
+        announced = False
+        while not self.stopping:
+            self._watch()
+            if not announced and self._ready():
+                announced = True
+                self._announce(time.monotonic() - started)
+            elif not announced and time.monotonic() - started > READY_S:
+                announced = True
+                print("not ready after 30 s; see the messages above", file=sys.stderr)
+            time.sleep(0.05 if not announced else 0.2)
+        return self._end()
+
+    def _guard_sandbox(self) -> None:
+        """A sandbox that others can reach opens only with a token made for this run."""
+        public = self.settings.server.host not in LOOPBACK
+        if self.settings.sandbox.enabled and public and not self.token:
+            self.token = secrets.token_urlsafe(16)
+            os.environ["TOUCHPOINT_SANDBOX_TOKEN"] = self.token
+
+    def _stop(self, *_: object) -> None:
+        self.stopping = True
+
+    # --- the embedded server --------------------------------------------------------------------------------------
+
+    def _start_server(self) -> None:
+        url = self.settings.redis.url
+        if not url.startswith(SCHEME):
+            return
+        directory = directory_of(url, self.settings.root)
+        self.server = EmbeddedServer(directory, max_memory_mb=self.settings.redis.max_memory_mb)
+        self.server.ensure()
+        if self.server.truncated():
+            print(
+                f"WARNING: the server dropped a damaged tail of its data; see {directory}/valkey.log", file=sys.stderr
+            )
+
+    def _watch_server(self) -> None:
+        server = self.server
+        if server is None or server.process is None or server.process.poll() is None:
+            return
+        print(f"the embedded server ended ({server.last_words()}); starting it again", file=sys.stderr, flush=True)
+        server.process = None
+        try:
+            server.ensure()
+            self.server_pause_s = FIRST_PAUSE_S
+        except StoreError as error:
+            print(str(error), file=sys.stderr, flush=True)
+            time.sleep(self.server_pause_s)  # no loop of restarts on a full disk
+            self.server_pause_s = min(self.server_pause_s * 2, LONGEST_PAUSE_S)
+
+    # --- children -------------------------------------------------------------------------------------------------
+
+    def _start(self, child: _Child) -> None:
+        child.owner = f"{os.uname().nodename}-{os.getpid()}-{child.index}-{secrets.token_hex(3)}"
+        command = [sys.executable, "-m", "bot", "worker", "--config", str(self.settings.path.resolve())]
+        command += ["--owner", child.owner, "--index", str(child.index)]
+        # -m finds the package from the checkout, wherever serve was called.
+        env = {**os.environ, "PYTHONPATH": os.pathsep.join([_ROOT, os.environ.get("PYTHONPATH", "")])}
+        child.process = subprocess.Popen(command, env=env, start_new_session=True)  # noqa: S603  # our own program
+        child.started_at = time.monotonic()
+
+    def _watch(self) -> None:
+        self._watch_server()
+        now = time.monotonic()
+        for child in self.children:
+            if child.process is None:
+                if now >= child.restart_at:
+                    self._start(child)
+                continue
+            code = child.process.poll()
+            if code is None:
+                continue
+            if now - child.started_at > STEADY_S:
+                child.pause_s = FIRST_PAUSE_S
+            print(f"process {child.index} ended ({_words(code)}); starting it again", file=sys.stderr, flush=True)
+            self._free(child.owner)
+            child.process, child.restart_at = None, now + child.pause_s
+            child.pause_s = min(child.pause_s * 2, LONGEST_PAUSE_S)
+
+    def _free(self, owner: str) -> None:
+        """The dead process's partitions need not wait for their leases to end."""
+        from bot.release import free_owner  # noqa: PLC0415  # only when something died: keeps the start light
+
+        with contextlib.suppress(StoreError, OSError):
+            free_owner(self.settings, owner)
+
+    # --- words ----------------------------------------------------------------------------------------------------
+
+    @property
+    def url(self) -> str:
+        """Where this machine reaches the gateway."""
+        host = self.settings.server.host
+        return f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{self.settings.server.port}"  # noqa: S104
+
+    def _ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/readyz", timeout=1) as answer:  # noqa: S310  # our own address
+                return bool(json.load(answer)["ready"])
+        except (urllib.error.URLError, OSError, ValueError, KeyError):
+            return False
+
+    def _announce(self, took: float) -> None:
+        lines = [
+            f"{self.settings.brand.name}: ready after {took:.1f} s with {len(self.children)} processes",
+            f"home      {self.url}/",
+        ]
+        if self.settings.sandbox.enabled:
+            suffix = f"?token={self.token}" if self.token else ""
+            lines += [
+                f"sandbox   {self.url}/sandbox/{suffix}",
+                "THE SANDBOX IS ON: providers may be simulated and the clock may be moved. Turn it off to go live.",
+            ]
+        lines.append(f"API       {self.url}/api/v1/openapi.json")
+        lines.append("history is kept for 7 days, in Redis")
+        if not os.environ.get("DISPLAY") and self.settings.server.host in LOOPBACK:
+            port = self.settings.server.port
+            lines.append(f"no screen here? On your own machine: ssh -L {port}:127.0.0.1:{port} {os.uname().nodename}")
+        print("\n".join(lines), flush=True)
+
+    # --- the end --------------------------------------------------------------------------------------------------
+
+    def _end(self) -> int:
+        print("stopping: finishing what is under way", flush=True)
+        alive = [child.process for child in self.children if child.process is not None and child.process.poll() is None]
+        for process in alive:
+            process.terminate()
+        end = time.monotonic() + STOP_S
+        for process in alive:
+            try:
+                process.wait(max(0.1, end - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        if self.server is not None:
+            self.server.stop()
+        return 0
+
+
+def _words(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+_ROOT = str(Path(__file__).resolve().parent.parent)
