@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from bot.ports import ChannelType
-from channels import messenger, twilio
+from channels import alibaba, messenger, twilio
 
-ALL: tuple[ChannelType, ...] = (messenger.TYPE, twilio.TYPE)
+ALL: tuple[ChannelType, ...] = (messenger.TYPE, twilio.TYPE, alibaba.TYPE)

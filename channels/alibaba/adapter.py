@@ -146,7 +146,8 @@ class Alibaba:
             if error.code not in ("isp.RAM_PERMISSION_DENY", "NoPermission"):
                 raise
             return "Alibaba Cloud answers; whether sign_name is approved it does not tell this access key"
-        if (state := answer.get("SignStatus")) in SIGN_STATES:
+        state = answer.get("SignStatus")
+        if isinstance(state, int) and state in SIGN_STATES:
             raise AccountError(f"the signature {SIGN_STATES[state]}", code=f"SignStatus {state}")
         return f"Alibaba Cloud answers; the signature {self._config.sign_name} is approved"
 

@@ -26,7 +26,7 @@ from bot.reasons import FailureReason
 _BALANCE = "the account has no balance left"
 _STATE = "the account or its SMS service is not usable"
 _SIGN = "sign_name is not approved, or not for this kind of template"
-_KEYS = "access_key_id or access_key_secret is wrong"
+_KEYS = "access_key_id or access_key_secret is wrong, or the key may not send"
 ACCOUNT: Mapping[str, str] = {
     "isv.AMOUNT_NOT_ENOUGH": _BALANCE,
     "isv.OUT_OF_SERVICE": _BALANCE,
