@@ -19,7 +19,9 @@ def _as_list(value: object) -> object:
     return value if isinstance(value, list | tuple) else [value]
 
 
-Secrets = Annotated[tuple[SecretStr, ...], BeforeValidator(_as_list), Field(min_length=1)]
+Secrets = Annotated[
+    tuple[Annotated[SecretStr, Field(min_length=1)], ...], BeforeValidator(_as_list), Field(min_length=1)
+]
 """One secret or a list of them, current first: any of them verifies, the first signs."""
 
 

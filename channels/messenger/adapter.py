@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import io
-import json
 import re
-import secrets
-from typing import Any, cast
-
-import segno
+from typing import cast
 
 from bot.config import AccountConfig
-from bot.errors import InDoubtError, PayloadError, SendError, SignatureError
+from bot.errors import InDoubtError, SendError, SignatureError
 from bot.messages import OutboundMessage, Picture, Receipt
-from bot.ports import Answer, Capabilities, ChannelType, Parsed, RawRequest, Toolkit, Verified, WindowRule
+from bot.ports import Answer, Capabilities, ChannelType, HttpResponse, Parsed, RawRequest, Toolkit, Verified, WindowRule
 from channels.messenger.config import MessengerConfig
-from channels.messenger.errors import error_of
-from channels.messenger.inbound import Reader, decode
-from channels.messenger.outbound import CHOICES, TEXT_LIMIT, bodies
+from channels.messenger.errors import error_of, json_of
+from channels.messenger.inbound import Reader
+from channels.messenger.outbound import bodies, encode, multipart, qr_png
+from channels.messenger.wire import CHOICES, SUBSCRIBED_FIELDS, TEXT_LIMIT, Json, decode, rows, table, text
 
 DAY_MS = 86_400_000
 _SIGNATURE = re.compile(r"sha256=([0-9a-f]{64})")
@@ -73,13 +69,17 @@ class Messenger:
     def challenge(self, request: RawRequest) -> Answer:
         """Echoes hub.challenge verbatim for the right token. Raises SignatureError."""
         token = self._config.verify_token.get_secret_value().encode()
-        given = request.param("hub.verify_token").encode()
-        if request.param("hub.mode") != "subscribe" or not hmac.compare_digest(token, given):
+        given = request.param("hub.verify_token").encode("utf-8", "surrogatepass")
+        if not hmac.compare_digest(token, given) or request.param("hub.mode") != "subscribe":
             raise SignatureError("hub.verify_token does not match")
-        return Answer(200, request.param("hub.challenge").encode())
+        return Answer(200, request.param("hub.challenge").encode("utf-8", "replace"))
 
     def verify(self, request: RawRequest) -> Verified:
-        """HMAC-SHA256 of the raw bytes by the app secret (any of the configured ones). Raises SignatureError."""
+        """HMAC-SHA256 of the raw bytes by the app secret (any of the configured ones). Raises SignatureError.
+
+        Meta escapes non-ASCII and slashes, signs that, and posts it: a proxy that writes the JSON anew breaks the
+        signature, and nothing is accepted on a guess of what the body may have been.
+        """
         found = _SIGNATURE.fullmatch(request.header("X-Hub-Signature-256"))
         if found is None:
             raise SignatureError("X-Hub-Signature-256 is missing or malformed")
@@ -92,30 +92,34 @@ class Messenger:
     def parse(self, verified: Verified) -> Parsed:
         """The events of all entries. Raises PayloadError for what is no JSON object."""
         reader = Reader(self._pages, self._config.app_id, verified.request.received_at)
-        try:
-            reader.read(decode(verified.body))
-        except RecursionError as error:
-            raise PayloadError("the JSON is nested too deeply") from error
+        reader.read(decode(verified.body))
         return Parsed(events=reader.events, ignored=reader.ignored)
 
     # --- out ------------------------------------------------------------------------------------------------------
 
     async def send(self, message: OutboundMessage) -> Receipt:
-        """Posts the message (long texts in pieces). Raises a SendError; a piece after an accepted one is in doubt."""
+        """Posts the message (long texts in pieces, in order). Raises a SendError; after an accepted piece, in doubt.
+
+        The last piece alone carries the message's id: its echo says that all of it arrived.
+        """
         if isinstance(message.content, Picture):
-            return await self._send_picture(message, message.content)
+            return Receipt(provider_id=await self._post_picture(message, message.content))
+        envelopes = [self._envelope(message, body) for body in bodies(message.content)]
+        for number, envelope in enumerate(envelopes[:-1], 1):
+            envelope["message"]["metadata"] += f"/{number}"
+        requests = [encode(envelope) for envelope in envelopes]
         ids: list[str] = []
-        for body in bodies(message):
+        for request in requests:
             try:
-                ids.append(await self._post(self._envelope(message, body)))
+                ids.append(await self._post(request, "application/json"))
             except SendError as error:
                 if not ids:
                     raise
-                # Sent in part: another attempt would repeat what the buyer has read.
-                raise InDoubtError("a later piece was refused", code=error.code) from None
+                # Another attempt repeats what the buyer has read, which only some purposes allow: that is "in doubt".
+                raise InDoubtError("a later piece was not taken", code=error.code) from None
         return Receipt(provider_id=ids[-1], extra_ids=tuple(ids[:-1]))
 
-    def _envelope(self, message: OutboundMessage, body: dict[str, Any]) -> dict[str, Any]:
+    def _envelope(self, message: OutboundMessage, body: Json) -> Json:
         reply = message.purpose in ("reply", "code")
         return {
             "recipient": {"id": message.to},
@@ -123,42 +127,47 @@ class Messenger:
             "message": {**body, "metadata": message.id},
         }
 
-    async def _post(self, envelope: dict[str, Any]) -> str:
-        body = json.dumps(envelope, ensure_ascii=False, separators=(",", ":")).encode()
-        response = await self._http.request("POST", f"{self._url}/messages", headers=self._headers, body=body)
-        if (error := error_of(response)) is not None:
-            raise error
-        return str(json.loads(response.body).get("message_id", ""))
-
-    async def _send_picture(self, message: OutboundMessage, picture: Picture) -> Receipt:
+    async def _post_picture(self, message: OutboundMessage, picture: Picture) -> str:
         """A QR code, uploaded with the message itself."""
-        image = io.BytesIO()
-        segno.make(picture.qr, error="m").save(image, kind="png", scale=8, border=4)
-        attachment = {"type": "image", "payload": {"is_reusable": False}}
-        envelope = self._envelope(message, {"attachment": attachment})
-        boundary = secrets.token_hex(16)
-        body = _multipart(boundary, envelope, image.getvalue())
-        headers = {**self._headers, "Content-Type": f"multipart/form-data; boundary={boundary}"}
-        response = await self._http.request("POST", f"{self._url}/messages", headers=headers, body=body)
-        if (error := error_of(response)) is not None:
-            raise error
-        return Receipt(provider_id=str(json.loads(response.body).get("message_id", "")))
+        envelope = self._envelope(message, {"attachment": {"type": "image", "payload": {}}})
+        content_type, body = multipart(list(envelope.items()), qr_png(picture.qr))
+        return await self._post(body, content_type)
+
+    async def _post(self, body: bytes, content_type: str) -> str:
+        """The message id of an accepted request."""
+        headers = {**self._headers, "Content-Type": content_type}
+        answer = _checked(await self._http.request("POST", f"{self._url}/messages", headers=headers, body=body))
+        if not (mid := text(answer, "message_id")):
+            raise InDoubtError("the answer names no message", code="200")
+        return mid
+
+    # --- check ----------------------------------------------------------------------------------------------------
 
     async def check(self) -> str:
-        """Asks for the page's name with its token. Raises SendError."""
-        response = await self._http.request("GET", f"{self._url}?fields=id,name", headers=self._headers)
-        if (error := error_of(response)) is not None:
-            raise error
-        return f"page {json.loads(response.body).get('name', self._config.page_id)} answers"
+        """Asks for the page's name and its webhook subscriptions; one plain line. Raises SendError."""
+        page = _checked(await self._http.request("GET", f"{self._url}?fields=id,name", headers=self._headers))
+        name = "".join(c for c in text(page, "name", 80) if c.isprintable()) or self._config.page_id
+        found = await self._http.request("GET", f"{self._url}/subscribed_apps", headers=self._headers)
+        return f"page {name} answers; {self._subscriptions(found)}"
+
+    def _subscriptions(self, response: HttpResponse) -> str:
+        """What the page's list of subscribed apps says of ours."""
+        if error_of(response) is not None:
+            return "its webhook subscriptions could not be read"
+        apps = [table(app) for app in rows((json_of(response) or {}).get("data"))]
+        own = self._config.app_id
+        fields = [rows(app.get("subscribed_fields")) for app in apps if not own or text(app, "id") == own]
+        if not fields:
+            return "no webhooks: subscribe the app to the page"
+        missing = [one for one in SUBSCRIBED_FIELDS if not any(one in listed for listed in fields)]
+        return f"webhooks lack {', '.join(missing)}" if missing else "webhooks are subscribed"
 
 
-def _multipart(boundary: str, envelope: dict[str, Any], image: bytes) -> bytes:
-    parts = []
-    for name, value in envelope.items():
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        parts.append(f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{text}\r\n'.encode())
-    head = f'--{boundary}\r\nContent-Disposition: form-data; name="filedata"; filename="card.png"\r\nContent-Type: image/png\r\n\r\n'
-    return b"".join([*parts, head.encode(), image, f"\r\n--{boundary}--\r\n".encode()])
+def _checked(response: HttpResponse) -> Json:
+    """The JSON of a good answer. Raises the SendError of any other."""
+    if (error := error_of(response)) is not None:
+        raise error
+    return dict(json_of(response) or {})
 
 
 def _shares_secret(one: MessengerConfig, other: MessengerConfig) -> bool:

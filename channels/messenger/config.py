@@ -16,4 +16,4 @@ class MessengerConfig(AccountConfig):
     verify_token: SecretStr = Field(min_length=1)
     page_access_token: SecretStr = Field(min_length=1)
     graph_version: str = Field(default="v26.0", pattern=r"^v\d{1,3}\.\d$")
-    api_base: str = "https://graph.facebook.com"
+    api_base: str = Field(default="https://graph.facebook.com", pattern=r"^https?://[^/?#\s]+[^?#\s]*$")

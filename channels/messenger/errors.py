@@ -1,4 +1,8 @@
-"""Meta's error answers, as the closed tree. Decided on (code, subcode), then `is_transient`, then the HTTP status."""
+"""Meta's error answers, as the closed tree. Decided on (code, subcode), then `is_transient`, then the HTTP status.
+
+Source: Send API error codes and Graph API error handling, read September 2026. The HTTP status is mostly 400, whatever
+the error. Only code, subcode and status go into an error: Meta's message may quote the text that was sent.
+"""
 
 from __future__ import annotations
 
@@ -19,73 +23,113 @@ from bot.errors import (
 )
 from bot.ports import HttpResponse
 
-THROTTLE = frozenset({4, 17, 32, 613, 80006})
 WINDOW = frozenset({2018278, 2534022, 2018065})
-UNREACHABLE = frozenset(
-    {(10, 2018108), (100, 2018001), (100, 2534014), (100, 33), (200, 1545041), (551, 0), (551, 1545041)}
-)
-CONTENT = frozenset({2018008, 2018047, 2018109, 2018294, 2018014, 2018074})
-HELD_BY_OTHERS = frozenset({2018300, 2018321})
+HELD_BY_OTHERS = frozenset({2018300, 2018321, 2534037})
+UNREACHABLE = frozenset({(10, 2018108), (100, 2018001), (100, 2534014), (100, 33), (200, 1545041)})
+REJECTED = frozenset({(4, 2018354), (9, 2018352), (10, 1893015), (10, 1404170), (613, 1893016)})
+"""Rules of opt-in requests: this message must not go, the account is well."""
+THROTTLE = frozenset({4, 17, 32, 613, 80006})
+ACCOUNT = frozenset({3, 10, 102, 190, 368, 2022})
+RETRY = frozenset({2, 1200})
+"""Documented as "temporary, try again"."""
+
+DEFAULT_PAUSE_S = 60.0
+ABUSE_PAUSE_S = 900.0
+LONGEST_PAUSE_S = 3600.0
 
 
 def error_of(response: HttpResponse) -> SendError | None:
     """The error of an answer, None for a success."""
-    body = _json(response.body)
+    body = json_of(response)
     error = body.get("error") if body is not None else None
-    if response.status == 200 and body is not None and not isinstance(error, dict):
+    if isinstance(error, dict):
+        return _by_code(error, response)
+    if response.status == 200 and body is not None and error is None:
         return None
-    if not isinstance(error, dict):
-        return _by_status(response)
-    return _by_code(error, response)
+    return _by_status(response)
 
 
-def _json(body: bytes) -> Mapping[str, Any] | None:
+def json_of(response: HttpResponse) -> Mapping[str, Any] | None:
+    """The JSON object of an answer, None for anything else."""
     try:
-        value = json.loads(body)
+        value = json.loads(response.body)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 
 
 def _by_status(response: HttpResponse) -> SendError:
-    if response.status == 429:
-        return ThrottledError("too many calls", code="429", retry_after_s=_retry_after(response) or 60)
-    if response.status in (401, 403):
-        return AccountError("the page token is refused", code=str(response.status))
+    """An answer without an error of Meta's: a proxy, a wrong address, or Meta in trouble."""
+    status = response.status
+    if status == 429:
+        return _throttled(response, str(status))
+    if status in (401, 403):
+        return AccountError("the page token is refused", code=str(status))
+    if 300 <= status < 400 or status in (404, 405, 407):
+        return AccountError("api_base does not lead to Meta", code=str(status))
+    if status == 413:
+        return ContentError("the message is too large", code=str(status))
+    if 400 <= status < 500 and status != 408:
+        return RejectedError("Meta refuses the request", code=str(status))
     # Meta has no idempotency key: whether a 5xx or an HTML page followed an acceptance is unknown.
-    return InDoubtError("no JSON in the answer", code=str(response.status))
+    return InDoubtError("no JSON in the answer", code=str(status))
 
 
 def _by_code(error: Mapping[str, Any], response: HttpResponse) -> SendError:
     code, sub = _number(error, "code"), _number(error, "error_subcode")
-    label = f"{code}/{sub}" if sub else str(code)
+    pair, label = (code, sub), f"{code}/{sub}" if sub else str(code)
     if sub in WINDOW:
         return WindowClosedError("outside the reply window", code=label)
-    if (code, sub) in UNREACHABLE or code == 551:
+    if pair in UNREACHABLE or code == 551:
         return UnreachableError("the buyer cannot be reached", code=label)
-    if code in THROTTLE or response.status == 429:
-        return ThrottledError("too many calls", code=label, retry_after_s=_retry_after(response) or 60)
-    if sub in HELD_BY_OTHERS:
+    if HELD_BY_OTHERS & {code, sub}:
         return RejectedError("another app owns the conversation", code=label)
+    if pair in REJECTED:
+        return RejectedError("Meta's rule for opt-in requests", code=label)
+    if pair == (613, 2018338):
+        return ThrottledError("Meta warns of abuse", code=label, retry_after_s=ABUSE_PAUSE_S)
+    if code in THROTTLE or response.status == 429:
+        return _throttled(response, label)
     if code == 100:
-        kind = ContentError if sub in CONTENT or sub == 0 else RejectedError
-        return kind("Meta refuses the content", code=label)
-    if code == 1 and sub == 1357046:
-        return InDoubtError("sent although the answer says otherwise, at times", code=label)
-    if code in (190, 200, 10, 368, 2022) or (code == 1 and sub == 99):
+        return ContentError("Meta refuses the content", code=label)
+    if pair == (1, 1357046):
+        return InDoubtError("at times sent although the answer says otherwise", code=label)
+    if code in ACCOUNT or 200 <= code <= 299 or pair == (1, 99):
         return AccountError("the page or its token lacks the right", code=label)
-    if code in (1, 2, 1200) or error.get("is_transient") is True:
+    if code in RETRY or error.get("is_transient") is True:
         return ProviderDownError("Meta asks to try again", code=label)
-    if response.status >= 500:
-        return InDoubtError("Meta failed", code=label)
+    if code == 1 or response.status >= 500:
+        return InDoubtError("Meta failed and does not say what became of it", code=label)
+    if response.status in (401, 403):
+        return AccountError("the page token is refused", code=label)
     return RejectedError("Meta refuses the message", code=label)
+
+
+def _throttled(response: HttpResponse, label: str) -> ThrottledError:
+    pause = _retry_after(response) or _regain(response) or DEFAULT_PAUSE_S
+    return ThrottledError("too many calls", code=label, retry_after_s=min(pause, LONGEST_PAUSE_S))
 
 
 def _number(error: Mapping[str, Any], name: str) -> int:
     value = error.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 12:
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**12 else 0
 
 
 def _retry_after(response: HttpResponse) -> float:
     value = response.headers.get("retry-after", "")
-    return float(value) if value.isascii() and value.isdigit() else 0.0
+    return float(value) if value.isascii() and value.isdigit() and len(value) < 9 else 0.0
+
+
+def _regain(response: HttpResponse) -> float:
+    """Seconds of `estimated_time_to_regain_access` (minutes, in X-Business-Use-Case-Usage), 0 where it is not said."""
+    try:
+        usage = json.loads(response.headers.get("x-business-use-case-usage", ""))
+    except (ValueError, RecursionError):
+        return 0.0
+    rows = (
+        [row for found in usage.values() if isinstance(found, list) for row in found] if isinstance(usage, dict) else []
+    )
+    minutes = [_number(row, "estimated_time_to_regain_access") for row in rows if isinstance(row, dict)]
+    return max(minutes, default=0) * 60.0

@@ -152,7 +152,9 @@ def media_of(message: Mapping[str, Any]) -> tuple[Media, ...]:
         ref = text(payload, "sticker_id", 100)
         if kind == "location":
             ref = _place(table(payload.get("coordinates")))
-        found.append(Media(kind="sticker" if ref and kind == "image" else kind, url=text(payload, "url", 2000), ref=ref))
+        found.append(
+            Media(kind="sticker" if ref and kind == "image" else kind, url=text(payload, "url", 2000), ref=ref)
+        )
     return tuple(found)
 
 
