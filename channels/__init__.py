@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from bot.ports import ChannelType
-from channels import alibaba, messenger, twilio
+from channels import alibaba, messenger, twilio, wechat
 
-ALL: tuple[ChannelType, ...] = (messenger.TYPE, twilio.TYPE, alibaba.TYPE)
+ALL: tuple[ChannelType, ...] = (wechat.TYPE, messenger.TYPE, twilio.TYPE, alibaba.TYPE)
