@@ -61,6 +61,7 @@ CONTENT: Mapping[str, str] = {
     "isv.DOMESTIC_NUMBER_NOT_SUPPORTED": "the template is for numbers abroad",
     "isv.MOBILE_COUNT_OVER_LIMIT": "too many numbers",
 }
+LONGEST_PAUSE_S = 3600.0
 _FLOW = "isv.BUSINESS_LIMIT_CONTROL"
 
 
@@ -69,7 +70,7 @@ def error_of(response: HttpResponse) -> SendError | None:
     answer = json_object(response.body)
     code = answer.get("Code") if answer is not None else None
     if not isinstance(code, str) or not code:
-        return _by_status(response.status)
+        return _by_status(response)
     if code == "OK":
         return None if response.status == 200 else InDoubtError("Code OK, but not HTTP 200", code=str(response.status))
     return _by_code(code[:60], str((answer or {}).get("Message", "")), response)
@@ -85,7 +86,7 @@ def _by_code(code: str, message: str, response: HttpResponse) -> SendError:
     if code == _FLOW:
         return _flow(code, message)
     if code.startswith("Throttling"):
-        return ThrottledError("Alibaba Cloud asks to slow down", code=code, retry_after_s=1.0)
+        return ThrottledError("Alibaba Cloud asks to slow down", code=code, retry_after_s=_retry_after(response))
     if code == "SignatureNonceUsed":
         # Our nonces are fresh, so something on the way sent the request twice: the first may have been accepted.
         return InDoubtError("the request arrived twice", code=code)
@@ -108,10 +109,10 @@ def _flow(code: str, message: str) -> SendError:
     return RejectedError("this number had its texts of the hour or day", code=code, reason=FailureReason.THROTTLED)
 
 
-def _by_status(status: int) -> SendError:
-    code = str(status)
+def _by_status(response: HttpResponse) -> SendError:
+    status, code = response.status, str(response.status)
     if status == 429:
-        return ThrottledError("Alibaba Cloud asks to slow down", code=code, retry_after_s=1.0)
+        return ThrottledError("Alibaba Cloud asks to slow down", code=code, retry_after_s=_retry_after(response))
     if status in (401, 403, 404):
         return AccountError("api_base is no SMS endpoint of Alibaba Cloud, or refuses this server", code=code)
     if 300 <= status < 400:
@@ -120,6 +121,12 @@ def _by_status(status: int) -> SendError:
         return RejectedError("Alibaba Cloud refuses the message", code=code)
     # A send is not idempotent: what followed a 5xx, a time-out or an HTML page is unknown until its receipt comes.
     return InDoubtError("Alibaba Cloud gave no proper answer", code=code)
+
+
+def _retry_after(response: HttpResponse) -> float:
+    """Seconds; without a usable header one, since its limits count by the second."""
+    value = response.headers.get("retry-after", "")
+    return min(float(value), LONGEST_PAUSE_S) if value.isascii() and value.isdigit() and len(value) < 6 else 1.0
 
 
 def failure_of(code: str) -> FailureReason:

@@ -69,6 +69,7 @@ PAUSE_S = {
     21611: 300.0,  # over ten hours of texts are queued at the sender already
     63038: 3600.0,  # the account's daily limit
 }
+LONGEST_PAUSE_S = 3600.0
 OPTED_OUT = frozenset({21610, 30004})
 
 FAILURES: Mapping[int, FailureReason] = {
@@ -163,4 +164,4 @@ def _number(answer: Mapping[str, Any], name: str) -> int:
 
 def _retry_after(response: HttpResponse) -> float:
     value = response.headers.get("retry-after", "")
-    return float(value) if value.isascii() and value.isdigit() and len(value) < 6 else 0.0
+    return min(float(value), LONGEST_PAUSE_S) if value.isascii() and value.isdigit() and len(value) < 6 else 0.0
