@@ -72,8 +72,6 @@ def _text(content: Text) -> list[Json]:
     pieces = split(words, TEXT_LIMIT)
     if shown:
         pieces = [*pieces[:-1], *split(pieces[-1], BUTTON_TEXT_LIMIT)]
-    if any(len(piece) > TEXT_LIMIT for piece in pieces):
-        raise ContentError("one character of the text is longer than a message")
     last: Json = {"text": pieces[-1]}
     if shown:
         payload = {"template_type": "button", "text": pieces[-1], "buttons": [_button(button) for button in shown]}
@@ -178,11 +176,13 @@ def _number(amount: str) -> float:
 
 def qr_png(text: str) -> bytes:
     """The QR code as PNG, of the full kind: phones do not read Micro QR. Raises ContentError if it is too long."""
+    if not text:
+        raise ContentError("the QR code would hold nothing")
     image = io.BytesIO()
     try:
         segno.make_qr(text, error="m").save(image, kind="png", scale=8, border=4)
     except ValueError:
-        raise ContentError("the QR code would hold nothing, or too much") from None
+        raise ContentError("the QR code would hold too much") from None
     return image.getvalue()
 
 

@@ -1,0 +1,227 @@
+"""What is Messenger's alone: several pages on one address, pieces of a text, the check."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bot.errors import AccountError, InDoubtError
+from bot.events import MessageReceived
+from bot.http import PyreqwestHttp
+from bot.messages import Text
+from channels.messenger import TYPE
+from channels.messenger.wire import COUNTED, SUBSCRIBED_FIELDS, is_phone, ours, time_of
+from tests.channels.messenger.cases import (
+    ACCEPTED,
+    CASE,
+    FIXTURES,
+    LONG,
+    OUR_ID,
+    OWN_APP,
+    PAGE,
+    SECRET,
+    V2,
+    again,
+    failing,
+    handshake,
+    message,
+    outbound,
+    sign,
+)
+from tests.contracts.channel import NAME, NoHttp, build, configured, request, toolkit
+from tests.contracts.fake import Provider, Reply, reply
+
+
+def _two_pages(body: bytes):
+    siblings = {
+        NAME: configured(CASE),
+        "second": configured(CASE, page_id="222", app_secret=["other-old", SECRET]),
+        "stranger": configured(CASE, page_id="333", app_secret="another-app-secret"),
+    }
+    channel = TYPE.build(NAME, siblings[NAME], toolkit(NoHttp(), siblings))
+    return channel.parse(channel.verify(sign(body, SECRET)))
+
+
+def test_entries_go_to_the_accounts_they_name():
+    """Pages of the same app only: a page of another app's account, or of none, is counted."""
+    entries = [
+        {
+            "id": page,
+            "time": 1767225600123,
+            "messaging": [message(mid=f"m_{page}", text=page) | {"recipient": {"id": page}}],
+        }
+        for page in ("222", PAGE, "333", "444", "222")
+    ]
+    parsed = _two_pages(json.dumps({"object": "page", "entry": entries}).encode())
+
+    assert [event.account for event in parsed.events] == ["second", NAME, "second"]
+    assert [event.subject.split(":")[1] for event in parsed.events] == ["second", NAME, "second"]
+    assert list(parsed.ignored) == ["page that is not configured"] * 2
+
+
+def test_the_same_mid_on_two_pages_is_two_events():
+    """Meta does not promise that mids differ between pages: ids are scoped."""
+    entries = [
+        {"id": page, "messaging": [message(mid="m_1", text="x") | {"recipient": {"id": page}}]}
+        for page in (PAGE, "222")
+    ]
+    parsed = _two_pages(json.dumps({"object": "page", "entry": entries}).encode())
+
+    assert len({event.id for event in parsed.events}) == 2
+
+
+def test_what_meta_escaped_is_read():
+    """The signed form, with escapes and a surrogate pair."""
+    channel = build(CASE)
+    parsed = channel.parse(channel.verify(sign(V2, SECRET)))
+
+    assert parsed.events[0].body == MessageReceived("café 会员日 🎁 https://shop.example/d?c=1")
+
+
+def test_every_kind_that_is_counted_has_a_fixture():
+    """And the other way round: a kind without a recorded body is a guess."""
+    counted = {label for fixture in FIXTURES for label in fixture.ignored}
+
+    assert set(COUNTED) <= counted
+
+
+@pytest.mark.parametrize("mode", ["", "unsubscribe", None])
+def test_a_handshake_that_is_no_subscription_is_refused(mode):
+    """The right token alone is not enough."""
+    good = handshake("verify-me-7391")
+    query = [(name, value) for name, value in good.query if name != "hub.mode"]
+    wrong = request(method="GET", query=query if mode is None else [("hub.mode", mode), *query])
+    with pytest.raises(Exception, match="does not match"):
+        build(CASE).challenge(wrong)
+
+
+@pytest.fixture
+async def http():
+    client = PyreqwestHttp(timeout_s=0.5)
+    yield client
+    await client.close()
+
+
+@pytest.mark.parametrize("second", [failing(10, 2018278), failing(613), Reply(fault="close"), failing(190)])
+async def test_a_piece_refused_after_an_accepted_one_is_in_doubt(http, second):
+    """The buyer has read the beginning: whether to repeat is decided by purpose, as for any doubt."""
+    async with Provider([ACCEPTED, second]) as provider:
+        with pytest.raises(InDoubtError):
+            await build(CASE, http, api_base=provider.url).send(outbound(Text(LONG)))
+
+    assert len(provider.got) == 2
+
+
+async def test_the_first_piece_refused_is_a_refusal(http):
+    """Nothing was taken: the error stays what it is, and the other pieces are not sent."""
+    async with Provider([failing(190)]) as provider:
+        with pytest.raises(AccountError):
+            await build(CASE, http, api_base=provider.url).send(outbound(Text(LONG)))
+
+    assert len(provider.got) == 1
+
+
+async def test_an_echo_of_each_piece_settles_only_at_the_last(http):
+    """What goes out as metadata is what the reader knows as ours."""
+    async with Provider([ACCEPTED]) as provider:
+        await build(CASE, http, api_base=provider.url).send(outbound(Text(LONG)))
+        sent = [got.json["message"]["metadata"] for got in provider.got]
+
+    assert all(ours(one) for one in sent)
+    assert sent[-1] == OUR_ID
+    assert all(one != OUR_ID for one in sent[:-1])
+
+
+def test_ids_of_other_systems_are_not_ours():
+    """Meta's own message ids begin like ours."""
+    assert not any(
+        ours(one) for one in ("", "m_1", "outbox:8841", "m_" + "a" * 40, OUR_ID + "/", OUR_ID + "\n", OUR_ID.upper())
+    )
+
+
+@pytest.mark.parametrize("purpose", ["reply", "code", "service", "marketing"])
+async def test_messaging_type_follows_the_purpose(http, purpose):
+    """RESPONSE for what the buyer waits for."""
+    async with Provider([ACCEPTED]) as provider:
+        await build(CASE, http, api_base=provider.url + "/").send(again(CASE.message, purpose=purpose))
+
+    expected = "RESPONSE" if purpose in ("reply", "code") else "UPDATE"
+    assert provider.got[0].json["messaging_type"] == expected
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (1767225600123, 1767225600123),
+        (1767225600, 1767225600000),
+        ("1767225600", 1767225600000),
+        ("1767225600123", 1767225600123),
+        (0, 0),
+        (-5, 0),
+        (True, 0),
+        (1.5e12, 0),
+        ("x", 0),
+        ("١٢٣", 0),
+        (10**30, 0),
+        (4_102_444_800_000, 0),
+        (None, 0),
+        ([], 0),
+    ],
+)
+def test_times(value, expected):
+    """Milliseconds, seconds, strings; nonsense is no time."""
+    assert time_of(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("+886912345678", True),
+        ("0912 345 678", True),
+        ("+1 (415) 555-0100", True),
+        ("12345", False),
+        ("+", False),
+        ("COLOR:RED", False),
+        ("9" * 16, False),
+        ("+886912345678\n", False),
+        ("ann@shop.example", False),
+    ],
+)
+def test_phones(text, expected):
+    """Only what a phone's app would hand over."""
+    assert is_phone(text) is expected
+
+
+# --- check ------------------------------------------------------------------------------------------------------------
+
+
+def _apps(*fields: str, app: str = OWN_APP):
+    return reply({"data": [{"id": "1", "subscribed_fields": ["feed"]}, {"id": app, "subscribed_fields": list(fields)}]})
+
+
+@pytest.mark.parametrize(
+    ("second", "words"),
+    [
+        (_apps(*SUBSCRIBED_FIELDS, "feed"), "page Tea House answers; webhooks are subscribed"),
+        (_apps(*SUBSCRIBED_FIELDS[1:]), "page Tea House answers; webhooks lack messages"),
+        (_apps(*SUBSCRIBED_FIELDS, app="9"), "page Tea House answers; no webhooks: subscribe the app to the page"),
+        (failing(10), "page Tea House answers; its webhook subscriptions could not be read"),
+        (Reply(500, b"<html>"), "page Tea House answers; its webhook subscriptions could not be read"),
+        (reply({"data": 7}), "page Tea House answers; no webhooks: subscribe the app to the page"),
+    ],
+)
+async def test_check_says_what_is_wrong(http, second, words):
+    """The page's name, and what the webhooks lack."""
+    async with Provider([reply({"id": PAGE, "name": "Tea\n House"}), second]) as provider:
+        assert await build(CASE, http, api_base=provider.url).check() == words
+
+    assert [got.target for got in provider.got] == [f"/v26.0/{PAGE}?fields=id,name", f"/v26.0/{PAGE}/subscribed_apps"]
+    assert all("EAA" not in got.target for got in provider.got)
+
+
+async def test_check_with_a_dead_token_is_the_accounts_fault(http):
+    """Said before anything is sent."""
+    async with Provider([failing(190, 463, 401)]) as provider:
+        with pytest.raises(AccountError):
+            await build(CASE, http, api_base=provider.url).check()
