@@ -31,7 +31,7 @@ CAPABILITIES = Capabilities(
     settles_doubt=True,
     sms=True,
     # Twilio queues up to ten hours for a slow sender; the rate only has to spare its API.
-    rate_per_second=10.0,
+    rate_per_second=50.0,
 )
 
 

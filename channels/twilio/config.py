@@ -28,8 +28,6 @@ class TwilioConfig(AccountConfig):
             raise ValueError("set exactly one of from_number and messaging_service_sid")
         if bool(self.api_key_sid) != bool(self.api_key_secret.get_secret_value()):
             raise ValueError("api_key_sid and api_key_secret go together; set both or neither")
-        if not all(token.get_secret_value() for token in self.auth_token):
-            raise ValueError("auth_token is empty; Twilio's console shows it")
         if not all(key.get_secret_value() for key in self.shared_keys.values()):
             raise ValueError("a secret in shared_keys is empty")
         return self

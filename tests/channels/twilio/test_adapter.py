@@ -299,7 +299,7 @@ async def test_check_says_what_is_wrong(answer, kind):
         ({"from_number": None}, "exactly one"),
         ({"messaging_service_sid": "MG01"}, "exactly one"),
         ({"auth_token": None}, "required"),
-        ({"auth_token": ""}, "empty|at least 1"),
+        ({"auth_token": ""}, "at least 1"),
         ({"auth_token": []}, "at least 1"),
         ({"account_sid": "SM01"}, "pattern"),
         ({"from_number": "0044-123"}, "pattern"),
