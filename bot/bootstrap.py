@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
 from aiohttp import web
 from jinja2 import Environment, StrictUndefined
 
@@ -22,7 +24,7 @@ from bot import keys, shipping, slots
 from bot.accounts import Line
 from bot.clock import SystemClock
 from bot.codes import Codes
-from bot.coupons import Coupons
+from bot.coupons import Campaign, Coupons
 from bot.embedded import SCHEME, EmbeddedServer, directory_of
 from bot.errors import ConfigError
 from bot.events import Ms
@@ -43,9 +45,14 @@ from bot.speaking import NoticeTemplate, Speaker
 from bot.store import Hint, Store
 from bot.tokens import RedisTokens
 from bot.turns import Turns
+from bot.virtual import VirtualClock
 from bot.web import add_routes
 from bot.wording import Wordings
 from bot.worker import Worker
+from pages import landing
+from pages.landing import LandingDeps
+from sandbox.app import SandboxDeps
+from sandbox.app import add_routes as add_sandbox_routes
 
 ROOT = Path(__file__).resolve().parent.parent
 PROVIDER_TIMEOUT_S = 8.0
@@ -148,7 +155,9 @@ async def build(settings: Settings, owner: str, _index: int = 0) -> Gateway:
     await coupons.refresh()
     turns = _turns(settings, able, coupons, codes)
     wake, hints = asyncio.Event(), set[Hint]()
-    leases = Leases(store, clock, ttl_s=settings.redis.lease_seconds)
+    leases = Leases(
+        store, clock, ttl_s=settings.redis.lease_seconds, expected=settings.server.processes or os.cpu_count() or 1
+    )
     resolver = EffectResolver(
         store=store,
         coupons=coupons,
@@ -172,7 +181,57 @@ async def build(settings: Settings, owner: str, _index: int = 0) -> Gateway:
         sources=sources, store=store, appender=appender, clock=clock, door=door, public_url=settings.public_url
     ).add_routes(app)
     add_routes(app, gateway)
+    _add_pages(gateway)
+    if settings.sandbox.enabled:
+        await _add_sandbox(gateway)
     return gateway
+
+
+def _add_pages(gateway: Gateway) -> None:
+    def waits() -> dict[str, tuple[str, float]]:
+        return {name: (gateway.settings.channels[name].type, line.wait_s()) for name, line in gateway.lines.items()}
+
+    brand = gateway.settings.brand
+    deps = LandingDeps(brand.name, brand.locale, gateway.sandbox, waits)
+    landing.add_routes(gateway.app, deps)
+
+
+async def _add_sandbox(gateway: Gateway) -> None:
+    """Simulated providers, the phone page, a clock that can be moved, and two campaigns to claim."""
+    settings = gateway.settings
+    clock = VirtualClock(gateway.store, gateway.clock)
+    await clock.start(settings.zone)
+    await _seed(gateway.campaigns, gateway.clock.now(), settings.brand.currency)
+
+    async def decisions(after: Ms) -> list[dict[str, Any]]:
+        found = await gateway.queries.decisions(lambda _: True, after=after, limit=60)
+        return [msgspec.to_builtins(decision) for decision in found]
+
+    host = settings.server.host
+    base = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{settings.server.port}"  # noqa: S104
+    deps = SandboxDeps(
+        redis=gateway.store.client,
+        clock=clock,
+        channels=settings.channels,
+        shops=settings.shops,
+        base=base,
+        public_url=settings.public_url,
+        token=os.environ.get("TOUCHPOINT_SANDBOX_TOKEN", ""),
+        brand=settings.brand.name,
+        decisions=decisions,
+    )
+    add_sandbox_routes(gateway.app, deps)
+
+
+async def _seed(coupons: Coupons, now: Ms, currency: str) -> None:
+    gift = Campaign(
+        "WELCOME", "开卡礼 20 元", "amount_off", 100_000, "20.00", currency, "99.00", valid_days=30, created_at=now
+    )
+    race = Campaign(
+        "RACE50", "满 300 减 50", "amount_off", 50, "50.00", currency, "300.00", valid_days=30, created_at=now
+    )
+    for campaign in (gift, race):
+        await coupons.create(campaign)
 
 
 # --- adapters ---------------------------------------------------------------------------------------------------------

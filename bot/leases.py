@@ -21,6 +21,7 @@ class Leases:
         self._sure_until = 0.0
         self._random = random.SystemRandom()
         self.suspects: dict[int, tuple[str, str]] = {}  # partition -> ids up to which a dead owner had taken work
+        self.hungry = True  # fewer than the share: look again soon
         self.fresh: set[int] = set()  # taken since the worker last looked
 
     @property
@@ -38,16 +39,15 @@ class Leases:
         give = owned[share:]
         wishes: dict[int, str] = dict.fromkeys(owned[:share], "k")
         wishes.update(dict.fromkeys(give, "x"))
-        room = share - min(len(owned), share)
+        room = share - len(owned) + len(give)
         if room > 0:
-            free = [p for p in range(store.partitions) if p not in store.fences]
-            self._random.shuffle(free)
-            wishes.update(
-                dict.fromkeys(free[: max(room, 0)], "k") if len(free) <= room else dict.fromkeys(free[:room], "k")
-            )
+            others = [p for p in range(store.partitions) if p not in wishes]
+            self._random.shuffle(others)
+            wishes.update(dict.fromkeys(others, "k"))
         for p in give:
             self._drop(p)
-        answers = await store.lease(wishes, self._ttl_ms)
+        # A kept lease that had run out counts as taken anew: leave room for those.
+        answers = await store.lease(wishes, self._ttl_ms, max(room, 0) + len(owned))
         for p, (fence, inbox, bulk) in answers.items():
             if wishes[p] == "x":
                 continue
@@ -60,6 +60,7 @@ class Leases:
                     self.suspects[p] = (inbox or "0", bulk or "0")
                 self.fresh.add(p)
         self._sure_until = started + self._ttl_ms / 1000 * 0.8
+        self.hungry = len(store.fences) < share
         OWNED.set(len(store.fences))
 
     async def _share(self) -> int:

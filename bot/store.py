@@ -55,13 +55,16 @@ class Store:
 
     # --- leases ---------------------------------------------------------------------------------------------------
 
-    async def lease(self, wishes: Mapping[int, str], ttl_ms: int) -> dict[int, tuple[int, str, str]]:
-        """Keeps or takes ("k") or gives back ("x") partitions. Answers fence (0: not ours) and a former owner's marks."""
+    async def lease(self, wishes: Mapping[int, str], ttl_ms: int, most: int = 1000) -> dict[int, tuple[int, str, str]]:
+        """Keeps or takes ("k", at most `most` new ones) or gives back ("x") partitions.
+
+        Answers fence (0: not ours) and a former owner's marks.
+        """
         if not wishes:
             return {}
         partitions = list(wishes)
         found = await self.scripts.run(
-            "lease", [keys.lease(p) for p in partitions], [self.owner, ttl_ms, *(wishes[p] for p in partitions)]
+            "lease", [keys.lease(p) for p in partitions], [self.owner, ttl_ms, most, *(wishes[p] for p in partitions)]
         )
         return {
             p: (int(fence), inbox.decode(), bulk.decode())

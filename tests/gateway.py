@@ -42,7 +42,9 @@ class FakeGraph:
         if fault == "500":
             return web.Response(status=500, text="<html>oops</html>")
         if fault == "429":
-            return web.json_response({"error": {"code": 613, "message": "slow down"}}, status=400, headers={"Retry-After": "1"})
+            return web.json_response(
+                {"error": {"code": 613, "message": "slow down"}}, status=400, headers={"Retry-After": "1"}
+            )
         if fault == "temporary":
             return web.json_response({"error": {"code": 2, "message": "try again"}}, status=400)
         if fault == "window":
@@ -108,7 +110,12 @@ class Harness:
         stamp = str(int(time.time()))
         signed = f"{id}.{stamp}.".encode() + body
         signature = "v1," + base64.b64encode(hmac.new(base64.b64decode(key), signed, hashlib.sha256).digest()).decode()
-        headers = {"webhook-id": id, "webhook-timestamp": stamp, "webhook-signature": signature, "Content-Type": "application/json"}
+        headers = {
+            "webhook-id": id,
+            "webhook-timestamp": stamp,
+            "webhook-signature": signature,
+            "Content-Type": "application/json",
+        }
         async with self.session.post(f"{self.base}/shops/main/webhook", data=body, headers=headers) as answer:
             return answer.status, await answer.text()
 
@@ -146,6 +153,7 @@ name = "小满衣橱"
 privacy_url = "https://shop.example/privacy"
 [server]
 port = {port}
+processes = 1
 [redis]
 url = "{redis}"
 lease_seconds = 2

@@ -51,7 +51,10 @@ def order(**changes):
     from tests.gateway import _rfc
     import time
 
-    return {"order": {**ORDER, "placed_at": _rfc(time.time()), **changes}, "buyer": {"address": "messenger-main:p1", "name": "林小满"}}
+    return {
+        "order": {**ORDER, "placed_at": _rfc(time.time()), **changes},
+        "buyer": {"address": "messenger-main:p1", "name": "林小满"},
+    }
 
 
 async def test_an_unpaid_order_is_reminded_and_a_paid_one_thanked(gw):

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from bot.errors import AccountError, InDoubtError
-from bot.events import MessageReceived
+from bot.events import MessageReceived, StaffReleased, StaffTook
 from bot.http import PyreqwestHttp
-from bot.messages import Text
+from bot.messages import Button, Card, Choice, OrderReceipt, Picture, ReceiptLine, Text
 from channels.messenger import TYPE
 from channels.messenger.wire import COUNTED, SUBSCRIBED_FIELDS, is_phone, ours, time_of
 from tests.channels.messenger.cases import (
@@ -23,10 +23,13 @@ from tests.channels.messenger.cases import (
     SECRET,
     V2,
     again,
+    control,
     failing,
     handshake,
+    item,
     message,
     outbound,
+    posted,
     sign,
 )
 from tests.contracts.channel import NAME, NoHttp, build, configured, request, toolkit
@@ -225,3 +228,138 @@ async def test_check_with_a_dead_token_is_the_accounts_fault(http):
     async with Provider([failing(190, 463, 401)]) as provider:
         with pytest.raises(AccountError):
             await build(CASE, http, api_base=provider.url).check()
+
+
+# --- edges ------------------------------------------------------------------------------------------------------------
+
+
+def _parsed(*items, **changes):
+    channel = build(CASE, **changes)
+    return channel.parse(channel.verify(sign(posted(*items), SECRET)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "owner", "expected"),
+    [
+        ("take", "4711", StaffTook("app 4711")),
+        ("take", None, StaffTook("page inbox")),
+        ("take", "263902037430900", StaffTook("page inbox")),
+        ("pass", "4711", StaffReleased("page inbox")),
+        ("pass", None, StaffReleased("page inbox")),
+        ("pass", "263902037430900", StaffTook("page inbox")),
+    ],
+)
+def test_without_an_app_id_a_take_is_theirs_and_a_pass_ours(kind, owner, expected):
+    """But for the page inbox, which is never ours."""
+    parsed = _parsed(control(f"{kind}_thread_control", new_owner_app_id=owner), app_id="")
+
+    assert [event.body for event in parsed.events] == [expected]
+
+
+@pytest.mark.parametrize(
+    ("id", "good"),
+    [
+        ("7", True),
+        ("u" * 64, True),
+        (7001, True),
+        ("u" * 65, False),
+        ("a b", False),
+        ("a\n", False),
+        ("", False),
+        (None, False),
+        (PAGE, False),
+    ],
+)
+def test_an_id_that_could_be_no_buyers_makes_no_event(id, good):
+    """Addresses are keys and log fields elsewhere."""
+    parsed = _parsed(message(mid="m_1", text="x") | {"sender": {"id": id}, "recipient": {"id": PAGE}})
+
+    assert (len(parsed.events), list(parsed.ignored)) == ((1, []) if good else (0, ["item without a buyer"]))
+
+
+async def test_limits_are_met_exactly(http):
+    """A payload of 1000, a title and words of 80 characters, a text of 1900 and one of 640 under a button pass whole."""
+    texts = (
+        Text("Which?", choices=(Choice("p" * 1000, "x" * 20),)),
+        Card("T" * 80, "W" * 80),
+        Text("x" * 1900),
+        Text("x" * 640, buttons=(Button("y" * 20, "https://shop.example"),)),
+        OrderReceipt("1", "A", "USD", "9999999999999", (), "x"),
+    )
+    async with Provider([ACCEPTED]) as provider:
+        for content in texts:
+            await build(CASE, http, api_base=provider.url).send(outbound(content))
+        sent = [got.json["message"] for got in provider.got]
+
+    assert len(sent) == len(texts)
+    assert sent[0]["quick_replies"] == [{"content_type": "text", "title": "x" * 20, "payload": "p" * 1000}]
+    assert sent[1]["attachment"]["payload"]["elements"] == [{"title": "T" * 80, "subtitle": "W" * 80}]
+    assert sent[2]["text"] == "x" * 1900
+    assert sent[3]["attachment"]["payload"]["text"] == "x" * 640
+    assert sent[3]["attachment"]["payload"]["buttons"][0]["title"] == "y" * 20
+
+
+async def test_a_receipt_of_many_lines_shows_the_first_hundred(http):
+    """Meta's limit; the total is the order's own."""
+    lines = tuple(ReceiptLine(f"Tea {number}", 1, "1.00") for number in range(101))
+    async with Provider([ACCEPTED]) as provider:
+        await build(CASE, http, api_base=provider.url).send(outbound(OrderReceipt("1", "A", "USD", "101", lines, "x")))
+
+    payload = provider.got[0].json["message"]["attachment"]["payload"]
+    assert len(payload["elements"]) == 100
+    assert payload["summary"] == {"total_cost": 101.0}
+
+
+def test_places_off_the_earth_are_no_places():
+    """Coordinates are shown to staff."""
+    places = [
+        {"lat": 180, "long": -180},
+        {"lat": 181, "long": 0},
+        {"lat": True, "long": 0},
+        {"lat": "1", "long": 2},
+        {},
+    ]
+    attachments = [{"type": "location", "payload": {"coordinates": place}} for place in places]
+    body = _parsed(message(mid="m_1", attachments=attachments)).events[0].body
+
+    assert isinstance(body, MessageReceived)
+    assert [media.ref for media in body.media] == ["180,-180", "", "", "", ""]
+
+
+def test_a_message_without_an_id_is_not_lost():
+    """Its repeats are recognised by buyer, time and words."""
+    first, other = _parsed(message(text="x")), _parsed(message(text="y"))
+
+    assert first.events == _parsed(message(text="x")).events
+    assert first.events[0].id != other.events[0].id
+
+
+def test_two_buyers_with_the_same_link_at_the_same_time_are_two_events():
+    """Ids are unique within a partition, where many buyers live."""
+    both = [item(optin={"ref": "c"}) | {"sender": {"id": id}} for id in ("71", "72")]
+    both += [item(referral={"ref": "c"}) | {"sender": {"id": id}} for id in ("71", "72")]
+    parsed = _parsed(*both)
+
+    assert len({event.id for event in parsed.events}) == 4
+
+
+def test_an_opt_in_token_is_not_kept():
+    """It lets its holder write to the buyer; events are kept for ever."""
+    optin = {
+        "type": "notification_messages",
+        "notification_messages_token": "SECRET-TOKEN",
+        "notification_messages_status": "STOP NOTIFICATIONS",
+    }
+
+    assert "SECRET-TOKEN" not in repr(_parsed(item(optin=optin)))
+
+
+@pytest.mark.parametrize("qr", ["7", "801234567890"])
+async def test_a_short_code_is_drawn_as_a_full_qr_code(http, qr):
+    """Phones do not read Micro QR: even one digit has 21 modules a side and more."""
+    async with Provider([ACCEPTED]) as provider:
+        await build(CASE, http, api_base=provider.url).send(outbound(Picture(qr, "alt")))
+
+    png = provider.got[0].body.partition(b"\x89PNG\r\n\x1a\n")[2]
+    side = int.from_bytes(png[8:12], "big")
+    assert side >= (21 + 8) * 8

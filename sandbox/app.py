@@ -1,0 +1,300 @@
+"""The sandbox's routes: simulated providers, phones, shop, clock, faults, and the page that shows them all."""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import aiohttp
+import redis.asyncio as aioredis
+from aiohttp import web
+
+from bot.clock import rfc3339
+from bot.errors import RequestError
+from bot.problems import problem
+from sandbox.outward import Outward
+from sandbox.providers.alibaba import AlibabaProvider
+from sandbox.providers.common import World
+from sandbox.providers.messenger import MessengerProvider
+from sandbox.providers.twilio import TwilioProvider
+from sandbox.providers.wechat import WeChatProvider
+from sandbox.shop import VERBS, ShopProvider
+from sandbox.state import Phones, SandboxClock
+
+STATIC = Path(__file__).parent / "static"
+LOOPBACK = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
+COOKIE = "touchpoint_sandbox"
+BUYER_NAME = "林小满"
+BUYER_PHONE = "+8613900001234"
+IDS = {"wechat": "oSandboxLinXiaoman01", "messenger": "7001002003004005", "twilio": BUYER_PHONE, "alibaba": BUYER_PHONE}
+FAULTS = ("429", "500", "hang", "html", "reset", "drop_after_accept", "duplicate")
+MOST_ADVANCE_S = 400 * 86400
+
+
+class Clock(SandboxClock, Protocol):
+    """The clock, and how it is moved."""
+
+    async def advance(self, seconds: float) -> int:
+        """Moves the virtual clock of all processes; answers the new time, ms."""
+        ...
+
+    async def next_due(self) -> int:
+        """When the next timer is due, ms; 0 for none."""
+        ...
+
+
+class Provider(Protocol):
+    """A simulated provider, as the phones use it."""
+
+    def add_routes(self, app: web.Application, prefix: str) -> None:
+        """Mounts the provider's API."""
+        ...
+
+    async def say(self, name: str, id: str, *, text: str = "", payload: str = "") -> int:
+        """The buyer writes or taps."""
+        ...
+
+    async def start(self, name: str, id: str) -> int:
+        """The buyer makes first contact."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxDeps:
+    """What the gateway lends the sandbox. `base` is its own address, `token` "" where loopback is enough."""
+
+    redis: aioredis.Redis
+    clock: Clock
+    channels: Mapping[str, Any]
+    shops: Mapping[str, Any]
+    base: str
+    public_url: str
+    token: str
+    brand: str
+    decisions: Callable[[int], Awaitable[list[dict[str, Any]]]]
+
+
+class Sandbox:
+    """All simulated parts of one gateway process."""
+
+    def __init__(self, deps: SandboxDeps, session: aiohttp.ClientSession) -> None:
+        self.deps = deps
+        self.phones = Phones(deps.redis, deps.clock)
+        self.outward = Outward(session)
+        self.world = World(self.phones, self.outward, deps.base, deps.public_url)
+        kinds: Mapping[str, type[Any]] = {
+            "wechat": WeChatProvider,
+            "messenger": MessengerProvider,
+            "twilio": TwilioProvider,
+            "alibaba": AlibabaProvider,
+        }
+        self.providers: dict[str, Provider] = {}
+        for kind, make in kinds.items():
+            configs = {name: config for name, config in deps.channels.items() if config.type == kind}
+            if configs:
+                self.providers[kind] = make(self.world, configs)
+        buyer = {"ref": "c701", "name": BUYER_NAME, "phones": [BUYER_PHONE], "locale": "zh-CN"}
+        self.shops = {name: ShopProvider(self.world, name, config, buyer) for name, config in deps.shops.items()}
+
+    def add_routes(self, app: web.Application) -> None:
+        """Mounts everything under /sandbox."""
+        for kind, provider in self.providers.items():
+            provider.add_routes(app, f"/sandbox/providers/{kind}")
+        route = app.router
+        route.add_get("/sandbox", self._guarded(self.page))
+        route.add_get("/sandbox/", self._guarded(self.page))
+        route.add_get("/sandbox/static/{name}", self.static)
+        route.add_get("/sandbox/state.json", self._guarded(self.state))
+        route.add_get("/sandbox/clock", self._guarded(self.clock))
+        route.add_post("/sandbox/clock", self._guarded(self.advance))
+        route.add_get("/sandbox/phones/{account}/{id}/messages", self._guarded(self.messages))
+        route.add_post("/sandbox/phones/{account}/{id}/say", self._guarded(self.say))
+        route.add_post("/sandbox/phones/{account}/{id}/start", self._guarded(self.start))
+        route.add_post("/sandbox/shops/{shop}/{verb}", self._guarded(self.shop))
+        route.add_post("/sandbox/faults/{account}", self._guarded(self.faults))
+        route.add_get("/sandbox/ledger/{account}", self._guarded(self.ledger))
+
+    # --- access ---------------------------------------------------------------------------------------------------
+
+    def _guarded(self, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> Any:
+        async def guarded(request: web.Request) -> web.StreamResponse:
+            given = request.query.get("token") or request.cookies.get(COOKIE, "")
+            by_token = bool(self.deps.token) and hmac.compare_digest(given.encode(), self.deps.token.encode())
+            if not by_token and request.remote not in LOOPBACK:
+                return problem(
+                    403, "sandbox-closed", "the sandbox opens from this machine, or with the token that serve printed"
+                )
+            try:
+                response = await handler(request)
+            except RequestError as error:
+                return problem(error.status, error.kind, error.detail, field=error.field)
+            if by_token and "token" in request.query:
+                response.set_cookie(COOKIE, given, httponly=True, samesite="Strict")
+            return response
+
+        return guarded
+
+    async def _body(self, request: web.Request) -> dict[str, Any]:
+        raw = await request.read()
+        try:
+            value = json.loads(raw) if raw else {}
+        except ValueError as error:
+            raise RequestError("the body must be JSON") from error
+        if not isinstance(value, dict):
+            raise RequestError("the body must be a JSON object")
+        return value
+
+    def _account(self, request: web.Request) -> tuple[str, Provider, str]:
+        name, id = request.match_info["account"], request.match_info.get("id", "")
+        config = self.deps.channels.get(name)
+        if config is None or config.type not in self.providers:
+            error = RequestError(f"there is no simulated account {name!r}; there are: {', '.join(self.deps.channels)}")
+            error.status, error.kind = 404, "unknown-account"
+            raise error
+        return name, self.providers[config.type], id
+
+    # --- pages ----------------------------------------------------------------------------------------------------
+
+    async def page(self, _: web.Request) -> web.StreamResponse:
+        """The phone page."""
+        return web.Response(body=(STATIC / "index.html").read_bytes(), content_type="text/html", charset="utf-8")
+
+    async def static(self, request: web.Request) -> web.StreamResponse:
+        """Its style and script."""
+        kinds = {"phone.css": "text/css", "phone.js": "text/javascript"}
+        name = request.match_info["name"]
+        if name not in kinds:
+            return problem(404, "not-found", "no such file")
+        return web.Response(body=(STATIC / name).read_bytes(), content_type=kinds[name], charset="utf-8")
+
+    async def state(self, request: web.Request) -> web.StreamResponse:
+        """All that the page shows, in one answer."""
+        after = int(request.query.get("after", "0") or 0)
+        phones = []
+        for name, config in self.deps.channels.items():
+            if config.type in self.providers:
+                id = IDS[config.type]
+                phones.append(
+                    {"account": name, "type": config.type, "id": id, "messages": await self.phones.messages(name, id)}
+                )
+        shops = {name: await shop.orders() for name, shop in self.shops.items()}
+        body = {
+            "now": self.deps.clock.now(),
+            "next_due": await self.deps.clock.next_due(),
+            "brand": self.deps.brand,
+            "buyer": BUYER_NAME,
+            "phones": phones,
+            "shops": shops,
+            "decisions": await self.deps.decisions(after),
+        }
+        return _json(body)
+
+    # --- clock ----------------------------------------------------------------------------------------------------
+
+    async def clock(self, _: web.Request) -> web.StreamResponse:
+        """The virtual time."""
+        return _json({"now": rfc3339(self.deps.clock.now())})
+
+    async def advance(self, request: web.Request) -> web.StreamResponse:
+        """Moves the virtual clock forward; answers when every process has it."""
+        body = await self._body(request)
+        seconds = body.get("advance_s")
+        if body.get("to") == "next":
+            due = await self.deps.clock.next_due()
+            seconds = max(1, (due - self.deps.clock.now()) / 1000 + 1) if due else 0
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= MOST_ADVANCE_S:
+            raise RequestError(
+                "advance_s must be a number of seconds, 0 or more: the clock runs forward only", field="advance_s"
+            )
+        return _json({"now": rfc3339(await self.deps.clock.advance(seconds))})
+
+    # --- phones ---------------------------------------------------------------------------------------------------
+
+    async def messages(self, request: web.Request) -> web.StreamResponse:
+        """What a simulated phone shows."""
+        name, _, id = self._account(request)
+        return _json({"items": await self.phones.messages(name, id)})
+
+    async def say(self, request: web.Request) -> web.StreamResponse:
+        """The buyer writes `text`, or takes the choice `tap` (its payload or label)."""
+        name, provider, id = self._account(request)
+        body = await self._body(request)
+        text, tap = str(body.get("text") or ""), str(body.get("tap") or "")
+        if not text and not tap:
+            raise RequestError('write {"text": "…"} or {"tap": "…"}', field="text")
+        payload = ""
+        if tap:
+            text, payload = await self._tapped(name, id, tap)
+        await self.phones.show(name, id, **{"from": "buyer"}, kind="text", text=text or tap)
+        status = await provider.say(name, id, text=text, payload=payload)
+        return _json({"status": status}, status=200 if status == 200 else 502)
+
+    async def _tapped(self, name: str, id: str, tap: str) -> tuple[str, str]:
+        """The text and payload of a shown choice; a menu key has no text."""
+        for bubble in reversed(await self.phones.messages(name, id)):
+            for choice in bubble.get("choices") or ():
+                if tap in (choice["payload"], choice["label"]):
+                    return choice["label"], choice["payload"]
+        return "", tap
+
+    async def start(self, request: web.Request) -> web.StreamResponse:
+        """The buyer follows the account or opens the chat."""
+        name, provider, id = self._account(request)
+        return _json({"status": await provider.start(name, id)})
+
+    # --- shop, faults ---------------------------------------------------------------------------------------------
+
+    async def shop(self, request: web.Request) -> web.StreamResponse:
+        """The shop system does something."""
+        name, verb = request.match_info["shop"], request.match_info["verb"]
+        if name not in self.shops:
+            return problem(404, "unknown-account", f"there is no shop {name!r}")
+        if verb not in VERBS:
+            return problem(404, "unknown-verb", f"a shop can {', '.join(VERBS)}")
+        done = await self.shops[name].act(verb, await self._body(request))
+        if done["status"] == 404:
+            return problem(404, "unknown-order", str(done["detail"]))
+        return _json(done)
+
+    async def faults(self, request: web.Request) -> web.StreamResponse:
+        """The next calls to this account's provider fail as told."""
+        name, _, _ = self._account(request)
+        wanted = (await self._body(request)).get("next")
+        if (
+            not isinstance(wanted, list)
+            or not all(w in FAULTS or str(w).startswith("errcode:") for w in wanted)
+            or not wanted
+        ):
+            raise RequestError(f'write {{"next": [...]}} with {", ".join(FAULTS)} or "errcode:45015"', field="next")
+        await self.phones.plan_faults(name, [str(w) for w in wanted])
+        return _json({"planned": len(wanted)})
+
+    async def ledger(self, request: web.Request) -> web.StreamResponse:
+        """Everything that this simulated provider accepted."""
+        name, _, _ = self._account(request)
+        return _json({"items": await self.phones.ledger(name)})
+
+
+def _json(body: Any, status: int = 200) -> web.Response:
+    return web.Response(
+        status=status, body=json.dumps(body, ensure_ascii=False).encode(), content_type="application/json"
+    )
+
+
+def add_routes(app: web.Application, deps: SandboxDeps) -> None:
+    """Mounts the sandbox; its HTTP session lives as long as the app."""
+
+    async def session(application: web.Application) -> Any:
+        del application
+        async with aiohttp.ClientSession(auto_decompress=False) as client:
+            sandbox.outward.session = client
+            yield
+            await sandbox.outward.close()
+
+    sandbox = Sandbox(deps, None)  # type: ignore[arg-type]  # set before the first request
+    sandbox.add_routes(app)
+    app.cleanup_ctx.append(session)

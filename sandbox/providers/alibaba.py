@@ -1,0 +1,134 @@
+"""A simulated Alibaba Cloud SMS account: SendSms with the V3 signature, receipts and replies by keyed callbacks."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+import secrets
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl, quote
+
+from aiohttp import web
+
+from sandbox.outward import Built
+from sandbox.providers.common import World, before, drop, secret
+
+RETRIES = (60.0, 300.0)
+PER_DAY = 50
+_AUTH = re.compile(r"ACS3-HMAC-SHA256 Credential=([^,]+),SignedHeaders=([^,]+),Signature=([0-9a-f]{64})")
+
+
+class AlibabaProvider:
+    """All configured accounts, by access key id."""
+
+    name = "alibaba"
+
+    def __init__(self, world: World, accounts: Mapping[str, Any]) -> None:
+        self._world = world
+        self._accounts = accounts
+
+    def add_routes(self, app: web.Application, prefix: str) -> None:
+        """Mounts the RPC endpoint."""
+        app.router.add_post(prefix + "/", self.call)
+        app.router.add_post(prefix, self.call)
+
+    def _verified(self, request: web.Request, body: bytes) -> str:
+        """The account whose signature this is, "" for none."""
+        found = _AUTH.fullmatch(request.headers.get("Authorization", "").replace(", ", ","))
+        if not found:
+            return ""
+        key_id, signed, given = found.groups()
+        for name, config in self._accounts.items():
+            if (
+                secret(config.access_key_id) == key_id
+                if hasattr(config.access_key_id, "get_secret_value")
+                else config.access_key_id == key_id
+            ):
+                want = _signature(request, body, signed.split(";"), secret(config.access_key_secret))
+                return name if hmac.compare_digest(want, given) else ""
+        return ""
+
+    async def call(self, request: web.Request) -> web.StreamResponse:
+        """SendSms."""
+        body = await request.read()
+        name = self._verified(request, body)
+        if not name:
+            return web.json_response({"Code": "SignatureDoesNotMatch", "Message": "signature"}, status=400)
+        fault, answer = await before(self._world, name, request)
+        if answer is not None:
+            return answer
+        if fault == "429":
+            return _answer("Throttling.User")
+        params = dict(request.query) | dict(parse_qsl(body.decode(), keep_blank_values=True))
+        if request.headers.get("x-acs-action") != "SendSms":
+            return _answer("isv.INVALID_PARAMETERS")
+        number, template = params.get("PhoneNumbers", ""), params.get("TemplateCode", "")
+        try:
+            fields = json.loads(params.get("TemplateParam") or "{}")
+        except ValueError:
+            return _answer("isv.INVALID_JSON_PARAM")
+        if not all(isinstance(value, str) for value in fields.values()):
+            return _answer("isv.INVALID_JSON_PARAM")
+        to = number if number.startswith("+") else f"+86{number}"
+        if not re.fullmatch(r"\+861\d{10}", to):
+            return _answer("isv.MOBILE_NUMBER_ILLEGAL")
+        day = f"sandbox:alilimit:{name}:{to}:{template}:{self._world.now_s // 86400}"
+        if await self._world.phones.redis.incr(day) > PER_DAY:
+            return _answer("isv.BUSINESS_LIMIT_CONTROL")
+        biz = f"{secrets.randbelow(10**18)}^0"
+        await self._world.phones.accepted(name, to, params.get("OutId", ""))
+        text = f"【{params.get('SignName', '')}】" + " ".join(fields.values())
+        await self._world.phones.show(
+            name, to, **{"from": "shop"}, kind="text", text=text, provider_id=biz, state="sent"
+        )
+        self._world.outward.later(
+            lambda: self._report(name, to, biz, params.get("OutId", "")), retries=RETRIES, delay_s=0.6
+        )
+        if fault == "drop_after_accept":
+            return drop(request)
+        return web.json_response({"Code": "OK", "Message": "OK", "BizId": biz, "RequestId": secrets.token_hex(8)})
+
+    def _post(self, name: str, item: dict[str, Any]) -> Built:
+        key = quote(secret(self._accounts[name].callback_key), safe="")
+        url = f"{self._world.base}/channels/{name}/status?key={key}"
+        return url, json.dumps([item], ensure_ascii=False).encode(), {"Content-Type": "application/json"}
+
+    def _report(self, name: str, to: str, biz: str, out_id: str) -> Built:
+        now = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(self._world.now_s + 8 * 3600))
+        item = {
+            "phone_number": to.removeprefix("+86"), "send_time": now, "report_time": now, "success": True,
+            "err_code": "DELIVERED", "err_msg": "用户接收成功", "sms_size": "1", "biz_id": biz, "out_id": out_id,
+        }  # fmt: skip
+        return self._post(name, item)
+
+    async def say(self, name: str, number: str, *, text: str = "", payload: str = "") -> int:
+        """The buyer replies to a template message."""
+        now = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(self._world.now_s + 8 * 3600))
+        item = {
+            "phone_number": number.removeprefix("+86"), "content": text or payload, "send_time": now,
+            "dest_code": "1234", "sequence_id": str(secrets.randbelow(10**10)),
+        }  # fmt: skip
+        await self._world.phones.meet(name, number)
+        return await self._world.outward.post(lambda: self._post(name, item), retries=())
+
+    async def start(self, name: str, number: str) -> int:
+        """A phone number needs no first contact."""
+        await self._world.phones.meet(name, number)
+        return 200
+
+
+def _answer(code: str) -> web.Response:
+    return web.json_response({"Code": code, "Message": code, "RequestId": secrets.token_hex(8)})
+
+
+def _signature(request: web.Request, body: bytes, signed: list[str], key: str) -> str:
+    query = "&".join(f"{quote(k, safe='~')}={quote(v, safe='~')}" for k, v in sorted(request.query.items()))
+    headers = "".join(f"{name}:{request.headers.get(name, '').strip()}\n" for name in signed)
+    hashed = hashlib.sha256(body).hexdigest()
+    canonical = "\n".join([request.method, "/", query, headers, ";".join(signed), hashed])
+    text = "ACS3-HMAC-SHA256\n" + hashlib.sha256(canonical.encode()).hexdigest()
+    return hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()

@@ -1,0 +1,148 @@
+"""A simulated Twilio account: Messages.json, signed status callbacks, inbound texts, opt-outs."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import secrets
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from aiohttp import web
+
+from sandbox.outward import Built
+from sandbox.providers.common import World, before, drop, secret
+
+STOP = frozenset({"stop", "stopall", "unsubscribe", "cancel", "end", "quit", "revoke", "optout"})
+START = frozenset({"start", "unstop", "yes"})
+RETRIES = (1.0,)
+
+
+def _error(code: int, message: str, status: int = 400) -> web.Response:
+    return web.json_response({"code": code, "message": message, "status": status}, status=status)
+
+
+class TwilioProvider:
+    """All configured accounts, by account SID."""
+
+    name = "twilio"
+
+    def __init__(self, world: World, accounts: Mapping[str, Any]) -> None:
+        self._world = world
+        self._accounts = accounts
+
+    def add_routes(self, app: web.Application, prefix: str) -> None:
+        """Mounts the API."""
+        app.router.add_post(prefix + "/2010-04-01/Accounts/{sid}/Messages.json", self.send)
+        app.router.add_get(prefix + "/2010-04-01/Accounts/{sid}.json", self.account)
+
+    def _find(self, request: web.Request) -> tuple[str, Any] | None:
+        sid = request.match_info["sid"]
+        for name, config in self._accounts.items():
+            if config.account_sid == sid:
+                want = base64.b64encode(f"{sid}:{secret(config.auth_token)}".encode()).decode()
+                given = request.headers.get("Authorization", "").removeprefix("Basic ")
+                return (name, config) if hmac.compare_digest(want, given) else None
+        return None
+
+    async def account(self, request: web.Request) -> web.Response:
+        """The account itself."""
+        found = self._find(request)
+        if found is None:
+            return _error(20003, "Authenticate", 401)
+        return web.json_response({"sid": found[1].account_sid, "status": "active", "friendly_name": "Sandbox"})
+
+    async def send(self, request: web.Request) -> web.StreamResponse:
+        """Creates a message; its progress comes to StatusCallback."""
+        found = self._find(request)
+        if found is None:
+            return _error(20003, "Authenticate", 401)
+        name, config = found
+        fault, answer = await before(self._world, name, request)
+        if answer is not None:
+            return answer
+        if fault == "429":
+            return _error(20429, "Too Many Requests", 429)
+        form = await request.post()
+        to, body = str(form.get("To", "")), str(form.get("Body", ""))
+        if not to.startswith("+") or not to[1:].isdigit():
+            return _error(21211, f"The 'To' number {to[-4:]} is not a valid phone number")
+        if not body or len(body) > 1600:
+            return _error(21617 if body else 21602, "The message body is missing or exceeds the 1600 character limit")
+        if await self._world.phones.redis.sismember(f"sandbox:optout:{name}", to):
+            return _error(21610, "Attempt to send to unsubscribed recipient")
+        sid = "SM" + secrets.token_hex(16)
+        await self._world.phones.accepted(name, to, str(form.get("StatusCallback", "")).rpartition("ref=")[2])
+        for _ in range(2 if fault == "duplicate" else 1):
+            await self._world.phones.show(
+                name, to, **{"from": "shop"}, kind="text", text=body, provider_id=sid, state="sent"
+            )
+        callback = str(form.get("StatusCallback", ""))
+        if callback:
+            for state, delay in (("sent", 0.2), ("delivered", 0.7)):
+                self._world.outward.later(
+                    lambda s=state: self._status(config, callback, sid, to, s),  # type: ignore[misc]
+                    retries=RETRIES,
+                    delay_s=delay,
+                )
+        if fault == "drop_after_accept":
+            return drop(request)
+        parts = 1 + (len(body) - 1) // 67 if len(body) > 70 else 1
+        return web.json_response({"sid": sid, "status": "queued", "num_segments": str(parts), "to": to}, status=201)
+
+    def _signed(self, config: Any, public: str, local: str, fields: dict[str, str]) -> Built:
+        """Twilio signs the public URL; on this machine the request itself goes to the gateway directly."""
+        text = public + "".join(f"{key}{fields[key]}" for key in sorted(fields))
+        digest = hmac.new(secret(config.auth_token).encode(), text.encode(), hashlib.sha1).digest()
+        headers = {
+            "X-Twilio-Signature": base64.b64encode(digest).decode(),
+            "Content-Type": "application/x-www-form-urlencoded",
+        }
+        return local, urlencode(fields).encode(), headers
+
+    def _status(self, config: Any, callback: str, sid: str, to: str, state: str) -> Built:
+        fields = {
+            "MessageSid": sid, "SmsSid": sid, "MessageStatus": state, "SmsStatus": state, "To": to,
+            "From": config.from_number or "+15005550006", "AccountSid": config.account_sid, "ApiVersion": "2010-04-01",
+        }  # fmt: skip
+        local = callback.replace(self._world.public_url, self._world.base, 1)
+        return self._signed(config, callback, local, fields)
+
+    async def say(self, name: str, number: str, *, text: str = "", payload: str = "") -> int:
+        """The buyer sends a text. Stop words are handled by Twilio itself, and reported."""
+        config = self._accounts[name]
+        words = (text or payload).strip()
+        fields = {
+            "MessageSid": "SM" + secrets.token_hex(16), "AccountSid": config.account_sid, "From": number,
+            "To": config.from_number or "+15005550006", "Body": words, "NumMedia": "0", "NumSegments": "1",
+            "SmsStatus": "received", "FromCity": "", "ToCountry": "US", "ApiVersion": "2010-04-01",
+        }  # fmt: skip
+        await self._world.phones.meet(name, number)
+        if words.lower() in STOP:
+            fields["OptOutType"] = "STOP"
+            await self._world.phones.redis.sadd(f"sandbox:optout:{name}", number)
+            await self._world.phones.show(
+                name,
+                number,
+                **{"from": "carrier"},
+                kind="text",
+                text="You have been unsubscribed. Reply START to resubscribe.",
+            )
+        elif words.lower() in START:
+            fields["OptOutType"] = "START"
+            await self._world.phones.redis.srem(f"sandbox:optout:{name}", number)
+            await self._world.phones.show(
+                name, number, **{"from": "carrier"}, kind="text", text="You have been re-subscribed."
+            )
+        path = f"/channels/{name}/webhook"
+        return await self._world.outward.post(
+            lambda: self._signed(config, self._world.public_url + path, self._world.base + path, fields),
+            retries=RETRIES,
+        )
+
+    async def start(self, name: str, number: str) -> int:
+        """A phone number needs no first contact."""
+        await self._world.phones.meet(name, number)
+        return 200

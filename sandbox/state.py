@@ -1,0 +1,130 @@
+"""What the simulated providers remember, in Redis, shared by all gateway processes. Keys `sandbox:*`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import redis.asyncio as aioredis
+
+MOST_KEPT = 500
+
+
+class SandboxClock(Protocol):
+    """The virtual clock, as the sandbox moves it."""
+
+    def now(self) -> int:
+        """Virtual time, ms."""
+        ...
+
+    def real(self) -> int:
+        """Wall-clock time, ms."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What a buyer's action allows at a provider: for `lasts_ms`, `quota` messages (-1: any)."""
+
+    lasts_ms: int
+    quota: int = -1
+
+
+@dataclass(slots=True)
+class Phones:
+    """The simulated phones: what they show, what they may be sent."""
+
+    redis: aioredis.Redis
+    clock: SandboxClock
+    known: Mapping[str, str] = field(default_factory=dict)
+
+    def _key(self, account: str, id: str) -> str:
+        return f"sandbox:phone:{account}:{id}"
+
+    async def show(self, account: str, id: str, **fields: Any) -> dict[str, Any]:
+        """Adds a bubble to a phone; answers it with its number."""
+        number = await self.redis.incr(f"{self._key(account, id)}:n")
+        bubble = {"n": number, "at": self.clock.now(), **fields}
+        await self.redis.rpush(self._key(account, id), json.dumps(bubble, ensure_ascii=False))
+        await self.redis.ltrim(self._key(account, id), -MOST_KEPT, -1)
+        return bubble
+
+    async def messages(self, account: str, id: str, after: int = 0) -> list[dict[str, Any]]:
+        """What a phone shows, oldest first."""
+        raw = await self.redis.lrange(self._key(account, id), 0, -1)
+        states = await self.redis.hgetall(f"{self._key(account, id)}:states")
+        found = []
+        for line in raw:
+            bubble = json.loads(line)
+            if bubble["n"] > after:
+                seen = text_of(states.get(str(bubble.get("provider_id", "")).encode(), b""))
+                bubble["state"] = (seen or "sent") if bubble["from"] == "shop" else ""
+                found.append(bubble)
+        return found
+
+    async def mark(self, account: str, id: str, provider_id: str, state: str) -> None:
+        """Delivered or read, as the phone shows it."""
+        await self.redis.hset(f"{self._key(account, id)}:states", provider_id, state)
+
+    async def exists(self, account: str, id: str) -> bool:
+        """Whether this phone has ever been used with the account."""
+        return bool(await self.redis.exists(f"{self._key(account, id)}:known"))
+
+    async def meet(self, account: str, id: str) -> None:
+        """The buyer follows, or writes for the first time."""
+        await self.redis.set(f"{self._key(account, id)}:known", "1")
+
+    async def leave(self, account: str, id: str) -> None:
+        """The buyer unfollows."""
+        await self.redis.delete(f"{self._key(account, id)}:known")
+
+    # --- windows --------------------------------------------------------------------------------------------------
+
+    async def open(self, account: str, id: str, opener: str, window: Window) -> None:
+        """The buyer did something that lets the shop write."""
+        value = f"{self.clock.now() + window.lasts_ms} {window.quota}"
+        await self.redis.hset(f"{self._key(account, id)}:windows", opener, value)
+
+    async def use_window(self, account: str, id: str) -> str:
+        """Takes one message of an open window: "ok", "closed" or "used up"."""
+        name = f"{self._key(account, id)}:windows"
+        used_up = False
+        for opener, value in (await self.redis.hgetall(name)).items():
+            closes, left = (int(part) for part in text_of(value).split())
+            if closes <= self.clock.now():
+                continue
+            if left == 0:
+                used_up = True
+                continue
+            if left > 0:
+                await self.redis.hset(name, opener, f"{closes} {left - 1}")
+            return "ok"
+        return "used up" if used_up else "closed"
+
+    # --- faults and the ledger ------------------------------------------------------------------------------------
+
+    async def plan_faults(self, account: str, faults: list[str]) -> None:
+        """The next calls to this account's provider fail like this, in order."""
+        await self.redis.rpush(f"sandbox:faults:{account}", *faults)
+
+    async def next_fault(self, account: str) -> str:
+        """The fault of this call, "" for none."""
+        found = await self.redis.lpop(f"sandbox:faults:{account}")
+        return text_of(found)
+
+    async def accepted(self, account: str, id: str, reference: str) -> None:
+        """The provider's own ledger of what it took: what tests and staff reconcile with."""
+        await self.redis.rpush(
+            f"sandbox:ledger:{account}", json.dumps({"to": id, "ref": reference, "at": self.clock.now()})
+        )
+
+    async def ledger(self, account: str) -> list[dict[str, Any]]:
+        """Everything that this provider accepted."""
+        return [json.loads(line) for line in await self.redis.lrange(f"sandbox:ledger:{account}", 0, -1)]
+
+
+def text_of(value: object) -> str:
+    """A value of Redis as text (the client answers bytes)."""
+    return value.decode() if isinstance(value, bytes) else ""
