@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import msgspec
 from aiohttp import web
 from jinja2 import Environment, StrictUndefined
 
@@ -35,7 +34,7 @@ from bot.leases import Leases
 from bot.phones import parse as parse_phone
 from bot.policy import PolicySettings
 from bot.ports import Capabilities, Channel, ChannelType, ShopType, Source, Toolkit
-from bot.queries import Queries
+from bot.queries import Queries, as_dict
 from bot.redis_client import connect
 from bot.resolver import EffectResolver
 from bot.routing import Keywords, Registry
@@ -205,7 +204,7 @@ async def _add_sandbox(gateway: Gateway) -> None:
 
     async def decisions(after: Ms) -> list[dict[str, Any]]:
         found = await gateway.queries.decisions(lambda _: True, after=after, limit=60)
-        return [msgspec.to_builtins(decision) for decision in found]
+        return [as_dict(decision) for decision in found]
 
     host = settings.server.host
     base = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{settings.server.port}"  # noqa: S104

@@ -18,7 +18,7 @@ from bot.codec import load_message
 from bot.events import Ms
 from bot.journal import DecisionRecord, TurnEntry
 from bot.messages import OutboundMessage
-from bot.records import Buyer, Link, Order, Task
+from bot.records import Buyer, Order, Task
 from bot.store import Store
 
 T = TypeVar("T")
@@ -266,4 +266,8 @@ def _task_line(at: str, body: bytes) -> dict[str, Any]:
     return {"at": at, "kind": "task", "summary": f"{task.kind} {task.state}", "ref": task.id}
 
 
-__all__ = ["Link", "Queries", "StoredMessage"]
+def as_dict(decision: DecisionRecord) -> dict[str, Any]:
+    """A decision with every field, defaults too."""
+    plain = {name: getattr(decision, name) for name in decision.__struct_fields__ if name != "rules"}
+    rules = [{name: getattr(rule, name) for name in rule.__struct_fields__} for rule in decision.rules]
+    return {**plain, "rules": rules}

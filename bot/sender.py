@@ -132,15 +132,14 @@ class Sender:
             line.in_flight += 1
             line.tokens -= 1
             jobs.append(_Job(one, message))
-        for partition, account, lane, most in wishes:
-            if got.get((partition, account, lane), 0) < most:
-                self._hints.discard((partition, account, lane))
+        empty = {(p, account, lane) for p, account, lane, most in wishes if got.get((p, account, lane), 0) < most}
+        self._hints -= empty
         await self._last_check(jobs)
         for job in jobs:
             task = asyncio.create_task(self._send(job))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        return bool(jobs)
+        return bool(jobs or empty)  # a hint that led nowhere must not delay the next one
 
     async def _wishes(self) -> list[tuple[int, str, str, int]]:
         """What to pull: replies of any account before bulk of any, within rates and calls in flight."""

@@ -355,6 +355,9 @@ class Turns:
             run.change.statuses.append(
                 StatusChange("ref", status.ref, status.state, run.event.at, status.reason or status.code)
             )
+        elif home is not None and home < self._partitions:
+            # A message is kept in the partition that its id names; its address may hash to another (a phone's link).
+            run.change.mails.append(Letter(run.event.subject, b"", dump_event(run.event), home))
         if status.state != "failed" or status.reason not in (SkipReason.UNREACHABLE, SkipReason.OPTED_OUT):
             return True
         if run.taken.subject != run.event.subject:

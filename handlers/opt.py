@@ -8,11 +8,21 @@ from bot.effects import Effect, OptIn, OptOut, Say
 from bot.events import OptChanged
 from bot.handling import Handler, Trigger, Turn
 
+# What Twilio and US carriers themselves act on: from then on they block the number.
+CARRIER_WORDS = frozenset({"stop", "stopall", "unsubscribe", "cancel", "end", "quit", "revoke", "optout"})
+
+
+def _blocks(turn: Turn) -> bool:
+    account = turn.facts.accounts.get(turn.event.account)
+    if account is None or not account.capabilities.sms or turn.text not in CARRIER_WORDS:
+        return False
+    return account.type == "twilio" or (turn.address is not None and turn.address.id.startswith("+1"))
+
 
 def out(turn: Turn) -> Sequence[Effect]:
     """The buyer says stop. Confirmed once; a repeat is heard and not answered."""
     already = turn.address is not None and turn.address.opted_out
-    effects: list[Effect] = [OptOut(source=f"{turn.event.account}:keyword")]
+    effects: list[Effect] = [OptOut(source=f"{turn.event.account}:keyword", blocks=_blocks(turn))]
     return effects if already else [*effects, Say("opt_out_done", confirms_opt_out=True)]
 
 
