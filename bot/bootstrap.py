@@ -48,10 +48,13 @@ from bot.virtual import VirtualClock
 from bot.web import add_routes
 from bot.wording import Wordings
 from bot.worker import Worker
+from console.api import ApiDeps
+from console.api import add_routes as add_api_routes
 from pages import landing
 from pages.landing import LandingDeps
 from sandbox.app import SandboxDeps
 from sandbox.app import add_routes as add_sandbox_routes
+from shops.standard.envelope import Reading
 
 ROOT = Path(__file__).resolve().parent.parent
 PROVIDER_TIMEOUT_S = 8.0
@@ -181,9 +184,28 @@ async def build(settings: Settings, owner: str, _index: int = 0) -> Gateway:
     ).add_routes(app)
     add_routes(app, gateway)
     _add_pages(gateway)
+    add_api_routes(app, _api(gateway, turns))
     if settings.sandbox.enabled:
         await _add_sandbox(gateway)
     return gateway
+
+
+def _api(gateway: Gateway, turns: Turns) -> ApiDeps:
+    settings = gateway.settings
+    brand = settings.brand
+    return ApiDeps(
+        store=gateway.store,
+        queries=gateway.queries,
+        coupons=gateway.campaigns,
+        appender=gateway.appender,
+        clock=gateway.clock,
+        readings={name: Reading(name, settings.zone, parse_phone, brand.country) for name in settings.shops},
+        accounts=frozenset(settings.channels),
+        wordings=turns.wordings,
+        currency=brand.currency,
+        parse_phone=lambda text: parse_phone(text, brand.country),
+        shut_because=lambda: gateway.door.shut_because,
+    )
 
 
 def _add_pages(gateway: Gateway) -> None:

@@ -1,0 +1,30 @@
+"""What the gateway lends the API."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from bot.clock import SystemClock
+from bot.coupons import Coupons
+from bot.intake import Appender
+from bot.queries import Queries
+from bot.store import Store
+from shops.standard.envelope import Reading
+
+
+@dataclass(frozen=True, slots=True)
+class ApiDeps:
+    """Store, look-ups and facts. `readings`: how each configured shop's envelopes are read."""
+
+    store: Store
+    queries: Queries
+    coupons: Coupons
+    appender: Appender
+    clock: SystemClock
+    readings: Mapping[str, Reading]
+    accounts: frozenset[str]
+    wordings: frozenset[str]
+    currency: str
+    parse_phone: Callable[[str], str]
+    shut_because: Callable[[], str]

@@ -1,0 +1,203 @@
+"""Records as the contract shows them."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from bot.clock import rfc3339
+from bot.coupons import Campaign, Counts, CouponState
+from bot.events import Money, Ms
+from bot.ids import show_member_number
+from bot.journal import DecisionRecord
+from bot.messages import OutboundMessage
+from bot.queries import StoredMessage
+from bot.records import Buyer, Coupon, Order, Task
+
+
+def when(at: Ms) -> str | None:
+    """A time, or null."""
+    return rfc3339(at) if at else None
+
+
+def money(value: Money | None) -> dict[str, str] | None:
+    """An amount, or null."""
+    return {"amount": str(value.amount), "currency": value.currency} if value is not None else None
+
+
+def buyer(record: Buyer, currency: str) -> dict[str, Any]:
+    """A buyer; an erased one is nothing but its id."""
+    if record.erased:
+        return {"id": record.id, "erased": True}
+    spent_in = currency if currency in record.spent or not record.spent else next(iter(record.spent))
+    member = record.member
+    return {
+        "id": record.id,
+        "name": record.name,
+        "phones": record.phones,
+        "locale": record.locale,
+        "birthday": record.birthday or None,
+        "gender": record.gender or None,
+        "sizes": record.sizes,
+        "tags": record.tags,
+        "erased": False,
+        "member": None
+        if member is None
+        else {
+            "number": show_member_number(member.number),
+            "level": member.level,
+            "points": member.points,
+            "joined_at": when(member.joined_at),
+            "source": member.source,
+        },
+        "addresses": [
+            {
+                "account": a.account,
+                "id": a.id,
+                "reachable": a.reachable and not a.blocked,
+                "window_closes_at": when(max((w.closes_at for w in a.windows.values()), default=0)),
+                "consent": {"service": a.consent.service, "marketing": a.consent.marketing, "calls": a.consent.calls},
+                "opted_out": a.opted_out,
+            }
+            for a in record.addresses
+        ],
+        "coupons": [
+            {"code": c.code, "campaign": c.campaign, "state": c.state, "expires_at": when(c.expires_at)}
+            for c in record.coupons
+        ],
+        "orders": [
+            {
+                "id": o.id, "shop": o.shop, "number": o.number, "pay": o.pay, "ship": o.ship, "refund": o.refund,
+                "total": money(o.total),
+            }
+            for o in record.orders
+        ],
+        "stats": {
+            "orders": record.orders_count,
+            "spent": {"amount": str(Decimal(record.spent.get(spent_in, "0"))), "currency": spent_in},
+            "last_order_at": when(record.last_order_at),
+        },
+    }  # fmt: skip
+
+
+def campaign(found: Campaign, counts: Counts) -> dict[str, Any]:
+    """A campaign with its numbers."""
+    value: Any = None
+    if found.kind == "percent_off":
+        value = found.value
+    elif found.value:
+        value = {"amount": found.value, "currency": found.currency}
+    return {
+        "key": found.key,
+        "title": found.title,
+        "kind": found.kind,
+        "value": value,
+        "min_spend": {"amount": found.min_spend, "currency": found.currency} if found.min_spend else None,
+        "stock": found.stock,
+        "per_buyer": found.per_buyer,
+        "starts_at": when(found.starts_at),
+        "ends_at": when(found.ends_at),
+        "valid_days": found.valid_days or None,
+        "claimed": counts.claimed,
+        "redeemed": counts.redeemed,
+        "remaining": counts.remaining,
+    }
+
+
+def coupon(state: CouponState, now: Ms) -> dict[str, Any]:
+    """A coupon by its code."""
+    expired = bool(state.expires_at) and state.expires_at <= now and not state.order
+    return {
+        "code": state.code,
+        "campaign": state.campaign,
+        "state": "redeemed" if state.order else "expired" if expired else "claimed",
+        "expires_at": when(state.expires_at),
+        "buyer": state.buyer,
+        "order": state.order or None,
+    }
+
+
+def held_coupon(found: Coupon) -> dict[str, Any]:
+    """A coupon of a wallet."""
+    return {"code": found.code, "campaign": found.campaign, "state": found.state, "expires_at": when(found.expires_at)}
+
+
+def message(found: StoredMessage) -> dict[str, Any]:
+    """A message with its history."""
+    m: OutboundMessage = found.message
+    text = getattr(m.content, "text", "") or getattr(m.content, "alt", "")
+    return {
+        "id": m.id,
+        "buyer": m.buyer,
+        "account": m.account or None,
+        "to": m.to or None,
+        "purpose": m.purpose,
+        "state": found.state,
+        "reason": found.reason or None,
+        "text": "" if m.purpose == "code" else text,
+        "parts": m.parts or None,
+        "cost": "unknown",
+        "history": [{"state": s, "at": rfc3339(at), "reason": r or None} for s, at, r in found.history],
+    }
+
+
+def decision(found: DecisionRecord) -> dict[str, Any]:
+    """A decision with its rules."""
+    return {
+        "message": found.message,
+        "buyer": found.buyer,
+        "source": found.source,
+        "purpose": found.purpose,
+        "outcome": found.outcome,
+        "lane": found.account or None,
+        "reason": found.reason or None,
+        "order": found.order or None,
+        "rules": [
+            {"rule": r.rule, "verdict": r.verdict, "detail": r.detail or None, "until": when(r.until)}
+            for r in found.rules
+        ],
+        "at": rfc3339(found.at),
+    }
+
+
+def task(found: Task) -> dict[str, Any]:
+    """A task."""
+    return {
+        "id": found.id,
+        "kind": found.kind,
+        "state": found.state,
+        "buyer": found.buyer or None,
+        "order": found.order or None,
+        "due_at": when(found.due_at),
+        "brief": found.brief,
+        "assignee": found.assignee or None,
+        "outcome": found.outcome or None,
+        "note": found.note or None,
+        "created_at": when(found.created_at),
+    }
+
+
+def order(found: Order) -> dict[str, Any]:
+    """An order with its lanes."""
+    return {
+        "id": found.id,
+        "shop": found.shop,
+        "number": found.number,
+        "pay": found.pay.state or "unpaid",
+        "closed": found.closed or None,
+        "ship": found.ship_state,
+        "refund": found.refund_state,
+        "total": money(found.total),
+        "placed_at": when(found.placed_at),
+        "paid_at": when(found.paid_at),
+        "shipments": [
+            {
+                "id": s.id,
+                "state": s.lane.state,
+                "carrier": s.carrier,
+                "tracking_no": s.tracking_no,
+                "exception": s.exception or None,
+            }
+            for s in found.shipments
+        ],
+    }

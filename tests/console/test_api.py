@@ -1,0 +1,214 @@
+"""The REST API through a running gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+
+import pytest
+
+from bot.access import create_token
+from tests.gateway import running
+
+
+class Api:
+    def __init__(self, harness, token):
+        self.harness, self.token = harness, token
+
+    async def __call__(self, method, path, body=None, *, token=None, **headers):
+        headers = {"Authorization": f"Bearer {self.token if token is None else token}", **headers}
+        url = f"{self.harness.base}/api/v1{path}"
+        async with self.harness.session.request(
+            method, url, json=body, headers=headers, allow_redirects=False
+        ) as answer:
+            raw = await answer.read()
+            return answer.status, (await answer.json(content_type=None)) if raw else None
+
+
+@pytest.fixture
+async def gw(valkey, redis_client, tmp_path):
+    async with running(valkey, tmp_path) as harness:
+        yield harness
+
+
+@pytest.fixture
+async def api(gw):
+    return Api(gw, await create_token(gw.gateway.store, "tests", "owner"))
+
+
+CAMPAIGN = {
+    "key": "RACE50",
+    "title": "满300减50",
+    "kind": "amount_off",
+    "value": "50.00",
+    "min_spend": {"amount": "300.00", "currency": "CNY"},
+    "stock": 2,
+    "valid_days": 30,
+}
+
+
+async def buyer_of(gw, api, psid="p1"):
+    await gw.say(psid, "你好")
+    await gw.said(psid, 1)
+    status, found = await api("GET", f"/buyers?address=messenger-main:{psid}")
+    assert status == 200
+    return found["items"][0]
+
+
+async def test_without_a_token_or_with_too_small_a_role_nothing_is_done(gw, api):
+    """401 without, 403 with a role that may not."""
+    assert (await api("GET", "/campaigns", token="wrong"))[0] == 401
+    reader = await create_token(gw.gateway.store, "reader", "read-only")
+    status, problem = await api("POST", "/campaigns", CAMPAIGN, token=reader)
+    assert (status, problem["status"]) == (403, 403)
+    assert (await api("GET", "/campaigns", token=reader))[0] == 200
+
+
+async def test_a_campaign_is_claimed_shown_redeemed(gw, api):
+    """Create, claim twice (the same coupon), redeem once per order, sold out in its words."""
+    status, made = await api("POST", "/campaigns", CAMPAIGN)
+    assert status == 201
+    assert made["value"] == {"amount": "50.00", "currency": "CNY"}
+    assert (await api("POST", "/campaigns", CAMPAIGN))[0] == 409
+    buyer = await buyer_of(gw, api)
+    status, coupon = await api("POST", "/campaigns/RACE50/claims", {"buyer": buyer["id"]})
+    assert (status, coupon["state"]) == (201, "claimed")
+    status, again = await api("POST", "/campaigns/RACE50/claims", {"buyer": buyer["id"]})
+    assert (status, again["code"]) == (200, coupon["code"])
+    await gw.idle()
+    assert (await api("GET", f"/buyers/{buyer['id']}"))[1]["coupons"][0]["code"] == coupon["code"]
+    assert (await api("POST", f"/coupons/{coupon['code']}/redeem", {"order": "5001"}))[0] == 200
+    assert (await api("POST", f"/coupons/{coupon['code']}/redeem", {"order": "5001"}))[0] == 200
+    status, problem = await api("POST", f"/coupons/{coupon['code']}/redeem", {"order": "5002"})
+    assert (status, problem["type"].rpartition("#")[2]) == (409, "already-redeemed")
+    assert (await api("GET", "/campaigns/RACE50"))[1]["redeemed"] == 1
+    for psid in ("p2", "p3"):
+        other = await buyer_of(gw, api, psid)
+        status, answer = await api("POST", "/campaigns/RACE50/claims", {"buyer": other["id"]})
+    assert (status, answer["type"].rpartition("#")[2]) == (409, "sold-out")
+
+
+async def test_faults_name_their_field(api):
+    """What is wrong and where."""
+    for body, field in (
+        ({**CAMPAIGN, "kind": "percent_off", "value": "150"}, "value"),
+        ({**CAMPAIGN, "stock": -1}, "stock"),
+        ({**CAMPAIGN, "colour": "red"}, "colour"),
+        ({**CAMPAIGN, "codes": ["ABCDEFGHJKLM"]}, "codes"),
+    ):
+        status, problem = await api("POST", "/campaigns", body)
+        assert status == 400
+        assert problem["errors"][0]["field"] == field
+
+
+async def test_an_idempotency_key_gives_the_same_answer_once(gw, api):
+    """The same key and body: the same answer, one effect; another body: 409."""
+    headers = {"Idempotency-Key": "k1"}
+    first = await api("POST", "/campaigns", CAMPAIGN, **headers)
+    again = await api("POST", "/campaigns", CAMPAIGN, **headers)
+    assert first == again
+    assert (await api("POST", "/campaigns", {**CAMPAIGN, "stock": 3}, **headers))[0] == 409
+
+
+async def test_a_message_goes_by_policy_and_tells_its_state(gw, api):
+    """202 with an id, then sent with its history; marketing without consent is skipped with its reason."""
+    buyer = await buyer_of(gw, api)
+    status, planned = await api(
+        "POST", "/messages", {"buyer": buyer["id"], "purpose": "service", "text": "您的衬衫到店了"}
+    )
+    assert status == 202
+    assert "您的衬衫到店了" in (await gw.said("p1", 2))[1]
+    await gw.idle()
+    _, message = await api("GET", f"/messages/{planned['id']}")
+    assert (message["state"], message["buyer"]) == ("sent", buyer["id"])
+    assert [line["state"] for line in message["history"]] == ["queued", "sending", "sent"]
+    _, refused = await api("POST", "/messages", {"buyer": buyer["id"], "purpose": "marketing", "text": "会员日"})
+    await gw.idle()
+    _, message = await api("GET", f"/messages/{refused['id']}")
+    assert (message["state"], message["reason"]) == ("skipped", "no_consent")
+    _, decisions = await api("GET", f"/decisions?message={refused['id']}")
+    assert decisions["items"][0]["rules"][0]["rule"] == "consent"
+
+
+async def test_events_by_token_are_accepted_once(gw, api):
+    """The same envelope again counts as a duplicate and does nothing; an unknown shop is named."""
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    envelope = {
+        "type": "order.created",
+        "id": "e1",
+        "shop": "main",
+        "occurred_at": now,
+        "data": {"order": {"id": "77", "placed_at": now}},
+    }
+    assert await api("POST", "/events", envelope) == (202, {"accepted": 1, "duplicates": 0})
+    await gw.idle()
+    assert await api("POST", "/events", [envelope]) == (202, {"accepted": 0, "duplicates": 1})
+    assert (await api("GET", "/orders/main/77"))[1]["pay"] == "unpaid"
+    assert (await api("POST", "/events", {**envelope, "shop": "nowhere"}))[0] == 400
+
+
+async def test_a_buyer_can_be_changed_exported_and_erased(gw, api):
+    """PATCH, export, then DELETE: nothing but the id is left."""
+    buyer = await buyer_of(gw, api)
+    path = f"/buyers/{buyer['id']}"
+    status, changed = await api("PATCH", path, {"name": "林小满", "tags": ["casual"]})
+    assert (status, changed["name"]) == (200, "林小满")
+    await gw.idle()
+    assert (await api("GET", path))[1]["tags"] == ["casual"]
+    _, exported = await api("GET", f"{path}/export")
+    assert exported["buyer"]["id"] == buyer["id"]
+    assert exported["messages"]
+    assert (await api("DELETE", path))[0] == 202
+    await gw.idle()
+    assert (await api("GET", path))[1] == {"id": buyer["id"], "erased": True}
+
+
+async def test_tasks_are_listed_and_completed(gw, api):
+    """A person asked for: one open task; completing it twice is harmless."""
+    await gw.say("p1", "人工")
+    await gw.said("p1", 1)
+    await gw.idle()
+    _, tasks = await api("GET", "/tasks?state=open")
+    assert [t["kind"] for t in tasks["items"]] == ["handover"]
+    path = f"/tasks/{tasks['items'][0]['id']}/complete"
+    assert (await api("POST", path, {"outcome": "answered"}))[1]["state"] == "done"
+    await gw.idle()
+    assert (await api("POST", path, {"outcome": "answered"}))[0] == 200
+    assert (await api("GET", "/tasks?state=open"))[1]["items"] == []
+
+
+async def test_the_timeline_is_newest_first(gw, api):
+    """What happened to a buyer, from Redis for now."""
+    buyer = await buyer_of(gw, api)
+    await gw.idle()
+    _, found = await api("GET", f"/buyers/{buyer['id']}/timeline")
+    assert found["items"]
+    assert {"at", "kind", "summary", "ref"} == set(found["items"][0])
+
+
+@pytest.mark.timeout(240)
+async def test_schemathesis_finds_nothing(gw, api, tmp_path):
+    """The description and the API agree, whatever is thrown at them."""
+    await api("POST", "/campaigns", CAMPAIGN)
+    command = [sys.executable, "-m", "schemathesis.cli", "run", f"{gw.base}/api/v1/openapi.json"]
+    command += [
+        "-H",
+        f"Authorization: Bearer {api.token}",
+        "--max-examples",
+        "15",
+        "--workers",
+        "1",
+        "--phases",
+        "examples,coverage,fuzzing",
+    ]
+    command += [
+        "--checks",
+        "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,ignored_auth",
+    ]
+    command += ["--suppress-health-check", "all", "--request-timeout", "10", "--no-color"]
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()[-6000:]
