@@ -11,7 +11,15 @@ from typing import Any, cast
 import segno
 
 from bot.config import AccountConfig
-from bot.errors import AccountError, InDoubtError, PayloadError, SendError, SignatureError
+from bot.errors import (
+    AccountError,
+    ContentError,
+    InDoubtError,
+    PayloadError,
+    SendError,
+    SignatureError,
+    ThrottledError,
+)
 from bot.messages import Notice, OutboundMessage, Picture, Receipt
 from bot.ports import (
     Answer,
@@ -130,14 +138,20 @@ class WeChat:
         return f"account {self._config.app_id} gives a token"
 
     async def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        data = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+        try:
+            data = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+        except UnicodeEncodeError:
+            raise ContentError("the text holds half a character") from None
         headers = {"Content-Type": "application/json; charset=utf-8"}
 
         async def call(token: str) -> HttpResponse:
             url = f"{self._api}{path}?access_token={token}"
             return await self._http.request("POST", url, headers=headers, body=data)
 
-        return await self._with_token(call)
+        answer = await self._with_token(call)
+        if "errcode" not in answer:
+            raise InDoubtError("the answer does not say what became of the message", code="200")
+        return answer
 
     async def _with_token(self, call: Call) -> dict[str, Any]:
         """Calls with the shared token; a token that is refused is replaced once and the call repeated once."""
@@ -176,11 +190,10 @@ class WeChat:
         return Token(value, self._clock.real() + lasts * 1000)
 
     async def _upload(self, picture: Picture) -> str:
-        image = io.BytesIO()
-        segno.make(picture.qr, error="m").save(image, kind="png", scale=8, border=4)
+        image = _qr_png(picture.qr)
         boundary = secrets.token_hex(16)
         head = f'--{boundary}\r\nContent-Disposition: form-data; name="media"; filename="card.png"\r\nContent-Type: image/png\r\n\r\n'
-        body = head.encode() + image.getvalue() + f"\r\n--{boundary}--\r\n".encode()
+        body = head.encode() + image + f"\r\n--{boundary}--\r\n".encode()
         headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
 
         async def call(token: str) -> HttpResponse:
@@ -190,17 +203,52 @@ class WeChat:
         return str((await self._with_token(call)).get("media_id", ""))
 
 
+def _qr_png(text: str) -> bytes:
+    """The QR code as PNG, of the full kind: phones do not read Micro QR. Raises ContentError if it cannot be drawn."""
+    if not text:
+        raise ContentError("the QR code would hold nothing")
+    image = io.BytesIO()
+    try:
+        segno.make_qr(text, error="m").save(image, kind="png", scale=8, border=4)
+    except ValueError:
+        raise ContentError("the QR code would hold too much") from None
+    return image.getvalue()
+
+
 def _answer(response: HttpResponse) -> dict[str, Any]:
-    """The JSON of an answer. Raises InDoubtError for anything else: whether WeChat took the call is then unknown."""
+    """The JSON of an answer. Raises a SendError for anything else.
+
+    WeChat says all it says in a 200: other statuses come from proxies, a wrong `api_base`, or WeChat in trouble.
+    """
+    if response.status != 200:
+        raise _by_status(response)
     try:
         value = json.loads(response.body)
-    except (ValueError, RecursionError) as error:
-        raise InDoubtError("no JSON in the answer", code=str(response.status)) from error
+    except (ValueError, RecursionError):
+        raise InDoubtError("no JSON in the answer", code="200") from None
     if not isinstance(value, dict):
-        raise InDoubtError("no JSON object in the answer", code=str(response.status))
-    code = value.get("errcode", 0)
-    value["errcode"] = code if isinstance(code, int) else 0
+        raise InDoubtError("no JSON object in the answer", code="200")
+    if "errcode" in value:
+        value["errcode"] = _whole(value["errcode"])
     return value
+
+
+def _whole(code: object) -> int:
+    """An errcode; one that is no number is read as "some error"."""
+    if isinstance(code, str) and len(code) < 10 and code.removeprefix("-").isdecimal():
+        return int(code)
+    return code if isinstance(code, int) and not isinstance(code, bool) else 1
+
+
+def _by_status(response: HttpResponse) -> SendError:
+    status = response.status
+    if status == 429:
+        value = response.headers.get("retry-after", "")
+        pause = float(value) if value.isascii() and value.isdigit() and len(value) < 9 else 60.0
+        return ThrottledError("too many calls", code="429", retry_after_s=min(pause, 3600.0))
+    if 300 <= status < 500 and status != 408:
+        return AccountError("api_base does not lead to WeChat", code=str(status))
+    return InDoubtError("no proper answer", code=str(status))
 
 
 def _build(name: str, config: AccountConfig, toolkit: Toolkit) -> WeChat:

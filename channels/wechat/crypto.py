@@ -23,7 +23,7 @@ def signature(*parts: str) -> str:
 
 def matches(given: str, *parts: str) -> bool:
     """Whether a signature is that of the parts, in constant time."""
-    return hmac.compare_digest(signature(*parts).encode(), given.encode("utf-8", "surrogateescape"))
+    return hmac.compare_digest(signature(*parts).encode(), given.encode("utf-8", "surrogatepass"))
 
 
 class Crypto:

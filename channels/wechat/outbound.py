@@ -17,7 +17,7 @@ def pieces(text: str) -> list[str]:
     """A text in pieces of at most 2000 bytes, never cut inside a character."""
     found, current, size = [], "", 0
     for cluster in graphemes(text):
-        weight = len(cluster.encode())
+        weight = len(cluster.encode("utf-8", "surrogatepass"))
         if size + weight > TEXT_BYTES:
             found.append(current)
             current, size = "", 0
@@ -40,11 +40,11 @@ def bodies(message: OutboundMessage) -> list[Json]:
 
 def _text(content: Text) -> list[Json]:
     text = content.text
+    if not text.strip():
+        raise ContentError("the text is empty")
     for button in content.buttons:
         text += f'\n<a href="{button.url}">{button.label}</a>'
     parts = pieces(text)
-    if not parts:
-        raise ContentError("the text is empty")
     if content.choices and not content.numbered and len(content.choices) <= MENU_OPTIONS:
         menu = {
             "head_content": parts[-1],
