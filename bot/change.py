@@ -42,6 +42,7 @@ class StatusChange:
     state: str
     at: Ms
     reason: str
+    provider: bytes = b""  # digest of the provider's id, where a status by ref tells it
 
 
 @dataclass(slots=True)

@@ -121,7 +121,7 @@ class Sender:
         wishes = await self._wishes()
         if not wishes:
             return False
-        claimed = await self._store.pull(wishes, now=self._clock.real())
+        claimed = await self._store.pull(wishes, now=self._clock.real(), virtual=self._clock.now())
         got: dict[Hint, int] = {}
         jobs = []
         for one in claimed:
@@ -355,7 +355,14 @@ class Sender:
         now = self._clock.now()
         body = AccountAlert(kind="send", detail=f"{error.reason} {error.code}".strip())
         self._events.append(
-            Event(f"{error.code}|{now // HOUR_MS}", subjects.account(message.account), message.account, now, now, body)
+            Event(
+                f"{message.account}|{error.code}|{now // HOUR_MS}",
+                subjects.account(message.account),
+                message.account,
+                now,
+                now,
+                body,
+            )
         )
 
     async def _settle_loop(self) -> None:

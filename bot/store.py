@@ -147,14 +147,14 @@ class Store:
 
     # --- sending --------------------------------------------------------------------------------------------------
 
-    async def pull(self, wishes: Sequence[tuple[int, str, str, int]], *, now: Ms) -> list[Claimed]:
+    async def pull(self, wishes: Sequence[tuple[int, str, str, int]], *, now: Ms, virtual: Ms = 0) -> list[Claimed]:
         """Claims ready messages by (partition, account, lane, at most); the claim is durable when this returns."""
         wishes = [wish for wish in wishes if wish[0] in self.fences]
         if not wishes:
             return []
         partitions = sorted({wish[0] for wish in wishes})
         position = {p: i + 1 for i, p in enumerate(partitions)}
-        args: list[Any] = [now, len(wishes)]
+        args: list[Any] = [now, virtual or now, len(wishes)]
         for p in partitions:
             args += [keys.tag(p), self.fences[p]]
         for p, account, lane, most in wishes:
@@ -266,5 +266,5 @@ def _turn_args(change: Change, position: int) -> list[Any]:
         args += task
     args.append(len(change.statuses))
     for s in change.statuses:
-        args += [s.how, s.what, s.state, s.at, s.reason]
+        args += [s.how, s.what, s.state, s.at, s.reason, s.provider]
     return args

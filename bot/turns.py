@@ -358,7 +358,14 @@ class Turns:
         home = ids.partition_in(status.ref)
         if home == run.partition:
             run.change.statuses.append(
-                StatusChange("ref", status.ref, status.state, run.event.at, status.reason or status.code)
+                StatusChange(
+                    "ref",
+                    status.ref,
+                    status.state,
+                    run.event.at,
+                    status.reason or status.code,
+                    ids.digest(status.provider_id) if status.provider_id else b"",
+                )
             )
         elif home is not None and home < self._partitions:
             # A message is kept in the partition that its id names; its address may hash to another (a phone's link).
@@ -469,7 +476,8 @@ class Turns:
             run.record = state
             run.touched = True
             state.alerts = [*state.alerts, f"{run.now} {event.body.kind} {event.body.detail}"][-20:]
-            state.blocked = event.body.detail if event.body.kind == "block" else ""
+            if event.body.kind in ("block", "unblock"):
+                state.blocked = event.body.detail if event.body.kind == "block" else ""
 
     # --- handlers -------------------------------------------------------------------------------------------------
 

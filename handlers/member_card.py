@@ -101,7 +101,7 @@ def phone(turn: Turn) -> Sequence[Effect]:
     return [SendCode(number, "code_sent", _data(turn))]
 
 
-def code_sent(turn: Turn, result: Resolution) -> Sequence[Effect]:
+def code_sent(_: Turn, result: Resolution) -> Sequence[Effect]:
     """The code is on its way, or why not."""
     assert isinstance(result, CodeResult)
     if result.outcome != "sent":

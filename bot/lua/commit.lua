@@ -6,10 +6,10 @@
 --   n timers   {op, name, due}              n messages {id, account, to, lane, state, reason, created, purpose, body}
 --   n mails    {destination tag, subject, digest, body, lane}
 --   n index    {field, value ('' removes)}  n tasks    {id, body ('' removes)}
---   n statuses {how, what, state, at, reason}
+--   n statuses {how, what, state, at, reason, digest of the provider's id}
 -- Answers per turn {result, mail id, mail sequence, …}: 1 done, 0 refused (run it again), 2 entry gone, 3 repeated, 4 not owner.
 local RANK = {queued = 0, sending = 1, in_doubt = 2, sent = 3, failed = 4, delivered = 5, read = 6, skipped = 7}
-local WIDTH = {3, 9, 5, 2, 2, 5}
+local WIDTH = {3, 9, 5, 2, 2, 6}
 local today, n = ARGV[1], tonumber(ARGV[2])
 local a = 2
 local tags, owned = {}, {}
@@ -64,10 +64,21 @@ local function advance(tag, id, state, at, reason)
   redis.call('XADD', 'journal:' .. tag, '*', 'k', 'status', 'b', cmsgpack.pack({id, state, at, reason}))
 end
 
+-- An echo tells the provider's id of a message whose answer was lost: later receipts name it, or a time after its claim.
+local function remember(tag, id, provider, state)
+  if provider == '' then return end
+  redis.call('HSET', 'pid:' .. tag .. ':' .. today, provider, id)
+  local v = redis.call('HMGET', 'msg:' .. tag .. ':' .. id, 'a', 'to', 'c')
+  if state == 'sent' and v[3] then
+    redis.call('ZADD', 'unread:' .. tag .. ':' .. v[1] .. ':' .. v[2], v[3], id)
+  end
+end
+
 local function status(tag, s)
   local how, what, state, at, reason = ARGV[s], ARGV[s + 1], ARGV[s + 2], ARGV[s + 3], ARGV[s + 4]
   if how == 'ref' then
     advance(tag, what, state, at, reason)
+    remember(tag, what, ARGV[s + 5], state)
   elseif how == 'provider' then
     for back = 0, 8 do
       local id = redis.call('HGET', 'pid:' .. tag .. ':' .. (today - back), what)
@@ -131,7 +142,7 @@ for i = 1, n do
       p = p + 2
     end
     p = lists[6][1]
-    for _ = 1, lists[6][2] do status(tag, p) p = p + 5 end
+    for _ = 1, lists[6][2] do status(tag, p) p = p + 6 end
     if journal ~= '' then redis.call('XADD', 'journal:' .. tag, '*', 'k', 'turn', 'b', journal) end
     out[i] = done
   end

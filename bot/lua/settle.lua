@@ -14,7 +14,7 @@ for i = 1, #KEYS do
   local unread, sent_at, journal = ARGV[a + 10], ARGV[a + 11], ARGV[a + 12]
   a = a + 12
   local key = 'msg:' .. tag .. ':' .. id
-  local v = redis.call('HMGET', key, 's', 't', 'h', 'a', 'to', 'l')
+  local v = redis.call('HMGET', key, 's', 't', 'h', 'a', 'to', 'l', 'c')
   if not v[1] or v[2] ~= attempt then
     out[i] = {0}
   else
@@ -32,7 +32,7 @@ for i = 1, #KEYS do
     if provider ~= '' then redis.call('HSET', 'pid:' .. tag .. ':' .. today, provider, id) end
     if unread == '1' then
       local wm = 'unread:' .. tag .. ':' .. account .. ':' .. to
-      redis.call('ZADD', wm, sent_at, id)
+      redis.call('ZADD', wm, v[7] or sent_at, id) -- the claim's time: the provider's own is never before it
       redis.call('ZREMRANGEBYRANK', wm, 0, -51)
     end
     local settled = before > RANK.in_doubt

@@ -48,8 +48,9 @@ ORDER = {
 
 
 def order(**changes):
-    from tests.gateway import _rfc
     import time
+
+    from tests.gateway import _rfc
 
     return {
         "order": {**ORDER, "placed_at": _rfc(time.time()), **changes},
