@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,7 +27,7 @@ from bot.coupons import Campaign, Coupons
 from bot.embedded import SCHEME, EmbeddedServer, directory_of
 from bot.errors import ConfigError
 from bot.events import Ms
-from bot.handling import AccountView, Facts
+from bot.handling import AccountView, Facts, Handler
 from bot.http import PyreqwestHttp
 from bot.intake import Appender, Door, Intake
 from bot.leases import Leases
@@ -72,6 +72,15 @@ def release() -> str:
 def read_settings(path: Path) -> Settings:
     """The configuration, against all adapters that exist. Raises ConfigError."""
     return load(path, channels.ALL, shops.ALL, trackers.ALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """Handlers beside the shipped ones, the prefixes that lead to them, and a folder of their wordings."""
+
+    handlers: tuple[Handler, ...] = ()
+    prefixes: Mapping[str, str] = field(default_factory=dict)
+    templates: tuple[Path, ...] = ()
 
 
 @dataclass(slots=True)
@@ -142,7 +151,7 @@ async def open_store(settings: Settings, owner: str) -> Store:
     return store
 
 
-async def build(settings: Settings, owner: str, _index: int = 0) -> Gateway:
+async def build(settings: Settings, owner: str, _index: int = 0, extras: Extras | None = None) -> Gateway:
     """Puts one process together. Nothing is served yet."""
     clock = SystemClock()
     store = await open_store(settings, owner)
@@ -155,7 +164,7 @@ async def build(settings: Settings, owner: str, _index: int = 0) -> Gateway:
     coupons, codes = Coupons(store), Codes(store, _countries(settings), per_day=settings.codes.per_day)
     await codes.start()
     await coupons.refresh()
-    turns = _turns(settings, able, coupons, codes)
+    turns = _turns(settings, able, coupons, codes, extras or Extras())
     wake, hints = asyncio.Event(), set[Hint]()
     leases = Leases(
         store, clock, ttl_s=settings.redis.lease_seconds, expected=settings.server.processes or os.cpu_count() or 1
@@ -298,9 +307,13 @@ def _lines(settings: Settings, sources: Mapping[tuple[str, str], Any], clock: Sy
 # --- the shop's facts -------------------------------------------------------------------------------------------------
 
 
-def _turns(settings: Settings, able: Mapping[str, Capabilities], coupons: Coupons, codes: Codes) -> Turns:
-    registry = Registry([*handlers.ALL])
-    wordings = Wordings.load(ROOT / "templates", settings.brand.locale)
+def _turns(
+    settings: Settings, able: Mapping[str, Capabilities], coupons: Coupons, codes: Codes, extras: Extras
+) -> Turns:
+    registry = Registry([*handlers.ALL, *extras.handlers])
+    wordings = Wordings.load(ROOT / "templates", *extras.templates, default=settings.brand.locale)
+    keywords = Keywords.load(ROOT / "templates" / "keywords.toml")
+    keywords = replace(keywords, prefixes={**keywords.prefixes, **extras.prefixes})
     environment = Environment(undefined=StrictUndefined, autoescape=False)  # noqa: S701  # template fields are plain text
     notices = {key: NoticeTemplate(n.template_id, n.fields) for key, n in settings.notices.items()}
 
@@ -318,7 +331,7 @@ def _turns(settings: Settings, able: Mapping[str, Capabilities], coupons: Coupon
     return Turns(
         facts=_facts(settings, able, coupons, codes),
         registry=registry,
-        keywords=Keywords.load(ROOT / "templates" / "keywords.toml"),
+        keywords=keywords,
         speaker=speaker,
         capabilities=able,
         partitions=settings.redis.partitions,

@@ -48,13 +48,13 @@ async def serve(settings: Settings, owner: str, index: int) -> None:
     site = web.TCPSite(runner, host, port, reuse_port=True, backlog=1024)
     await _renew_once(gateway)
     await site.start()
-    loops = _start_loops(gateway)
+    loops = start_loops(gateway)
     log.info("serving", owner=owner, host=host, port=port)
     await stop.wait()
     await _drain(gateway, runner, loops)
 
 
-def _start_loops(gateway: Gateway) -> list[asyncio.Task[None]]:
+def start_loops(gateway: Gateway) -> list[asyncio.Task[None]]:
     return [
         asyncio.create_task(gateway.worker.run(), name="worker"),
         asyncio.create_task(gateway.sender.run(), name="sender"),

@@ -108,13 +108,13 @@ class Wordings:
         return frozenset(key for _, key in self._table)
 
     @classmethod
-    def load(cls, folder: Path, default: str = "zh-CN") -> Wordings:
+    def load(cls, *folders: Path, default: str = "zh-CN") -> Wordings:
         """Loads and checks all templates. Raises ConfigError naming every file and key at fault."""
         table: dict[tuple[str, str], _Wording] = {}
         faults: list[str] = []
         for locale in LOCALES:
             environment = _environment(locale)
-            for path in sorted((folder / locale).glob("*.toml")):
+            for path in sorted(path for folder in folders for path in (folder / locale).glob("*.toml")):
                 entries = tomllib.loads(path.read_text())
                 for key, entry in entries.items():
                     where = f"templates/{locale}/{path.name} [{key}]"

@@ -202,7 +202,7 @@ async def running(valkey: Valkey, tmp_path: Path, *, extra: str = "", owner: str
     await gateway.leases.renew()
     await web_site.start()
     base = f"http://127.0.0.1:{web_site._server.sockets[0].getsockname()[1]}"
-    loops = process._start_loops(gateway)
+    loops = process.start_loops(gateway)
     session = aiohttp.ClientSession()
     try:
         yield Harness(gateway, base, graph, session)
