@@ -111,8 +111,11 @@ def forget_old(buyer: Buyer, now: Ms) -> None:
     """Drops what no rule looks at any more, so that the record stays small."""
     if buyer.touched and (limit := now - MAX_TOUCHED_DAYS * DAY_MS) > min(buyer.touched.values()):
         buyer.touched = {key: at for key, at in buyer.touched.items() if at > limit}
-    buyer.sent.marketing = [at for at in buyer.sent.marketing if at > now - 7 * DAY_MS]
-    buyer.sent.service = [at for at in buyer.sent.service if at > now - 2 * DAY_MS]
+    sent = buyer.sent
+    if sent.marketing:
+        sent.marketing = [at for at in sent.marketing if at > now - 7 * DAY_MS]
+    if sent.service:
+        sent.service = [at for at in sent.service if at > now - 2 * DAY_MS]
 
 
 def _stricter(one: Consent, other: Consent) -> Consent:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+_ENGLISH = re.compile(r"^\s*[A-Za-z]{3,}\s*$|[A-Za-z]{2,}\s+\S*[A-Za-z]")
 LOCALES = ("zh-CN", "zh-TW", "en")
 
 # Characters that only traditional or only simplified text uses, of words that buyers type: enough to follow a buyer.
@@ -9,6 +12,9 @@ _TRADITIONAL = frozenset(
     "會員優惠領訂單幫員請問個這還沒貨謝開發買賣價錢寄嗎為麼時間號碼電話換衣裝尺寸誰來說話訊門後樣點應該"
 )
 _SIMPLIFIED = frozenset("会优领订单帮员请问个这还没货谢开发买卖价钱吗为么时间号码电话换装谁来说话讯门后样点应该")
+
+_ONLY_TRADITIONAL = _TRADITIONAL - _SIMPLIFIED
+_ONLY_SIMPLIFIED = _SIMPLIFIED - _TRADITIONAL
 
 
 def negotiate(tag: str) -> str:
@@ -25,14 +31,11 @@ def negotiate(tag: str) -> str:
 
 def detect(text: str) -> str:
     """The locale that a text is written in, or "" where it does not tell (digits, emoji, one ambiguous word)."""
-    traditional = sum(c in _TRADITIONAL and c not in _SIMPLIFIED for c in text)
-    simplified = sum(c in _SIMPLIFIED and c not in _TRADITIONAL for c in text)
+    if text.isascii():
+        # One Latin word may be a name, a code or a carrier's STOP: two words, or one of nothing but letters, are a language.
+        return "en" if _ENGLISH.search(text) else ""
+    seen = set(text)
+    traditional, simplified = len(seen & _ONLY_TRADITIONAL), len(seen & _ONLY_SIMPLIFIED)
     if traditional > simplified:
         return "zh-TW"
-    if simplified > traditional:
-        return "zh-CN"
-    if any("\u4e00" <= c <= "\u9fff" for c in text):
-        return ""
-    letters = sum(c.isascii() and c.isalpha() for c in text)
-    # One Latin word may be a name, a code or a carrier's STOP: two words are a language.
-    return "en" if letters >= 3 and (len(text.split()) > 1 or letters == len(text.strip())) else ""
+    return "zh-CN" if simplified > traditional else ""

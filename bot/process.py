@@ -55,6 +55,7 @@ async def serve(settings: Settings, owner: str, index: int) -> None:
 
 
 def start_loops(gateway: Gateway) -> list[asyncio.Task[None]]:
+    """Starts worker, sender and the slow loops."""
     return [
         asyncio.create_task(gateway.worker.run(), name="worker"),
         asyncio.create_task(gateway.sender.run(), name="sender"),

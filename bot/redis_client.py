@@ -10,6 +10,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import hiredis
 import redis.asyncio as aioredis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -35,6 +36,32 @@ _AWAY = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, BusyLoadingErro
 _AWAY_WORDS = ("LOADING", "MISCONF", "READONLY", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN", "BUSY", "NOREPLICAS")
 
 
+class _Packed:
+    """Packs commands in C: the library's own asyncio packer takes a third of the time of a whole batch (measured)."""
+
+    def pack_command(self, *args: Any) -> list[bytes]:
+        """The bytes of one command."""
+        head = args[0]
+        if isinstance(head, str) and " " in head:  # "SCRIPT LOAD" is two words on the wire
+            args = (*head.split(), *args[1:])
+        return [hiredis.pack_command(args)]
+
+
+class PackedUnixConnection(_Packed, aioredis.UnixDomainSocketConnection):
+    """A unix socket connection."""
+
+
+class PackedConnection(_Packed, aioredis.Connection):
+    """A TCP connection."""
+
+
+class PackedSSLConnection(_Packed, aioredis.SSLConnection):
+    """A TLS connection."""
+
+
+_CLASSES = {"unix": PackedUnixConnection, "redis": PackedConnection, "rediss": PackedSSLConnection}
+
+
 def connect(url: str, *, connections: int = 32, timeout_s: float = 2.0) -> aioredis.Redis:
     """A client for redis://, rediss:// or unix:// with a waiting pool, short time-outs and no retries."""
     pool = aioredis.BlockingConnectionPool.from_url(
@@ -47,6 +74,7 @@ def connect(url: str, *, connections: int = 32, timeout_s: float = 2.0) -> aiore
         retry=Retry(NoBackoff(), 0),
         decode_responses=False,
     )
+    pool.connection_class = _CLASSES[url.partition("://")[0]]  # after the URL, which would choose its own
     return aioredis.Redis.from_pool(pool)
 
 

@@ -41,7 +41,7 @@ from bot.events import AccountAlert, Event, Ms, StatusReported
 from bot.journal import SendEntry, dump
 from bot.leases import Leases
 from bot.messages import OutboundMessage, Receipt, lane_of
-from bot.metrics import REDIS_TROUBLE, SENDS
+from bot.metrics import REDIS_TROUBLE, SENDS, child
 from bot.orders import still_holds
 from bot.reasons import FailureReason, SkipReason
 from bot.records import Buyer, Link, Record
@@ -52,6 +52,8 @@ REPLY_TRIES = 3
 REPLY_TRIES_MS = 60_000
 REPLY_DOUBT_MS = 5_000
 SERVICE_DOUBT_MS = 60_000
+SMALL_BATCH = 24
+GATHER_S = 0.001  # below a small batch, a moment for more to gather: a script call costs the same for one or ten
 LOW_SHARE = 0.8  # what bulk may take of an account's rate
 
 log = structlog.get_logger()
@@ -116,6 +118,8 @@ class Sender:
             await asyncio.wait_for(self._wake.wait(), timeout)
         except TimeoutError:
             return
+        if len(self._hints) < SMALL_BATCH:
+            await self._clock.sleep(GATHER_S)
 
     async def _pull(self) -> bool:
         wishes = await self._wishes()
@@ -218,7 +222,8 @@ class Sender:
             self._outcome(job, line, outcome)
         finally:
             line.in_flight -= 1
-            self._wake.set()
+            if self._hints:
+                self._wake.set()
             ms = round((self._clock.monotonic() - started) * 1000, 1)
             log.info("message", id=message.id, account=message.account, purpose=message.purpose, ms=ms)
 
@@ -309,7 +314,7 @@ class Sender:
     ) -> None:
         message, claimed = job.message, job.claimed
         reason = reason or (str(error.reason) if error else "")
-        SENDS.labels(message.account, reason or state).inc()
+        child(SENDS, message.account, reason or state).inc()
         provider = receipt.provider_id if receipt else ""
         entry = SendEntry(
             id=message.id,
@@ -374,6 +379,8 @@ class Sender:
                     await asyncio.wait_for(self._settle_wake.wait(), 0.5)
                 except TimeoutError:
                     continue
+            if len(self._settling) < SMALL_BATCH:
+                await self._clock.sleep(GATHER_S)
             batch = self._settling[:256]
             events, self._events = self._events, []
             try:

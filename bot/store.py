@@ -37,6 +37,8 @@ class Store:
         self.scripts = Scripts(client)
         self.fences: dict[int, int] = {}
         self.cursors: dict[int, list[str]] = {}
+        self.dirty: set[int] = set()  # partitions that this process knows to have new entries
+        self.seen_days: dict[int, set[int]] = {}  # days for which an owned partition holds digests
 
     def partition(self, subject: str) -> int:
         """A subject's partition."""
@@ -50,6 +52,7 @@ class Store:
         streams = [name(self.partition(subject)) for subject, _, _ in entries]
         args = [part for entry in entries for part in entry]
         await self.scripts.run("append", streams, args)
+        self.dirty.update(self.partition(subject) for subject, _, _ in entries)
         if replicas and (reached := await self.command("WAIT", replicas, 1000)) < replicas:
             raise StoreError(f"only {reached} of {replicas} replicas confirmed")
 
@@ -73,16 +76,31 @@ class Store:
 
     # --- turns ----------------------------------------------------------------------------------------------------
 
-    async def take(
-        self, partitions: Sequence[int], *, inbox: int, bulk: int, now: Ms
-    ) -> tuple[list[Taken], dict[str, bytes]]:
+    async def learn_days(self, partitions: Iterable[int], now: Ms) -> None:
+        """Finds out for which of the last days newly owned partitions hold digests."""
+        today = now // DAY_MS
+        days = range(today, today - SEEN_DAYS, -1)
+        wanted = [(p, day) for p in partitions for day in days]
+        pipe = self.client.pipeline(transaction=False)
+        for p, day in wanted:
+            pipe.execute_command("EXISTS", keys.seen(p, day))
+        try:
+            found = await pipe.execute() if wanted else []
+        except (TimeoutError, RedisError, OSError) as error:
+            raise as_store_error(error) from error
+        for (p, day), there in zip(wanted, found, strict=True):
+            held = self.seen_days.setdefault(p, set())
+            if there:
+                held.add(day)
+
+    async def take(self, partitions: Sequence[int], *, inbox: int, bulk: int) -> tuple[list[Taken], dict[str, bytes]]:
         """Unread entries of owned partitions (at most so many per lane) and the records that they are about."""
         if not partitions:
             return [], {}
-        today = now // DAY_MS
-        args: list[Any] = [inbox, bulk, SEEN_DAYS, *range(today, today - SEEN_DAYS, -1)]
+        args: list[Any] = [inbox, bulk]
         for p in partitions:
-            args += [keys.tag(p), self.fences[p], *self.cursors[p]]
+            days = self.seen_days.get(p, ())
+            args += [keys.tag(p), self.fences[p], *self.cursors[p], len(days), *days]
         entries, records = await self.scripts.run("take", [keys.lease(p) for p in partitions], args)
         taken = []
         for index, lane, entry, subject, digest, seen, body, timer, due in entries:
@@ -107,10 +125,18 @@ class Store:
             args.append(len(turn))
             args += turn
         found = await self.scripts.run("commit", [keys.lease(p) for p in partitions], args)
+        for p in partitions:
+            self._seen_today(p, now // DAY_MS)
         return [
             (Commit(int(answer[0])), [(answer[i].decode(), int(answer[i + 1])) for i in range(1, len(answer), 2)])
             for answer in found
         ]
+
+    def _seen_today(self, partition: int, today: int) -> None:
+        days = self.seen_days.setdefault(partition, set())
+        if today not in days:
+            days.add(today)
+            days.intersection_update(range(today - SEEN_DAYS + 1, today + 1))
 
     async def deliver(self, letters: Sequence[tuple[int, int, int, str, bytes, bytes]]) -> None:
         """Relays mail (destination, source, sequence, subject, digest, body) to the inboxes of their destinations."""
@@ -119,6 +145,7 @@ class Store:
             for dst, src, sequence, subject, digest, body in letters:
                 args += [keys.tag(dst), keys.tag(src), sequence, subject, digest, body]
             await self.scripts.run("deliver", [keys.inbox(letter[0]) for letter in letters], args)
+            self.dirty.update(letter[0] for letter in letters)
 
     async def forget_mail(self, entries: Mapping[int, Sequence[str]]) -> None:
         """Deletes relayed mail at its sources."""

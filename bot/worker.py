@@ -20,7 +20,7 @@ from bot.clock import SystemClock
 from bot.codec import CodecError, load_record
 from bot.errors import StoreError
 from bot.leases import Leases
-from bot.metrics import BURIED, REDIS_TROUBLE, TURN_SECONDS, TURNS
+from bot.metrics import BURIED, REDIS_TROUBLE, TURN_SECONDS, TURNS, child
 from bot.records import Record
 from bot.run import Answered, Run
 from bot.store import Hint, Store
@@ -29,6 +29,9 @@ from bot.turns import Turns
 BATCH = 128
 BACK_OFF_S = (0.1, 1.0, 5.0, 15.0, 30.0)
 IDLE_BLOCK_MS = 1000
+LOOK_AGAIN_S = 0.02
+SMALL_BATCH = 24
+GATHER_S = 0.001
 
 log = structlog.get_logger()
 
@@ -70,6 +73,7 @@ class Worker:
         self._retry_at: dict[str, float] = {}
         self._backlog: list[Taken] = []
         self._offset = 0
+        self._look_again = 0.0
         self.stopping = False
         self.idle = asyncio.Event()
 
@@ -94,6 +98,7 @@ class Worker:
         self._backlog.clear()
         for cursor in self._store.cursors.values():
             cursor[:] = ["0", "0"]
+        self._look_again = 0.0
 
     async def _wait(self) -> None:
         owned = list(self._store.fences)
@@ -106,7 +111,9 @@ class Worker:
             timeout = max(1, min(timeout, int(soonest * 1000)))
         names = [keys.inbox(p) for p in owned] + [keys.bulk(p) for p in owned]
         marks = [self._store.cursors[p][0] for p in owned] + [self._store.cursors[p][1] for p in owned]
-        await self._store.command("XREAD", "COUNT", 1, "BLOCK", timeout, "STREAMS", *names, *marks)
+        found = await self._store.command("XREAD", "COUNT", 1, "BLOCK", timeout, "STREAMS", *names, *marks)
+        for name, _ in found or ():
+            self._store.dirty.add(int(name.partition(b"{p")[2].partition(b"}")[0]))
 
     async def _round(self) -> bool:
         await self._adopt()
@@ -116,26 +123,42 @@ class Worker:
             return False
         with TURN_SECONDS.time():
             await self._batch(taken, records)
+        if len(taken) < SMALL_BATCH:
+            # A moment for the next batch to gather: a script call costs as much for one turn as for ten.
+            await self._clock.sleep(GATHER_S)
         return True
 
     async def _take(self) -> tuple[list[Taken], dict[str, bytes]]:
-        owned = sorted(self._store.fences)
-        if not owned:
+        partitions = self._partitions()
+        if not partitions:
             return [], {}
-        self._offset = (self._offset + 7) % len(owned)
-        rotated = owned[self._offset :] + owned[: self._offset]
         # A quarter of a round at most is bulk while the inbox is not empty: a broadcast never delays an answer.
-        taken, records = await self._store.take(rotated, inbox=BATCH, bulk=BATCH // 4, now=self._clock.now())
+        taken, records = await self._store.take(partitions, inbox=BATCH, bulk=BATCH // 4)
         if taken and all(one.lane == "b" for one in taken):
-            more, others = await self._store.take(rotated, inbox=BATCH, bulk=BATCH - len(taken), now=self._clock.now())
+            more, others = await self._store.take(partitions, inbox=BATCH, bulk=BATCH - len(taken))
             taken += more
             records = {**others, **records}
+        if len(taken) >= BATCH // 4:
+            self._store.dirty.update(one.partition for one in taken)  # there may be more
         return taken, records
+
+    def _partitions(self) -> list[int]:
+        """The owned partitions with news; all of them a few times a second, for what other processes appended."""
+        store, now = self._store, self._clock.monotonic()
+        dirty, store.dirty = store.dirty, set()
+        if now >= self._look_again:
+            self._look_again = now + LOOK_AGAIN_S
+            owned = sorted(store.fences)
+            self._offset = (self._offset + 7) % max(1, len(owned))
+            return owned[self._offset :] + owned[: self._offset]
+        return [p for p in dirty if p in store.fences]
 
     # --- new partitions -------------------------------------------------------------------------------------------
 
     async def _adopt(self) -> None:
         """Partitions taken since the last round: relay what a dead owner left unposted, and be careful with what it held."""
+        if self._leases.fresh:
+            await self._store.learn_days(self._leases.fresh, self._clock.now())
         while self._leases.fresh:
             partition = self._leases.fresh.pop()
             await self._relay_left(partition)
@@ -144,6 +167,7 @@ class Worker:
                 await self._careful(partition, marks)
             for account in self._lanes_of(partition):
                 self._hints.add(account)
+            self._store.dirty.add(partition)
         self._wake_sender.set()
 
     def _lanes_of(self, partition: int) -> list[Hint]:
@@ -158,9 +182,9 @@ class Worker:
         """Runs what the dead owner had taken one entry at a time, each counted before it runs."""
         limits = dict(zip("ib", (_entry_key(m) for m in marks), strict=True))
         while True:
-            taken, records = await self._store.take([partition], inbox=1, bulk=0, now=self._clock.now())
+            taken, records = await self._store.take([partition], inbox=1, bulk=0)
             if not taken:
-                taken, records = await self._store.take([partition], inbox=0, bulk=1, now=self._clock.now())
+                taken, records = await self._store.take([partition], inbox=0, bulk=1)
             if not taken:
                 return
             one = taken[0]
@@ -214,7 +238,7 @@ class Worker:
         for one in wave:
             mark = one.digest + one.subject.encode() if one.digest else b""
             if one.seen or (mark and mark in fresh):
-                TURNS.labels("repeated").inc()
+                child(TURNS, "repeated").inc()
                 done.append((one, None, Change(one.partition, one.subject, one.lane, one.entry)))
                 continue
             try:
@@ -262,7 +286,7 @@ class Worker:
         committed = []
         refused = False
         for (_, run, change), (outcome, mails) in zip(done, answers, strict=True):
-            TURNS.labels(outcome.name.lower()).inc()
+            child(TURNS, outcome.name.lower()).inc()
             if outcome is Commit.DONE:
                 if run is not None:
                     committed.append(run)

@@ -1,19 +1,20 @@
 #!lua flags=allow-oom
 -- Reads work of owned partitions together with the records that it is about.
--- KEYS: lease:{p} … ARGV: inbox limit, bulk limit, number of days, days…, then per key: tag, fence, inbox id, bulk id.
+-- KEYS: lease:{p} … ARGV: inbox limit, bulk limit, then per key: tag, fence, inbox id, bulk id, number of days with
+-- digests, days….
 -- The ids taken are marked in the lease: if this owner dies, the next one runs exactly these one at a time (poison).
 -- Answers {entries, records}: entry {key index, lane, id, subject, digest, seen, body, timer, due}; record {index, subject, body}.
 local limit = {i = tonumber(ARGV[1]), b = tonumber(ARGV[2])}
-local ndays = tonumber(ARGV[3])
-local a = 3 + ndays
+local a = 2
 local entries, records, have = {}, {}, {}
 local stream = {i = 'inbox:', b = 'bulk:'}
 for k = 1, #KEYS do
   local tag, fence = ARGV[a + 1], ARGV[a + 2]
   local cursor = {i = ARGV[a + 3], b = ARGV[a + 4]}
-  a = a + 4
+  local ndays = tonumber(ARGV[a + 5])
+  local first = a + 5
+  a = a + 5 + ndays
   if redis.call('HGET', KEYS[k], 'f') == fence then
-    local days = nil
     for _, lane in ipairs({'i', 'b'}) do
       if limit[lane] > 0 then
         local found = redis.call('XRANGE', stream[lane] .. tag, '(' .. cursor[lane], '+', 'COUNT', limit[lane])
@@ -22,15 +23,8 @@ for k = 1, #KEYS do
           for j = 1, #e[2], 2 do f[e[2][j]] = e[2][j + 1] end
           local seen = 0
           if f.d and f.d ~= '' then
-            if not days then
-              days = {}
-              for d = 1, ndays do
-                local key = 'seen:' .. tag .. ':' .. ARGV[3 + d]
-                if redis.call('EXISTS', key) == 1 then days[#days + 1] = key end
-              end
-            end
-            for _, key in ipairs(days) do
-              if redis.call('SISMEMBER', key, f.d) == 1 then seen = 1 break end
+            for d = 1, ndays do
+              if redis.call('SISMEMBER', 'seen:' .. tag .. ':' .. ARGV[first + d], f.d) == 1 then seen = 1 break end
             end
           end
           entries[#entries + 1] = {k, lane, e[1], f.s or '', f.d or '', seen, f.b or '', f.t or '', f.u or ''}

@@ -25,7 +25,7 @@ async def owned(redis_client, owner="one") -> Store:
 
 async def one_entry(store, subject=SUBJECT, digest=b"12345678", body=b"body"):
     await store.append([(subject, digest, body)])
-    taken, records = await store.take(sorted(store.fences), inbox=100, bulk=100, now=NOW)
+    taken, records = await store.take(sorted(store.fences), inbox=100, bulk=100)
     return taken, records
 
 
@@ -40,7 +40,7 @@ async def test_an_appended_event_is_taken_with_its_record(redis_client):
 
     assert [(t.subject, t.digest, t.body, t.seen) for t in taken] == [(SUBJECT, b"12345678", b"body", False)]
     assert records == {SUBJECT: b""}
-    assert (await store.take(sorted(store.fences), inbox=100, bulk=100, now=NOW))[0] == []
+    assert (await store.take(sorted(store.fences), inbox=100, bulk=100))[0] == []
 
 
 async def test_commit_writes_all_and_removes_the_entry(redis_client):
@@ -272,7 +272,7 @@ async def test_due_timers_enter_the_bulk_lane_once(redis_client):
     assert (await store.pump(now=NOW + 999, real=NOW, left_behind=0))[0] == 0
     assert (await store.pump(now=NOW + 1000, real=NOW, left_behind=0))[0] == 1
     assert (await store.pump(now=NOW + 1000, real=NOW, left_behind=0))[0] == 0
-    [due], _ = await store.take(sorted(store.fences), inbox=10, bulk=10, now=NOW)
+    [due], _ = await store.take(sorted(store.fences), inbox=10, bulk=10)
     assert (due.subject, due.timer, due.due, due.lane) == (SUBJECT, "remind", NOW + 1000, "b")
 
 
