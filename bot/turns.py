@@ -400,7 +400,8 @@ class Turns:
 
     def _said(self, run: Run, buyer: Buyer, address: Address, event: Event, *, sms: bool) -> None:
         found = route(event, address.dialog, self._keywords, "sms" if sms else "chat")
-        self._apply.follow_locale(buyer, address, event)
+        if not found.always:  # STOP is a carrier's word, not a language
+            self._apply.follow_locale(buyer, address, event)
         turn = self._turn(run, event, buyer, address)
         body = event.body
         raw = body.text if isinstance(body, MessageReceived) else getattr(body, "title", "")
