@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,15 @@ BUYER_PHONE = "+8613900001234"
 IDS = {"wechat": "oSandboxLinXiaoman01", "messenger": "7001002003004005", "twilio": BUYER_PHONE, "alibaba": BUYER_PHONE}
 FAULTS = ("429", "500", "hang", "html", "reset", "drop_after_accept", "duplicate")
 MOST_ADVANCE_S = 400 * 86400
+MOST_SAID, MOST_FAULTS = 4000, 1000
+_NUMBER = re.compile(r"\+[1-9]\d{6,14}")
+_ID = {
+    "wechat": re.compile(r"[\w-]{1,64}"),
+    "messenger": re.compile(r"\d{1,32}"),
+    "twilio": _NUMBER,
+    "alibaba": _NUMBER,
+}
+_ERRCODE = re.compile(r"errcode:[\w./-]{1,60}")
 
 
 class Clock(SandboxClock, Protocol):
@@ -58,8 +68,12 @@ class Provider(Protocol):
         """The buyer writes or taps."""
         ...
 
-    async def start(self, name: str, id: str) -> int:
-        """The buyer makes first contact."""
+    async def start(self, name: str, id: str, scene: str = "") -> int:
+        """The buyer makes first contact, or scans a code with this scene."""
+        ...
+
+    async def leave(self, name: str, id: str) -> int:
+        """The buyer unfollows."""
         ...
 
 
@@ -96,7 +110,7 @@ class Sandbox:
         for kind, make in kinds.items():
             configs = {name: config for name, config in deps.channels.items() if config.type == kind}
             if configs:
-                self.providers[kind] = make(self.world, configs)
+                self.providers[kind] = make(self.world, configs, *((BUYER_PHONE,) if kind == "messenger" else ()))
         buyer = {"ref": "c701", "name": BUYER_NAME, "phones": [BUYER_PHONE], "locale": "zh-CN"}
         self.shops = {name: ShopProvider(self.world, name, config, buyer) for name, config in deps.shops.items()}
 
@@ -114,6 +128,7 @@ class Sandbox:
         route.add_get("/sandbox/phones/{account}/{id}/messages", self._guarded(self.messages))
         route.add_post("/sandbox/phones/{account}/{id}/say", self._guarded(self.say))
         route.add_post("/sandbox/phones/{account}/{id}/start", self._guarded(self.start))
+        route.add_post("/sandbox/phones/{account}/{id}/leave", self._guarded(self.leave))
         route.add_post("/sandbox/shops/{shop}/{verb}", self._guarded(self.shop))
         route.add_post("/sandbox/faults/{account}", self._guarded(self.faults))
         route.add_get("/sandbox/ledger/{account}", self._guarded(self.ledger))
@@ -124,10 +139,12 @@ class Sandbox:
         async def guarded(request: web.Request) -> web.StreamResponse:
             given = request.query.get("token") or request.cookies.get(COOKIE, "")
             by_token = bool(self.deps.token) and hmac.compare_digest(given.encode(), self.deps.token.encode())
-            if not by_token and request.remote not in LOOPBACK:
+            if not by_token and not _is_local(request):
                 return problem(
                     403, "sandbox-closed", "the sandbox opens from this machine, or with the token that serve printed"
                 )
+            if request.method == "POST" and request.headers.get("Origin", _own(request)) not in _own_all(request):
+                return problem(403, "foreign-page", "another site's page may not move the sandbox")
             try:
                 response = await handler(request)
             except RequestError as error:
@@ -152,9 +169,12 @@ class Sandbox:
         name, id = request.match_info["account"], request.match_info.get("id", "")
         config = self.deps.channels.get(name)
         if config is None or config.type not in self.providers:
-            error = RequestError(f"there is no simulated account {name!r}; there are: {', '.join(self.deps.channels)}")
-            error.status, error.kind = 404, "unknown-account"
-            raise error
+            names = ", ".join(self.deps.channels)
+            raise _not_found("unknown-account", f"there is no simulated account of this name; there are: {names}")
+        if "id" in request.match_info and not _ID[config.type].fullmatch(id):
+            raise _not_found(
+                "unknown-phone", f"no phone on {name} can have this id; the shown one is {IDS[config.type]}"
+            )
         return name, self.providers[config.type], id
 
     # --- pages ----------------------------------------------------------------------------------------------------
@@ -165,7 +185,7 @@ class Sandbox:
 
     async def static(self, request: web.Request) -> web.StreamResponse:
         """Its style and script."""
-        kinds = {"phone.css": "text/css", "phone.js": "text/javascript"}
+        kinds = {"phone.css": "text/css", "phone.js": "text/javascript", "words.js": "text/javascript"}
         name = request.match_info["name"]
         if name not in kinds:
             return problem(404, "not-found", "no such file")
@@ -173,7 +193,8 @@ class Sandbox:
 
     async def state(self, request: web.Request) -> web.StreamResponse:
         """All that the page shows, in one answer."""
-        after = int(request.query.get("after", "0") or 0)
+        given = request.query.get("after", "")
+        after = int(given) if given.isdecimal() and len(given) < 16 else 0
         phones = []
         for name, config in self.deps.channels.items():
             if config.type in self.providers:
@@ -223,28 +244,37 @@ class Sandbox:
         """The buyer writes `text`, or takes the choice `tap` (its payload or label)."""
         name, provider, id = self._account(request)
         body = await self._body(request)
-        text, tap = str(body.get("text") or ""), str(body.get("tap") or "")
-        if not text and not tap:
+        text, tap = body.get("text") or "", body.get("tap") or ""
+        if not isinstance(text, str) or not isinstance(tap, str) or bool(text) == bool(tap):
             raise RequestError('write {"text": "…"} or {"tap": "…"}', field="text")
-        payload = ""
+        if len(text) + len(tap) > MOST_SAID:
+            raise RequestError(f"a buyer's message has at most {MOST_SAID} characters", field="text")
+        payload, shown = "", text
         if tap:
-            text, payload = await self._tapped(name, id, tap)
-        await self.phones.show(name, id, **{"from": "buyer"}, kind="text", text=text or tap)
-        status = await provider.say(name, id, text=text, payload=payload)
-        return _json({"status": status}, status=200 if status == 200 else 502)
+            text, payload, shown = await self._tapped(name, id, tap)
+        await self.phones.show(name, id, **{"from": "buyer"}, kind="text", text=shown)
+        return _answered(await provider.say(name, id, text=text, payload=payload))
 
-    async def _tapped(self, name: str, id: str, tap: str) -> tuple[str, str]:
-        """The text and payload of a shown choice; a menu key has no text."""
+    async def _tapped(self, name: str, id: str, tap: str) -> tuple[str, str, str]:
+        """The text, payload and label of a shown choice; a menu key or a template's button has no text."""
         for bubble in reversed(await self.phones.messages(name, id)):
             for choice in bubble.get("choices") or ():
                 if tap in (choice["payload"], choice["label"]):
-                    return choice["label"], choice["payload"]
-        return "", tap
+                    return "" if choice.get("postback") else choice["label"], choice["payload"], choice["label"]
+        return "", tap, tap
 
     async def start(self, request: web.Request) -> web.StreamResponse:
-        """The buyer follows the account or opens the chat."""
+        """The buyer follows the account or opens the chat; with {"scene": "…"} by a QR code or a link."""
         name, provider, id = self._account(request)
-        return _json({"status": await provider.start(name, id)})
+        scene = (await self._body(request)).get("scene", "")
+        if not isinstance(scene, str) or len(scene) > 64:
+            raise RequestError("scene must be a text of at most 64 characters", field="scene")
+        return _answered(await provider.start(name, id, scene))
+
+    async def leave(self, request: web.Request) -> web.StreamResponse:
+        """The buyer unfollows the account."""
+        name, provider, id = self._account(request)
+        return _answered(await provider.leave(name, id))
 
     # --- shop, faults ---------------------------------------------------------------------------------------------
 
@@ -256,9 +286,9 @@ class Sandbox:
         if verb not in VERBS:
             return problem(404, "unknown-verb", f"a shop can {', '.join(VERBS)}")
         done = await self.shops[name].act(verb, await self._body(request))
-        if done["status"] == 404:
+        if "detail" in done:
             return problem(404, "unknown-order", str(done["detail"]))
-        return _json(done)
+        return _json(done) if 200 <= int(done["status"]) < 300 else _answered(int(done["status"]))
 
     async def faults(self, request: web.Request) -> web.StreamResponse:
         """The next calls to this account's provider fail as told."""
@@ -266,17 +296,44 @@ class Sandbox:
         wanted = (await self._body(request)).get("next")
         if (
             not isinstance(wanted, list)
-            or not all(w in FAULTS or str(w).startswith("errcode:") for w in wanted)
-            or not wanted
+            or not all(isinstance(w, str) and (w in FAULTS or _ERRCODE.fullmatch(w)) for w in wanted)
+            or not 0 < len(wanted) <= MOST_FAULTS
         ):
             raise RequestError(f'write {{"next": [...]}} with {", ".join(FAULTS)} or "errcode:45015"', field="next")
-        await self.phones.plan_faults(name, [str(w) for w in wanted])
+        await self.phones.plan_faults(name, wanted)
         return _json({"planned": len(wanted)})
 
     async def ledger(self, request: web.Request) -> web.StreamResponse:
         """Everything that this simulated provider accepted."""
         name, _, _ = self._account(request)
         return _json({"items": await self.phones.ledger(name)})
+
+
+def _is_local(request: web.Request) -> bool:
+    """From this machine itself; what a proxy passes on comes from anywhere."""
+    return request.remote in LOOPBACK and not {"X-Forwarded-For", "Forwarded", "X-Real-IP"} & set(request.headers)
+
+
+def _own(request: web.Request) -> str:
+    return f"{request.scheme}://{request.host}"
+
+
+def _own_all(request: web.Request) -> tuple[str, str]:
+    return f"http://{request.host}", f"https://{request.host}"
+
+
+def _not_found(kind: str, detail: str) -> RequestError:
+    error = RequestError(detail)
+    error.status, error.kind = 404, kind
+    return error
+
+
+def _answered(status: int) -> web.Response:
+    """What the gateway said to a webhook: anything but 2xx is a fault worth showing."""
+    if 200 <= status < 300:
+        return _json({"status": status})
+    why = f"answered {status}" if status else "did not answer"
+    return problem(502, "not-taken", f"the gateway {why} to the provider's webhook")
 
 
 def _json(body: Any, status: int = 200) -> web.Response:

@@ -22,7 +22,10 @@ class Outward:
 
     def later(self, build: Callable[[], Built], *, retries: Sequence[float], delay_s: float = 0.0) -> None:
         """Posts after a delay; `build` makes (url, body, headers) anew for every try, as providers re-sign."""
-        task = asyncio.create_task(self.post(build, retries=retries, delay_s=delay_s))
+        self.keep(asyncio.create_task(self.post(build, retries=retries, delay_s=delay_s)))
+
+    def keep(self, task: asyncio.Task[int]) -> None:
+        """Holds on to a task until it is done."""
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
@@ -46,6 +49,7 @@ class Outward:
 
     async def close(self) -> None:
         """Waits for nothing: what is under way is dropped."""
-        for task in self.tasks:
+        tasks = list(self.tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
+        _ = await asyncio.gather(*tasks, return_exceptions=True)

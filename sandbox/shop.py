@@ -11,10 +11,12 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from bot.errors import RequestError
 from sandbox.outward import Built
 from sandbox.providers.common import World, secret
 
-RETRIES = (5.0, 300.0)
+RETRIES = (5.0, 300.0, 1800.0, 7200.0, 18000.0)  # after the first try: the schedule of Standard Webhooks
+FINAL = (400, 401, 404, 410, 413, 415)  # answers that no further try would change
 ITEM = {
     "title": "亚麻宽松衬衫",
     "short_title": "亚麻衬衫",
@@ -72,10 +74,11 @@ class ShopProvider:
             "id": str(given.get("id") or 5000 + int(number)),
             "placed": self._world.now_s,
             "state": "unpaid",
+            "paid": False,
             "total": given.get("total") or {"amount": "188.00", "currency": "CNY"},
             "items": given.get("items") or [ITEM],
-            "buyer": given.get("buyer") or dict(self._buyer),
-            "expires_in_s": int(given.get("expires_in_s") or 0),
+            "buyer": given.get("buyer", dict(self._buyer)),
+            "expires_in_s": _seconds(given.get("expires_in_s")),
         }
         status = await self._post("order.created", {"order": self._facts(order), "buyer": order["buyer"]})
         await self._keep(order)
@@ -85,7 +88,7 @@ class ShopProvider:
         facts = {
             "id": order["id"],
             "number": f"#{order['id']}",
-            "pay_state": "unpaid" if order["state"] == "unpaid" else "paid",
+            "pay_state": "paid" if order["paid"] else "unpaid",
             "total": order["total"],
             "items": order["items"],
             "placed_at": _rfc(order["placed"]),
@@ -100,11 +103,11 @@ class ShopProvider:
 
     def _deed(self, verb: str, order: dict[str, Any], given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         if verb == "pay":
-            order["state"] = "paid"
+            order |= {"state": "paid", "paid": True}
             return "order.paid", {"order": self._facts(order, paid_at=_rfc(self._world.now_s)), "buyer": order["buyer"]}
         if verb == "cancel":
             order["state"] = "cancelled"
-            return "order.cancelled", {"order": self._facts(order, pay_state="unpaid", reason="customer")}
+            return "order.cancelled", {"order": self._facts(order, reason="customer")}
         if verb == "refund":
             refund = {"id": f"r{order['id']}", "amount": order["total"], "kind": "refund_only"}
             return "refund.requested", {"order": self._facts(order), "refund": refund}
@@ -132,7 +135,7 @@ class ShopProvider:
             "updated_at": now,
         }
         status = await self._post(
-            "checkout.updated", {"checkout": checkout, "buyer": given.get("buyer") or dict(self._buyer)}
+            "checkout.updated", {"checkout": checkout, "buyer": given.get("buyer", dict(self._buyer))}
         )
         return {"cart": token, "status": status}
 
@@ -140,7 +143,10 @@ class ShopProvider:
         id = f"msg_{secrets.token_hex(10)}"
         envelope = {"type": kind, "id": id, "occurred_at": _rfc(self._world.now_s), "data": data}
         body = json.dumps(envelope, ensure_ascii=False).encode()
-        return await self._world.outward.post(lambda: self._signed(id, body), retries=RETRIES[:0])
+        status = await self._world.outward.post(lambda: self._signed(id, body), retries=())
+        if not 200 <= status < 300 and status not in FINAL:
+            self._world.outward.later(lambda: self._signed(id, body), retries=RETRIES[1:], delay_s=RETRIES[0])
+        return status
 
     def _signed(self, id: str, body: bytes) -> Built:
         stamp = str(self._world.now_s)
@@ -153,6 +159,15 @@ class ShopProvider:
             "Content-Type": "application/json",
         }
         return f"{self._world.base}/shops/{self._name}/webhook", body, headers
+
+
+def _seconds(value: object) -> int:
+    """A number of seconds, 0 for none. Raises RequestError for anything else."""
+    if value is None:
+        return 0
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 366 * 86400:
+        raise RequestError("expires_in_s must be a number of seconds", field="expires_in_s")
+    return int(value)
 
 
 def _rfc(at_s: int) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import redis.asyncio as aioredis
@@ -38,7 +37,6 @@ class Phones:
 
     redis: aioredis.Redis
     clock: SandboxClock
-    known: Mapping[str, str] = field(default_factory=dict)
 
     def _key(self, account: str, id: str) -> str:
         return f"sandbox:phone:{account}:{id}"
@@ -77,8 +75,12 @@ class Phones:
         await self.redis.set(f"{self._key(account, id)}:known", "1")
 
     async def leave(self, account: str, id: str) -> None:
-        """The buyer unfollows."""
-        await self.redis.delete(f"{self._key(account, id)}:known")
+        """The buyer unfollows: known no more, and every window shut."""
+        await self.redis.delete(f"{self._key(account, id)}:known", f"{self._key(account, id)}:windows")
+
+    async def seen(self, account: str, id: str) -> bool:
+        """Whether this phone ever wrote or was written to."""
+        return bool(await self.redis.exists(f"{self._key(account, id)}:n"))
 
     # --- windows --------------------------------------------------------------------------------------------------
 

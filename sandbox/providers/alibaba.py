@@ -17,7 +17,7 @@ from aiohttp import web
 from sandbox.outward import Built
 from sandbox.providers.common import World, before, drop, secret
 
-RETRIES = (60.0, 300.0)
+RETRIES = (60.0, 300.0, 600.0)
 PER_DAY = 50
 _AUTH = re.compile(r"ACS3-HMAC-SHA256 Credential=([^,]+),SignedHeaders=([^,]+),Signature=([0-9a-f]{64})")
 
@@ -43,54 +43,68 @@ class AlibabaProvider:
             return ""
         key_id, signed, given = found.groups()
         for name, config in self._accounts.items():
-            if (
-                secret(config.access_key_id) == key_id
-                if hasattr(config.access_key_id, "get_secret_value")
-                else config.access_key_id == key_id
-            ):
+            if config.access_key_id == key_id:
                 want = _signature(request, body, signed.split(";"), secret(config.access_key_secret))
                 return name if hmac.compare_digest(want, given) else ""
         return ""
 
     async def call(self, request: web.Request) -> web.StreamResponse:
-        """SendSms."""
+        """SendSms, GetSmsSign: what is signed and well-formed."""
         body = await request.read()
         name = self._verified(request, body)
         if not name:
             return web.json_response({"Code": "SignatureDoesNotMatch", "Message": "signature"}, status=400)
+        params = dict(request.query) | dict(parse_qsl(body.decode(), keep_blank_values=True))
+        if request.headers.get("x-acs-action") == "GetSmsSign":
+            return self._sign_state(name, params)
+        if request.headers.get("x-acs-action") != "SendSms":
+            return _answer("isv.INVALID_PARAMETERS")
         fault, answer = await before(self._world, name, request)
         if answer is not None:
             return answer
         if fault == "429":
             return _answer("Throttling.User")
-        params = dict(request.query) | dict(parse_qsl(body.decode(), keep_blank_values=True))
-        if request.headers.get("x-acs-action") != "SendSms":
-            return _answer("isv.INVALID_PARAMETERS")
+        if fault.startswith("errcode:"):
+            return _answer(fault.partition(":")[2])
+        return await self._send(request, name, params, fault)
+
+    def _sign_state(self, name: str, params: Mapping[str, str]) -> web.Response:
+        if params.get("SignName") != self._accounts[name].sign_name:
+            return _answer("isv.SMS_SIGN_ILLEGAL")
+        return web.json_response(
+            {"Code": "OK", "Message": "OK", "SignName": params["SignName"], "SignStatus": 1, "RequestId": _request_id()}
+        )
+
+    async def _send(self, request: web.Request, name: str, params: Mapping[str, str], fault: str) -> web.StreamResponse:
         number, template = params.get("PhoneNumbers", ""), params.get("TemplateCode", "")
+        if params.get("SignName") != self._accounts[name].sign_name:
+            return _answer("isv.SMS_SIGNATURE_ILLEGAL")
+        if not re.fullmatch(r"SMS_\w{1,30}", template):
+            return _answer("isv.SMS_TEMPLATE_ILLEGAL")
         try:
             fields = json.loads(params.get("TemplateParam") or "{}")
         except ValueError:
             return _answer("isv.INVALID_JSON_PARAM")
-        if not all(isinstance(value, str) for value in fields.values()):
+        if not isinstance(fields, dict) or not all(isinstance(value, str) for value in fields.values()):
             return _answer("isv.INVALID_JSON_PARAM")
-        to = number if number.startswith("+") else f"+86{number}"
+        to = "+86" + re.sub(r"^(\+86|0086|86)(?=1\d{10}$)", "", number)
         if not re.fullmatch(r"\+861\d{10}", to):
             return _answer("isv.MOBILE_NUMBER_ILLEGAL")
         day = f"sandbox:alilimit:{name}:{to}:{template}:{self._world.now_s // 86400}"
         if await self._world.phones.redis.incr(day) > PER_DAY:
             return _answer("isv.BUSINESS_LIMIT_CONTROL")
-        biz = f"{secrets.randbelow(10**18)}^0"
-        await self._world.phones.accepted(name, to, params.get("OutId", ""))
+        biz, out_id = f"{secrets.randbelow(10**18)}^0", params.get("OutId", "")
+        await self._world.phones.accepted(name, to, out_id)
         text = f"【{params.get('SignName', '')}】" + " ".join(fields.values())
-        await self._world.phones.show(
-            name, to, **{"from": "shop"}, kind="text", text=text, provider_id=biz, state="sent"
-        )
-        self._world.outward.later(
-            lambda: self._report(name, to, biz, params.get("OutId", "")), retries=RETRIES, delay_s=0.6
-        )
+        for _ in range(2 if fault == "duplicate" else 1):
+            await self._world.phones.show(
+                name, to, **{"from": "shop"}, kind="text", text=text, provider_id=biz, ref=out_id
+            )
+        self._world.mark_later(name, to, biz, "delivered", 0.6)
+        self._world.outward.later(lambda: self._report(name, to, biz, out_id), retries=RETRIES, delay_s=0.6)
         if fault == "drop_after_accept":
             return drop(request)
-        return web.json_response({"Code": "OK", "Message": "OK", "BizId": biz, "RequestId": secrets.token_hex(8)})
+        return web.json_response({"Code": "OK", "Message": "OK", "BizId": biz, "RequestId": _request_id()})
 
     def _post(self, name: str, item: dict[str, Any]) -> Built:
         key = quote(secret(self._accounts[name].callback_key), safe="")
@@ -115,14 +129,24 @@ class AlibabaProvider:
         await self._world.phones.meet(name, number)
         return await self._world.outward.post(lambda: self._post(name, item), retries=())
 
-    async def start(self, name: str, number: str) -> int:
+    async def start(self, name: str, number: str, scene: str = "") -> int:
         """A phone number needs no first contact."""
+        del scene
         await self._world.phones.meet(name, number)
+        return 200
+
+    async def leave(self, name: str, number: str) -> int:
+        """A number cannot be left; the buyer writes STOP."""
+        del name, number
         return 200
 
 
 def _answer(code: str) -> web.Response:
-    return web.json_response({"Code": code, "Message": code, "RequestId": secrets.token_hex(8)})
+    return web.json_response({"Code": code, "Message": code, "RequestId": _request_id()})
+
+
+def _request_id() -> str:
+    return secrets.token_hex(8).upper()
 
 
 def _signature(request: web.Request, body: bytes, signed: list[str], key: str) -> str:

@@ -28,6 +28,16 @@ class World:
         """Real seconds: signatures and webhook times."""
         return self.phones.clock.real() // 1000
 
+    def mark_later(self, account: str, id: str, provider_id: str, state: str, delay_s: float) -> None:
+        """The phone shows a message as delivered or read, after a while."""
+
+        async def mark() -> int:
+            await asyncio.sleep(delay_s)
+            await self.phones.mark(account, id, provider_id, state)
+            return 200
+
+        self.outward.keep(asyncio.create_task(mark()))
+
 
 def secret(value: Any) -> str:
     """A configured secret's first value."""

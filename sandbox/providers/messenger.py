@@ -18,6 +18,11 @@ from sandbox.state import Window
 
 DAY = Window(24 * 3_600_000)
 RETRIES = (1.0, 5.0, 15.0)
+FIELDS = (
+    "messages", "message_echoes", "message_edits", "message_reactions", "messaging_postbacks", "messaging_referrals",
+    "messaging_optins", "message_deliveries", "message_reads", "messaging_handovers", "standby", "send_cart",
+    "messaging_policy_enforcement", "messaging_account_linking",
+)  # fmt: skip
 
 
 def _error(code: int, sub: int = 0, message: str = "", status: int = 400) -> web.Response:
@@ -37,8 +42,9 @@ class MessengerProvider:
 
     name = "messenger"
 
-    def __init__(self, world: World, accounts: Mapping[str, Any]) -> None:
+    def __init__(self, world: World, accounts: Mapping[str, Any], number: str = "") -> None:
         self._world = world
+        self._number = number
         self._accounts = accounts
         self._pages = {config.page_id: name for name, config in accounts.items()}
 
@@ -46,6 +52,7 @@ class MessengerProvider:
         """Mounts the Graph API."""
         app.router.add_post(prefix + "/{version}/{page}/messages", self.send)
         app.router.add_get(prefix + "/{version}/{page}", self.page)
+        app.router.add_get(prefix + "/{version}/{page}/subscribed_apps", self.subscribed)
 
     def _account(self, request: web.Request) -> tuple[str, Any] | None:
         name = self._pages.get(request.match_info["page"])
@@ -64,6 +71,16 @@ class MessengerProvider:
             return _error(190, 467, "Invalid OAuth access token")
         return web.json_response({"id": found[1].page_id, "name": "Sandbox page"})
 
+    async def subscribed(self, request: web.Request) -> web.Response:
+        """The apps that get this page's webhooks: the configured one, all fields."""
+        found = self._account(request)
+        if found is None:
+            return _error(100, 33, "Unsupported get request")
+        if self._refused(request, found[1]):
+            return _error(190, 467, "Invalid OAuth access token")
+        app = {"id": found[1].app_id, "name": "Sandbox app", "subscribed_fields": list(FIELDS)}
+        return web.json_response({"data": [app]})
+
     async def send(self, request: web.Request) -> web.StreamResponse:
         """POST /messages: checks what Meta checks, shows it on the phone, posts echo, delivery and read."""
         found = self._account(request)
@@ -76,11 +93,19 @@ class MessengerProvider:
         if answer is not None:
             return answer
         if fault == "429":
-            return _error(613, 0, "Calls to this api have exceeded the rate limit")
+            refusal = _error(613, 0, "Calls to this api have exceeded the rate limit")
+            refusal.headers["Retry-After"] = "1"  # keeps a rehearsal short
+            return refusal
+        if fault.startswith("errcode:"):
+            code, _, sub = fault.removeprefix("errcode:").partition("/")
+            return _error(int(code), int(sub or 0))
         envelope, image = await _read(request)
         if envelope is None:
             return _error(100, 2018014, "Invalid parameter")
-        psid = str(envelope.get("recipient", {}).get("id", ""))
+        recipient = envelope.get("recipient")
+        psid = str(recipient.get("id", "")) if isinstance(recipient, dict) else ""
+        if "sender_action" in envelope:
+            return await self._action(name, psid)
         message = envelope.get("message")
         if not isinstance(message, dict) or envelope.get("messaging_type") not in ("RESPONSE", "UPDATE"):
             return _error(100, 2018014, "Invalid parameter")
@@ -92,17 +117,21 @@ class MessengerProvider:
             return _error(10, 2018278, "This message is sent outside of allowed window")
         return await self._accept(request, name, psid, message, image, fault)
 
+    async def _action(self, name: str, psid: str) -> web.Response:
+        """Typing dots and the like: nothing is kept."""
+        if not await self._world.phones.exists(name, psid):
+            return _error(100, 2018001, "No matching user found")
+        return web.json_response({"recipient_id": psid})
+
     async def _accept(
         self, request: web.Request, name: str, psid: str, message: dict[str, Any], image: bytes, fault: str
     ) -> web.StreamResponse:
         mid = f"m_sandbox{secrets.token_hex(8)}"
-        await self._world.phones.accepted(name, psid, str(message.get("metadata", "")))
-        await self._world.phones.show(
-            name, psid, **{"from": "shop"}, provider_id=mid, state="sent", **_bubble(message, image)
-        )
-        if fault == "duplicate":
+        ref = str(message.get("metadata", ""))
+        await self._world.phones.accepted(name, psid, ref)
+        for _ in range(2 if fault == "duplicate" else 1):
             await self._world.phones.show(
-                name, psid, **{"from": "shop"}, provider_id=mid, state="sent", **_bubble(message, image)
+                name, psid, **{"from": "shop"}, provider_id=mid, ref=ref, **_bubble(message, image, self._number)
             )
         self._report(name, psid, mid, message)
         if fault == "drop_after_accept":
@@ -146,14 +175,18 @@ class MessengerProvider:
         }
         self._world.outward.later(lambda: self.webhook(name, echo), retries=RETRIES, delay_s=0.05)
         for state, delay in (("delivery", 0.3), ("read", 0.9)):
-            self._world.outward.later(lambda s=state: self._receipt(name, psid, s), retries=RETRIES, delay_s=delay)  # type: ignore[misc]
-            self._world.outward.tasks.add(
-                _mark(self._world, name, psid, mid, "delivered" if state == "delivery" else "read", delay)
+            self._world.outward.later(
+                lambda s=state: self._receipt(name, psid, mid, s),  # type: ignore[misc]
+                retries=RETRIES,
+                delay_s=delay,
             )
+            self._world.mark_later(name, psid, mid, "delivered" if state == "delivery" else "read", delay)
 
-    def _receipt(self, name: str, psid: str, state: str) -> Built:
-        watermark = {"watermark": self._world.phones.clock.real()}
-        return self.webhook(name, self._item(name, psid, **{state: watermark}))
+    def _receipt(self, name: str, psid: str, mid: str, state: str) -> Built:
+        seen: dict[str, Any] = {"watermark": self._world.phones.clock.real()}
+        if state == "delivery":
+            seen["mids"] = [mid]
+        return self.webhook(name, self._item(name, psid, **{state: seen}))
 
     async def say(self, name: str, psid: str, *, text: str = "", payload: str = "") -> int:
         """The buyer writes, or takes an offered reply. Answers the gateway's status."""
@@ -169,22 +202,24 @@ class MessengerProvider:
             item = self._item(name, psid, message=message)
         return await self._world.outward.post(lambda: self.webhook(name, item), retries=RETRIES)
 
-    async def start(self, name: str, psid: str) -> int:
-        """The buyer opens the chat for the first time."""
-        return await self.say(name, psid, payload="GET_STARTED")
+    async def start(self, name: str, psid: str, scene: str = "") -> int:
+        """The buyer opens the chat for the first time, or by a link with a `ref`."""
+        known = await self._world.phones.exists(name, psid)
+        await self._world.phones.meet(name, psid)
+        await self._world.phones.open(name, psid, "message", DAY)
+        referral = {"ref": scene, "source": "SHORTLINK", "type": "OPEN_THREAD"}
+        if known and scene:
+            item = self._item(name, psid, referral=referral)
+        else:
+            postback: dict[str, Any] = {"mid": f"m_buyer{secrets.token_hex(8)}", "title": "Get started"}
+            postback |= {"payload": "GET_STARTED"} | ({"referral": referral} if scene else {})
+            item = self._item(name, psid, postback=postback)
+        return await self._world.outward.post(lambda: self.webhook(name, item), retries=RETRIES)
 
-
-def _mark(world: World, name: str, psid: str, mid: str, state: str, delay: float) -> Any:
-    import asyncio  # noqa: PLC0415  # only for the task
-
-    async def mark() -> int:
-        await asyncio.sleep(delay)
-        await world.phones.mark(name, psid, mid, state)
+    async def leave(self, name: str, psid: str) -> int:
+        """The buyer deletes the chat: Meta tells the page nothing."""
+        await self._world.phones.leave(name, psid)
         return 200
-
-    task = asyncio.create_task(mark())
-    task.add_done_callback(world.outward.tasks.discard)
-    return task
 
 
 async def _read(request: web.Request) -> tuple[dict[str, Any] | None, bytes]:
@@ -207,38 +242,66 @@ async def _read(request: web.Request) -> tuple[dict[str, Any] | None, bytes]:
 
 
 def _problem(message: dict[str, Any]) -> web.Response | None:
-    text = message.get("text", "")
+    """The refusal of a message that breaks a limit (Send API, limits of text, quick replies and templates)."""
+    text, attachment = message.get("text", ""), message.get("attachment")
+    if bool(text) == isinstance(attachment, dict):
+        return _error(100, 2018014, "Must have text or attachment, not both")
     if text and len(text) >= 2000:
         return _error(100, 2018014, "Length of param message[text] must be less than 2000")
+    if len(str(message.get("metadata", ""))) >= 1000:
+        return _error(100, 2018014, "Length of param message[metadata] must be less than 1000")
     replies = message.get("quick_replies", [])
     if len(replies) > 13:
         return _error(100, 2018014, "Too many quick replies")
     for reply in replies:
         if reply.get("content_type") == "text" and (
-            len(reply.get("title", "")) > 20 or len(reply.get("payload", "")) > 1000
+            not 0 < len(reply.get("title", "")) <= 20 or not 0 < len(reply.get("payload", "")) <= 1000
         ):
-            return _error(100, 2018014, "Quick reply title or payload too long")
-    if not text and "attachment" not in message:
-        return _error(100, 2018014, "Must have text or attachment")
+            return _error(100, 2018014, "Quick reply title or payload empty or too long")
+    return _template_problem(attachment.get("payload") or {}) if isinstance(attachment, dict) else None
+
+
+def _template_problem(payload: dict[str, Any]) -> web.Response | None:
+    kind, elements = payload.get("template_type"), payload.get("elements") or []
+    if kind == "button" and (
+        not 0 < len(payload.get("text", "")) <= 640 or not 1 <= len(payload.get("buttons", [])) <= 3
+    ):
+        return _error(100, 2018014, "A button template takes 640 characters and 1 to 3 buttons")
+    if kind == "generic" and not 1 <= len(elements) <= 10:
+        return _error(100, 2018014, "A generic template takes 1 to 10 elements")
+    if kind == "receipt" and not (payload.get("order_number") and payload.get("payment_method")):
+        return _error(100, 2018014, "A receipt names order_number and payment_method")
+    rows = elements if kind == "generic" else []
+    if any(len(row.get("title", "")) > 80 or len(row.get("subtitle", "")) > 80 for row in rows):
+        return _error(100, 2018014, "An element's title or subtitle is longer than 80")
+    buttons = [*payload.get("buttons", []), *(button for row in rows for button in row.get("buttons", []))]
+    if any(len(button.get("title", "")) > 20 for button in buttons):
+        return _error(100, 2018014, "A button's title is longer than 20")
     return None
 
 
-def _bubble(message: dict[str, Any], image: bytes) -> dict[str, Any]:
-    choices = [
-        {"label": reply.get("title", "☎"), "payload": reply.get("payload", "")}
-        for reply in message.get("quick_replies", [])
-        if reply.get("content_type") == "text"
-    ]
+def _bubble(message: dict[str, Any], image: bytes, number: str) -> dict[str, Any]:
+    """What the phone shows of a message; a number reply offers the phone's own number, as Messenger does."""
+    choices = []
+    for reply in message.get("quick_replies", []):
+        if reply.get("content_type") == "text":
+            choices.append({"label": reply["title"], "payload": reply["payload"]})
+        elif reply.get("content_type") == "user_phone_number" and number:
+            choices.append({"label": number, "payload": number})
     if image:
-        return {
-            "kind": "image",
-            "image": "data:image/png;base64," + base64.b64encode(image).decode(),
-            "choices": choices,
-        }
-    payload = message.get("attachment", {}).get("payload", {})
-    if payload.get("template_type") == "generic":
-        element = payload["elements"][0]
-        return {"kind": "card", "title": element["title"], "text": element.get("subtitle", ""), "choices": choices}
-    text = message.get("text") or payload.get("text", "")
-    links = [{"label": b["title"], "url": b["url"]} for b in payload.get("buttons", [])]
-    return {"kind": "text", "text": text, "choices": choices, "links": links}
+        data = "data:image/png;base64," + base64.b64encode(image).decode()
+        return {"kind": "image", "image": data, "text": "", "choices": choices}
+    payload = (message.get("attachment") or {}).get("payload") or {}
+    kind, element = payload.get("template_type"), (payload.get("elements") or [{}])[0]
+    buttons = [*payload.get("buttons", []), *element.get("buttons", [])]
+    links = [{"label": b.get("title", ""), "url": b["url"]} for b in buttons if "url" in b]
+    choices += [
+        {"label": b.get("title", ""), "payload": b["payload"], "postback": True} for b in buttons if "payload" in b
+    ]
+    rest = {"choices": choices, "links": links}
+    if kind == "generic":
+        return {"kind": "card", "title": element.get("title", ""), "text": element.get("subtitle", ""), **rest}
+    if kind == "receipt":
+        total = f"{payload.get('summary', {}).get('total_cost', '')} {payload.get('currency', '')}"
+        return {"kind": "card", "title": f"#{payload['order_number']}", "text": total, **rest}
+    return {"kind": "text", "text": message.get("text") or payload.get("text", ""), **rest}

@@ -18,10 +18,24 @@ from sandbox.providers.common import World, before, drop, secret
 STOP = frozenset({"stop", "stopall", "unsubscribe", "cancel", "end", "quit", "revoke", "optout"})
 START = frozenset({"start", "unstop", "yes"})
 RETRIES = (1.0,)
+GSM = frozenset(
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§"
+    "¿abcdefghijklmnopqrstuvwxyzäöñüà"
+)
+GSM_TWICE = frozenset("\f^{}\\[~]|€")
 
 
 def _error(code: int, message: str, status: int = 400) -> web.Response:
     return web.json_response({"code": code, "message": message, "status": status}, status=status)
+
+
+def _parts(body: str) -> int:
+    """Billed parts: 160/153 septets where every character is in GSM 03.38, else 70/67 UTF-16 units."""
+    if set(body) <= GSM | GSM_TWICE:
+        size, single, joined = len(body) + sum(c in GSM_TWICE for c in body), 160, 153
+    else:
+        size, single, joined = len(body.encode("utf-16-be")) // 2, 70, 67
+    return 1 if size <= single else -(-size // joined)
 
 
 class TwilioProvider:
@@ -37,12 +51,16 @@ class TwilioProvider:
         """Mounts the API."""
         app.router.add_post(prefix + "/2010-04-01/Accounts/{sid}/Messages.json", self.send)
         app.router.add_get(prefix + "/2010-04-01/Accounts/{sid}.json", self.account)
+        app.router.add_get(prefix + "/2010-04-01/Accounts/{sid}/Messages.json", self.listing)
 
     def _find(self, request: web.Request) -> tuple[str, Any] | None:
         sid = request.match_info["sid"]
         for name, config in self._accounts.items():
             if config.account_sid == sid:
-                want = base64.b64encode(f"{sid}:{secret(config.auth_token)}".encode()).decode()
+                login = f"{sid}:{secret(config.auth_token)}"
+                if config.api_key_sid:
+                    login = f"{config.api_key_sid}:{secret(config.api_key_secret)}"
+                want = base64.b64encode(login.encode()).decode()
                 given = request.headers.get("Authorization", "").removeprefix("Basic ")
                 return (name, config) if hmac.compare_digest(want, given) else None
         return None
@@ -54,6 +72,12 @@ class TwilioProvider:
             return _error(20003, "Authenticate", 401)
         return web.json_response({"sid": found[1].account_sid, "status": "active", "friendly_name": "Sandbox"})
 
+    async def listing(self, request: web.Request) -> web.Response:
+        """The account's messages: readable with a right login, and empty."""
+        if self._find(request) is None:
+            return _error(20003, "Authenticate", 401)
+        return web.json_response({"messages": [], "page_size": 1})
+
     async def send(self, request: web.Request) -> web.StreamResponse:
         """Creates a message; its progress comes to StatusCallback."""
         found = self._find(request)
@@ -64,8 +88,17 @@ class TwilioProvider:
         if answer is not None:
             return answer
         if fault == "429":
-            return _error(20429, "Too Many Requests", 429)
+            refusal = _error(20429, "Too Many Requests", 429)
+            refusal.headers["Retry-After"] = "1"  # keeps a rehearsal short
+            return refusal
+        if fault.startswith("errcode:"):
+            return _error(int(fault.partition(":")[2]), "Refused on request")
         form = await request.post()
+        sender = (str(form.get("From", "")), str(form.get("MessagingServiceSid", "")))
+        if sender == ("", ""):
+            return _error(21603, "A 'From' or 'MessagingServiceSid' is required")
+        if sender != (config.from_number, config.messaging_service_sid):
+            return _error(21606, "The 'From' number is not a valid, SMS-capable number of this account")
         to, body = str(form.get("To", "")), str(form.get("Body", ""))
         if not to.startswith("+") or not to[1:].isdigit():
             return _error(21211, f"The 'To' number {to[-4:]} is not a valid phone number")
@@ -74,12 +107,14 @@ class TwilioProvider:
         if await self._world.phones.redis.sismember(f"sandbox:optout:{name}", to):
             return _error(21610, "Attempt to send to unsubscribed recipient")
         sid = "SM" + secrets.token_hex(16)
-        await self._world.phones.accepted(name, to, str(form.get("StatusCallback", "")).rpartition("ref=")[2])
+        callback = str(form.get("StatusCallback", ""))
+        ref = callback.rpartition("ref=")[2]
+        await self._world.phones.accepted(name, to, ref)
         for _ in range(2 if fault == "duplicate" else 1):
             await self._world.phones.show(
-                name, to, **{"from": "shop"}, kind="text", text=body, provider_id=sid, state="sent"
+                name, to, **{"from": "shop"}, kind="text", text=body, provider_id=sid, ref=ref
             )
-        callback = str(form.get("StatusCallback", ""))
+        self._world.mark_later(name, to, sid, "delivered", 0.7)
         if callback:
             for state, delay in (("sent", 0.2), ("delivered", 0.7)):
                 self._world.outward.later(
@@ -89,7 +124,7 @@ class TwilioProvider:
                 )
         if fault == "drop_after_accept":
             return drop(request)
-        parts = 1 + (len(body) - 1) // 67 if len(body) > 70 else 1
+        parts = _parts(body)
         return web.json_response({"sid": sid, "status": "queued", "num_segments": str(parts), "to": to}, status=201)
 
     def _signed(self, config: Any, public: str, local: str, fields: dict[str, str]) -> Built:
@@ -142,7 +177,13 @@ class TwilioProvider:
             retries=RETRIES,
         )
 
-    async def start(self, name: str, number: str) -> int:
+    async def start(self, name: str, number: str, scene: str = "") -> int:
         """A phone number needs no first contact."""
+        del scene
         await self._world.phones.meet(name, number)
+        return 200
+
+    async def leave(self, name: str, number: str) -> int:
+        """A number cannot be left; the buyer writes STOP."""
+        del name, number
         return 200

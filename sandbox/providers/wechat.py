@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import secrets
 import struct
 from collections.abc import Mapping
@@ -28,7 +29,17 @@ WINDOWS = {
 }
 RETRIES = (5.0, 5.0, 5.0)
 TOKEN_S = 7200
-MENU = (("member_card", "会员卡"), ("coupons", "领券"), ("orders", "我的订单"))
+FORCED_PAUSE_S, FORCED_PER_DAY = 30, 20
+_ESCAPED = re.compile(rb"\\u[0-9a-fA-F]{4}")
+
+
+REFUSED = {
+    40007: "invalid media_id",
+    40008: "invalid message type",
+    40035: "invalid parameter",
+    44004: "text content is empty",
+    45008: "article count out of limit",
+}
 
 
 def _error(code: int, message: str = "error") -> web.Response:
@@ -55,7 +66,9 @@ class WeChatProvider:
 
     async def token(self, request: web.Request) -> web.Response:
         """The same token while it is valid, unless forced."""
-        body = await request.json()
+        body = _object(await request.read())
+        if body.get("grant_type") != "client_credential":
+            return _error(40002, "invalid grant_type")
         name = next((n for n, c in self._accounts.items() if c.app_id == body.get("appid")), None)
         if name is None:
             return _error(40013, "invalid appid")
@@ -65,6 +78,10 @@ class WeChatProvider:
         held = await redis.hgetall(f"sandbox:wxtoken:{name}")
         if held and int(held[b"until"]) > now and not body.get("force_refresh"):
             return web.json_response({"access_token": text_of(held[b"token"]), "expires_in": int(held[b"until"]) - now})
+        if held and body.get("force_refresh"):
+            day = f"sandbox:wxforced:{name}:{now // 86400}"
+            if now < int(held[b"until"]) - TOKEN_S + FORCED_PAUSE_S or await redis.incr(day) > FORCED_PER_DAY:
+                return _error(45009, "reach max api daily quota limit")
         token = secrets.token_urlsafe(60)
         await redis.hset(f"sandbox:wxtoken:{name}", mapping={"token": token, "until": now + TOKEN_S})
         await redis.set(f"sandbox:wxtoken:by:{token}", name, ex=TOKEN_S)
@@ -102,24 +119,31 @@ class WeChatProvider:
             return _error(45011, "api minute-quota reach limit")
         if fault.startswith("errcode:"):
             return _error(int(fault.partition(":")[2]))
-        body = json.loads(await request.read())
+        raw = await request.read()
+        body, bubble = _object(raw), None
+        if not body:
+            return _error(47001, "data format error")
+        if _ESCAPED.search(raw):
+            return _error(40033, "invalid charset. please check your request, if include \\uxxxx will create fail!")
         openid = str(body.get("touser", ""))
         bubble = await self._bubble(body)
-        if bubble is None:
-            return _error(40008, "invalid message type")
+        if isinstance(bubble, int):
+            return _error(bubble, REFUSED[bubble])
         if len(bubble.get("text", "").encode()) > 2048:
             return _error(45002, "content size out of limit")
         if not await self._world.phones.exists(name, openid):
-            return _error(40003, "invalid openid")
+            left = await self._world.phones.seen(name, openid)
+            return _error(*((45015, "subscription is canceled") if left else (40003, "invalid openid")))
         state = await self._world.phones.use_window(name, openid)
         if state != "ok":
             return _error(
                 45015 if state == "closed" else 45047, "response out of time limit or subscription is canceled"
             )
-        await self._world.phones.accepted(name, openid, bubble.get("text", "")[:40])
+        await self._world.phones.accepted(name, openid, "")
         id = secrets.token_hex(8)
         for _ in range(2 if fault == "duplicate" else 1):
-            await self._world.phones.show(name, openid, **{"from": "shop"}, provider_id=id, state="sent", **bubble)
+            await self._world.phones.show(name, openid, **{"from": "shop"}, provider_id=id, **bubble)
+        self._world.mark_later(name, openid, id, "delivered", 0.2)
         if fault == "drop_after_accept":
             return drop(request)
         return web.json_response({"errcode": 0, "errmsg": "ok"})
@@ -129,47 +153,58 @@ class WeChatProvider:
         name = await self._account(request)
         if not name:
             return _error(40001, "invalid credential")
-        body = json.loads(await request.read())
+        body = _object(await request.read())
         openid = str(body.get("touser", ""))
+        if not str(body.get("template_id", "")):
+            return _error(40037, "invalid template_id")
         if not await self._world.phones.exists(name, openid):
             return _error(43004, "require subscribe")
         id = secrets.randbelow(10**15)
         fields = " · ".join(str(value.get("value", "")) for value in body.get("data", {}).values())
-        await self._world.phones.accepted(name, openid, str(body.get("client_msg_id", "")))
+        ref = str(body.get("client_msg_id", ""))
+        await self._world.phones.accepted(name, openid, ref)
         await self._world.phones.show(
-            name, openid, **{"from": "shop"}, kind="text", text=fields, provider_id=str(id), state="sent"
+            name, openid, **{"from": "shop"}, kind="text", text=fields, provider_id=str(id), ref=ref
         )
+        self._world.mark_later(name, openid, str(id), "delivered", 0.3)
         inner = f"<MsgID>{id}</MsgID><Status><![CDATA[success]]></Status>"
         self._later(name, openid, _event("TEMPLATESENDJOBFINISH", inner), 0.3)
         return web.json_response({"errcode": 0, "errmsg": "ok", "msgid": id})
 
-    async def _bubble(self, body: dict[str, Any]) -> dict[str, Any] | None:
-        kind = body.get("msgtype")
+    async def _bubble(self, body: dict[str, Any]) -> dict[str, Any] | int:
+        """What the phone shows, or the errcode of a body that is not taken."""
+        kind = str(body.get("msgtype", ""))
+        part = body.get(kind)
+        if not isinstance(part, dict) or kind not in ("text", "msgmenu", "image", "news"):
+            return 40008
         if kind == "text":
-            return {"kind": "text", "text": str(body.get("text", {}).get("content", ""))}
+            content = str(part.get("content", ""))
+            return {"kind": "text", "text": content} if content else 44004
         if kind == "msgmenu":
-            menu = body["msgmenu"]
-            choices = [{"label": o["content"], "payload": o["id"]} for o in menu.get("list", [])]
-            return {"kind": "text", "text": menu.get("head_content", ""), "choices": choices}
+            choices = [{"label": str(o["content"]), "payload": str(o["id"])} for o in part.get("list", [])]
+            text = "\n".join(filter(None, (part.get("head_content", ""), part.get("tail_content", ""))))
+            return {"kind": "text", "text": text, "choices": choices} if choices else 40035
         if kind == "image":
-            data = await self._world.phones.redis.get(f"sandbox:wxmedia:{body['image'].get('media_id')}")
+            data = await self._world.phones.redis.get(f"sandbox:wxmedia:{part.get('media_id')}")
             if not isinstance(data, bytes):
-                return None
+                return 40007
             return {"kind": "image", "image": "data:image/png;base64," + base64.b64encode(data).decode()}
-        if kind == "news":
-            article = body["news"]["articles"][0]
-            return {"kind": "card", "title": article["title"], "text": article.get("description", "")}
-        return None
+        articles = part.get("articles") or []
+        if len(articles) != 1:
+            return 45008
+        links = [{"label": articles[0]["url"], "url": articles[0]["url"]}] if articles[0].get("url") else []
+        title, text = str(articles[0].get("title", "")), str(articles[0].get("description", ""))
+        return {"kind": "card", "title": title, "text": text, "links": links}
 
     # --- pushes ---------------------------------------------------------------------------------------------------
 
-    def push(self, name: str, openid: str, inner: str) -> Built:
-        """One push, encrypted and signed as the account's mode asks."""
+    def push(self, name: str, openid: str, inner: str, made: str = "") -> Built:
+        """One push, encrypted and signed as the account's mode asks. `made` (CreateTime, s) stays over the tries."""
         config = self._accounts[name]
         token, now, nonce = secret(config.token), str(self._world.now_s), str(secrets.randbelow(10**9))
         head = (
             f"<ToUserName><![CDATA[gh_sandbox]]></ToUserName><FromUserName><![CDATA[{openid}]]></FromUserName>"
-            f"<CreateTime>{now}</CreateTime>"
+            f"<CreateTime>{made or now}</CreateTime>"
         )
         body = f"<xml>{head}{inner}</xml>"
         query = f"signature={_sign(token, now, nonce)}&timestamp={now}&nonce={nonce}&openid={openid}"
@@ -183,7 +218,12 @@ class WeChatProvider:
         return f"{self._world.base}/channels/{name}/webhook?{query}", body.encode(), {"Content-Type": "text/xml"}
 
     def _later(self, name: str, openid: str, inner: str, delay: float) -> None:
-        self._world.outward.later(lambda: self.push(name, openid, inner), retries=RETRIES, delay_s=delay)
+        made = str(self._world.now_s)
+        self._world.outward.later(lambda: self.push(name, openid, inner, made), retries=RETRIES, delay_s=delay)
+
+    async def _post(self, name: str, openid: str, inner: str) -> int:
+        made = str(self._world.now_s)
+        return await self._world.outward.post(lambda: self.push(name, openid, inner, made), retries=RETRIES)
 
     async def say(self, name: str, openid: str, *, text: str = "", payload: str = "") -> int:
         """The buyer writes, or taps a menu option or key. A new buyer follows first."""
@@ -191,7 +231,7 @@ class WeChatProvider:
             await self.start(name, openid)
         if payload and not text:
             await self._world.phones.open(name, openid, "click", WINDOWS["click"])
-            inner = _event("CLICK", f"<EventKey><![CDATA[{payload}]]></EventKey>")
+            inner = _event("CLICK", _key(payload))
         else:
             # A tapped menu option is a text that counts as a click.
             opener = "click" if payload else "message"
@@ -201,19 +241,38 @@ class WeChatProvider:
             inner = (
                 f"<MsgType>text</MsgType><Content>{safe}</Content>{option}<MsgId>{secrets.randbelow(10**17)}</MsgId>"
             )
-        return await self._world.outward.post(lambda: self.push(name, openid, inner), retries=RETRIES)
+        return await self._post(name, openid, inner)
 
     async def start(self, name: str, openid: str, scene: str = "") -> int:
-        """The buyer follows the account, by a QR code's scene or plainly."""
+        """The buyer follows the account, by a QR code's scene or plainly; a follower's scan is a scan."""
+        if scene and await self._world.phones.exists(name, openid):
+            await self._world.phones.open(name, openid, "scan", WINDOWS["scan"])
+            return await self._post(name, openid, _event("SCAN", _key(scene)))
         await self._world.phones.meet(name, openid)
         await self._world.phones.open(name, openid, "follow", WINDOWS["follow"])
-        key = f"qrscene_{scene}" if scene else ""
-        inner = _event("subscribe", f"<EventKey><![CDATA[{key}]]></EventKey>")
-        return await self._world.outward.post(lambda: self.push(name, openid, inner), retries=RETRIES)
+        return await self._post(name, openid, _event("subscribe", _key(f"qrscene_{scene}" if scene else "")))
+
+    async def leave(self, name: str, openid: str) -> int:
+        """The buyer unfollows: nothing can be sent any more."""
+        await self._world.phones.leave(name, openid)
+        return await self._post(name, openid, _event("unsubscribe", _key("")))
 
 
 def _event(event: str, inner: str) -> str:
     return f"<MsgType><![CDATA[event]]></MsgType><Event><![CDATA[{event}]]></Event>{inner}"
+
+
+def _key(value: str) -> str:
+    return f"<EventKey><![CDATA[{value.replace(']]>', '')}]]></EventKey>"
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    """The JSON object of a body, {} for anything else."""
+    try:
+        value = json.loads(raw)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
 
 
 def _sign(*parts: str) -> str:
