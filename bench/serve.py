@@ -39,7 +39,7 @@ async def main() -> None:
     runner = web.AppRunner(gateway.app, access_log=None)
     await runner.setup()
     await gateway.leases.renew()
-    await web.TCPSite(runner, "127.0.0.1", settings.server.port, backlog=1024).start()
+    await web.TCPSite(runner, "127.0.0.1", settings.server.port, backlog=1024, reuse_port=True).start()
     process.start_loops(gateway)
     profile = os.environ.get("PROFILE")
     if profile:

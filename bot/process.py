@@ -127,6 +127,9 @@ async def _watch(gateway: Gateway) -> None:
     await asyncio.sleep(0)
     LOOP_LAG.set(gateway.clock.monotonic() - started)
     await gateway.worker.bury_failed()
+    if hints := await gateway.store.ready_lanes(list(gateway.lines)):
+        gateway.hints |= hints
+        gateway.wake_sender.set()
     await gateway.campaigns.refresh()
     info = await gateway.store.command("INFO", "memory")
     gateway.watch_memory(info)

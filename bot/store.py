@@ -192,6 +192,15 @@ class Store:
             for id, attempt, body, k, tries, doubts in found
         ]
 
+    async def ready_lanes(self, accounts: Sequence[str]) -> set[Hint]:
+        """The lanes of owned partitions that hold something ready."""
+        partitions = list(self.fences)
+        if not partitions or not accounts:
+            return set()
+        args = [len(accounts), *accounts, *(keys.tag(p) for p in partitions)]
+        found = await self.scripts.run("ready", [keys.lease(p) for p in partitions], args)
+        return {(partitions[k - 1], account.decode(), lane.decode()) for k, account, lane in found}
+
     async def settle(self, items: Sequence[Settlement], *, now: Ms, today: Ms) -> set[Hint]:
         """Writes the outcomes of provider calls (real `now`, virtual `today`); answers what became ready."""
         args: list[Any] = [today // DAY_MS]
