@@ -248,6 +248,7 @@ async def _add_sandbox(gateway: Gateway) -> None:
         public_url=settings.public_url,
         token=os.environ.get("TOUCHPOINT_SANDBOX_TOKEN", ""),
         brand=settings.brand.name,
+        timezone=settings.brand.timezone,
         decisions=decisions,
     )
     add_sandbox_routes(gateway.app, deps)

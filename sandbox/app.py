@@ -89,6 +89,7 @@ class SandboxDeps:
     public_url: str
     token: str
     brand: str
+    timezone: str
     decisions: Callable[[int], Awaitable[list[dict[str, Any]]]]
 
 
@@ -208,6 +209,7 @@ class Sandbox:
             "next_due": await self.deps.clock.next_due(),
             "brand": self.deps.brand,
             "buyer": BUYER_NAME,
+            "timezone": self.deps.timezone,
             "phones": phones,
             "shops": shops,
             "decisions": await self.deps.decisions(after),
@@ -249,10 +251,11 @@ class Sandbox:
             raise RequestError('write {"text": "…"} or {"tap": "…"}', field="text")
         if len(text) + len(tap) > MOST_SAID:
             raise RequestError(f"a buyer's message has at most {MOST_SAID} characters", field="text")
-        payload, shown = "", text
+        payload, shown, kind = "", text, "text"
         if tap:
             text, payload, shown = await self._tapped(name, id, tap)
-        await self.phones.show(name, id, **{"from": "buyer"}, kind="text", text=shown)
+            kind = "text" if text or shown != payload else "menu"
+        await self.phones.show(name, id, **{"from": "buyer"}, kind=kind, text=shown)
         return _answered(await provider.say(name, id, text=text, payload=payload))
 
     async def _tapped(self, name: str, id: str, tap: str) -> tuple[str, str, str]:
