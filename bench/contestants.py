@@ -90,7 +90,7 @@ def wechat_plain(path: str) -> Webhook:
 
 def wechat_safe(path: str) -> Webhook:
     """An encrypted WeChat push (safe mode)."""
-    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes  # noqa: PLC0415  # only here
+    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes  # only here
 
     key = base64.b64decode(AES_KEY + "=")
 

@@ -48,7 +48,7 @@ async def main() -> None:
 
 
 async def _profiled(path: str) -> None:
-    import cProfile  # noqa: PLC0415  # only on demand
+    import cProfile  # only on demand
 
     await asyncio.sleep(4)
     profiler = cProfile.Profile()
