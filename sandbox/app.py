@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
 import re
@@ -34,6 +35,7 @@ BUYER_PHONE = "+8613900001234"
 IDS = {"wechat": "oSandboxLinXiaoman01", "messenger": "7001002003004005", "twilio": BUYER_PHONE, "alibaba": BUYER_PHONE}
 FAULTS = ("429", "500", "hang", "html", "reset", "drop_after_accept", "duplicate")
 MOST_ADVANCE_S = 400 * 86400
+FIRST_LOOK_S = 0.4  # a buyer who has just followed reads the greeting before writing
 MOST_SAID, MOST_FAULTS = 4000, 1000
 _NUMBER = re.compile(r"\+[1-9]\d{6,14}")
 _ID = {
@@ -123,6 +125,7 @@ class Sandbox:
         route.add_get("/sandbox", self._guarded(self.page))
         route.add_get("/sandbox/", self._guarded(self.page))
         route.add_get("/sandbox/static/{name}", self.static)
+        route.add_get("/sandbox/{page:pay|order|cart}/{id}", self._guarded(self.back))
         route.add_get("/sandbox/state.json", self._guarded(self.state))
         route.add_get("/sandbox/clock", self._guarded(self.clock))
         route.add_post("/sandbox/clock", self._guarded(self.advance))
@@ -183,6 +186,10 @@ class Sandbox:
     async def page(self, _: web.Request) -> web.StreamResponse:
         """The phone page."""
         return web.Response(body=(STATIC / "index.html").read_bytes(), content_type="text/html", charset="utf-8")
+
+    async def back(self, _: web.Request) -> web.StreamResponse:
+        """Where the links in the invented shop's messages lead."""
+        return web.Response(status=302, headers={"Location": "/sandbox/"})
 
     async def static(self, request: web.Request) -> web.StreamResponse:
         """Its style and script."""
@@ -255,6 +262,9 @@ class Sandbox:
         if tap:
             text, payload, shown = await self._tapped(name, id, tap)
             kind = "text" if text or shown != payload else "menu"
+        if isinstance(provider, WeChatProvider) and not await self.phones.exists(name, id):
+            _ = await provider.start(name, id)
+            await asyncio.sleep(FIRST_LOOK_S)
         await self.phones.show(name, id, **{"from": "buyer"}, kind=kind, text=shown)
         return _answered(await provider.say(name, id, text=text, payload=payload))
 

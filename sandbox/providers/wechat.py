@@ -226,9 +226,7 @@ class WeChatProvider:
         return await self._world.outward.post(lambda: self.push(name, openid, inner, made), retries=RETRIES)
 
     async def say(self, name: str, openid: str, *, text: str = "", payload: str = "") -> int:
-        """The buyer writes, or taps a menu option or key. A new buyer follows first."""
-        if not await self._world.phones.exists(name, openid):
-            await self.start(name, openid)
+        """The buyer, a follower, writes, or taps a menu option or key."""
         if payload and not text:
             await self._world.phones.open(name, openid, "click", WINDOWS["click"])
             inner = _event("CLICK", _key(payload))
@@ -249,6 +247,7 @@ class WeChatProvider:
             await self._world.phones.open(name, openid, "scan", WINDOWS["scan"])
             return await self._post(name, openid, _event("SCAN", _key(scene)))
         await self._world.phones.meet(name, openid)
+        await self._world.phones.show(name, openid, **{"from": "buyer"}, kind="follow", text="")
         await self._world.phones.open(name, openid, "follow", WINDOWS["follow"])
         return await self._post(name, openid, _event("subscribe", _key(f"qrscene_{scene}" if scene else "")))
 

@@ -55,12 +55,18 @@ function say(phone, body) {
 }
 
 function drawText(text) {
-  const parts = text.split(/(https?:\/\/[\w./?=&%#-]+)/);
-  return parts.map((part, i) => (i % 2 ? el("span", { className: "link", textContent: part }) : part));
+  const parts = text.split(/(https?:\/\/[\w.:/?=&%#-]+)/);
+  return parts.map((part, i) => {
+    if (i % 2 === 0) return part;
+    const order = part.match(/\/sandbox\/pay\/([\w-]+)/);
+    if (!order) return el("span", { className: "link", textContent: part });
+    return button(part, () => post(`/sandbox/shops/${shopName}/pay`, { order: order[1] }), "link");
+  });
 }
 
 function drawBubble(phone, message, isLast) {
   if (message.kind === "menu") return el("p", { className: "note", textContent: w.tapped + (w.menu[message.text] || message.text) });
+  if (message.kind === "follow") return el("p", { className: "note", textContent: w.followed });
   const bubble = el("div", { className: `bubble ${message.kind}` });
   if (message.kind === "image") bubble.append(el("img", { src: message.image, alt: w.card }));
   else if (message.kind === "card") bubble.append(el("b", { textContent: message.title }), el("div", {}, ...drawText(message.text || "")));
@@ -131,10 +137,11 @@ function placePhone(phone) {
   const fresh = drawPhone(phone);
   const typed = old && old.querySelector("input");
   if (typed) fresh.querySelector("input").value = typed.value;
-  const hadFocus = old && old.contains(document.activeElement);
+  const focused = old && old.contains(document.activeElement) ? document.activeElement : null;
+  const menuKey = focused && focused.closest(".menu") ? [...focused.parentNode.children].indexOf(focused) : -1;
   if (old) old.replaceWith(fresh);
   else $("phones").append(fresh);
-  if (hadFocus) fresh.querySelector("input").focus({ preventScroll: true });
+  if (focused) (menuKey >= 0 ? fresh.querySelectorAll(".menu button")[menuKey] : fresh.querySelector("input")).focus({ preventScroll: true });
   const chat = fresh.querySelector(".chat");
   chat.scrollTop = chat.scrollHeight;
 }

@@ -8,7 +8,7 @@ const ZH = {
   noOrders: "还没有订单。先点“下单”，后面的动作都对最新一单。",
   empty: { wechat: "说“会员”办一张会员卡，或点下面的菜单。", messenger: "说“会员”。留下同一个号码，就还是同一位买家。", twilio: "发短信“会员”，回 1 就办好。", alibaba: "这条线路只发审批过的模板短信。" },
   kind: { wechat: "微信服务号", messenger: "Messenger", twilio: "短信", alibaba: "模板短信（阿里云）" },
-  menu: { member_card: "会员卡", coupons: "领券", orders: "我的订单" }, tapped: "点了菜单：", typing: "正在输入", card: "会员卡二维码",
+  menu: { member_card: "会员卡", coupons: "领券", orders: "我的订单" }, tapped: "点了菜单：", followed: "关注了公众号", typing: "正在输入", card: "会员卡二维码",
   steps: [
     ["说“会员”办卡", "在短信手机上发“会员”，再回 1。微信和 Messenger 也行：报 13900001234，验证码会到短信手机上。"],
     ["领一张券", "在同一部手机上发“领 RACE50”，或说“优惠券”看有什么。"],
@@ -43,13 +43,13 @@ const ZH = {
 const EN = {
   title: "Sandbox: three phones, one buyer", who: "Buyer 林小满 · +86 139 0000 1234", clock: "Clock", shop: "Shop system", decisions: "What the gateway decided, and why",
   phones: "Three phones", guide: "Walk through it", other: "中文", otherLabel: "切换到中文", send: "Send",
-  placeholder: "Say something as the buyer", next: "Next due: ", none: "Nothing is scheduled",
+  placeholder: "Write as the buyer", next: "Next due: ", none: "Nothing is scheduled",
   h1: "+1 hour", h2: "+2 hours", d1: "+1 day", nextButton: "To next event",
   verbs: { place: "Place order", pay: "Pay", cancel: "Cancel order", ship: "Ship", arrive: "Reach city", out: "Out for delivery", deliver: "Deliver", refund: "Ask for refund", abandon: "Leave a cart" },
   noOrders: "No order yet. Place one first; the other verbs act on the newest order.",
   empty: { wechat: "Say 会员 (or member) to open a card, or use the menu below.", messenger: "Say member. With the same number it is the same buyer.", twilio: "Text member, answer 1, done.", alibaba: "This line sends approved templates only." },
   kind: { wechat: "WeChat account", messenger: "Messenger", twilio: "Text messages", alibaba: "Template SMS (Alibaba)" },
-  menu: { member_card: "Card", coupons: "Coupons", orders: "Orders" }, tapped: "Menu: ", typing: "typing", card: "QR code of the member card",
+  menu: { member_card: "Card", coupons: "Coupons", orders: "Orders" }, tapped: "Menu: ", followed: "Followed the account", typing: "typing", card: "QR code of the member card",
   steps: [
     ["Say 会员", "Text 会员 (or member) on the SMS phone and answer 1. WeChat and Messenger work too: give 13900001234, the code arrives on the SMS phone."],
     ["Claim a coupon", "On the same phone say “claim RACE50” (or 领 RACE50), or coupon to see what there is."],
@@ -62,7 +62,7 @@ const EN = {
   state: { sent: "✓ sent", delivered: "✓✓ delivered", read: "✓✓ read" }, failed: "That did not work: ", offline: "The gateway does not answer, trying again…",
   order: { unpaid: "awaits payment", paid: "paid", cancelled: "cancelled", ship: "shipped", arrive: "in the city", out: "out for delivery", deliver: "delivered" },
   purpose: { reply: "reply", code: "code", service: "service", marketing: "marketing" },
-  rule: {}, key: { join_by_sms: "Join by text", join_ask_phone: "Ask for the number", ask_marketing: "Ask about offers", cart_1: "Cart reminder 1", cart_2: "Cart reminder 2", cart_3: "Cart reminder 3" },
+  rule: {}, key: { join_by_sms: "Join by text", order_paid_first: "Thanks for the first order", order_paid: "Thanks for paying", fallback: "Not understood", coupon_won: "Coupon claimed", phone_code: "Code by text", join_ask_phone: "Ask for the number", ask_marketing: "Ask about offers", cart_1: "Cart reminder 1", cart_2: "Cart reminder 2", cart_3: "Cart reminder 3" },
   reason: {
     opted_out: "the buyer opted out", no_consent: "the buyer never agreed to marketing", no_address: "no way to reach the buyer", unreachable: "unfollowed or switched off", window_closed: "the reply window is over and no number is known",
     quota_used: "the platform's replies are used up", no_template: "no template for it", staff_own: "staff are in the chat", cap_reached: "the cap is reached", reason_gone: "its reason is gone", too_late: "too late", stale: "too old",

@@ -93,7 +93,7 @@ async def walk(visitor: Visitor, phone: str, *, join, english: bool = False) -> 
     await visitor.press("+2 hours" if english else "+2 小时")
     await visitor.ticked(4)
     await visitor.reads(phone, "awaits payment" if english else "待付款")
-    await visitor.press("Pay" if english else "付款")
+    await visitor.page.locator(f"{phone} .bubble button.link").last.click()
     await visitor.reads(phone, "Payment received" if english else "已收到付款")
     await visitor.ticked(5)
 
@@ -147,7 +147,8 @@ async def test_a_decision_that_waits_says_until_when(browser, sandbox):
     await visitor.say(SMS, "会员")
     await visitor.reads(SMS, "回1同意")
     await visitor.say(SMS, "1")
-    await visitor.reads(SMS, "会员卡")
+    await visitor.reads(SMS, "会员卡已开通")
+    await sandbox.idle()
     await sandbox.advance(11 * 3600)
     await visitor.press("下单")
     await expect(visitor.page.locator("#orders")).to_contain_text("待付款")
