@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
@@ -13,6 +14,7 @@ import typer
 from bot.errors import ConfigError, GatewayError, SendError
 
 if TYPE_CHECKING:
+    from bot.bootstrap import Gateway
     from bot.settings import Settings
     from bot.store import Store
 
@@ -27,10 +29,13 @@ T = TypeVar("T")
 
 
 def _settings(path: Path) -> Settings:
-    from bot.bootstrap import read_settings  # noqa: PLC0415  # commands load only what they need
+    import channels  # noqa: PLC0415  # commands load only what they need: serve starts without the engine
+    import shops  # noqa: PLC0415
+    import trackers  # noqa: PLC0415
+    from bot.settings import load  # noqa: PLC0415
 
     try:
-        return read_settings(path)
+        return load(path, channels.ALL, shops.ALL, trackers.ALL)
     except ConfigError as error:
         for fault in error.faults:
             typer.echo(fault, err=True)
@@ -50,10 +55,28 @@ def _with_store(path: Path, work: Callable[[Store], Awaitable[T]]) -> T:
             await store.client.aclose()
 
     try:
-        return asyncio.run(run())
+        with _server(settings):
+            return asyncio.run(run())
     except GatewayError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error
+
+
+@contextmanager
+def _server(settings: Settings) -> Iterator[None]:
+    """The embedded server, if that is configured: the one of a running serve, else one for this command only."""
+    from bot.embedded import SCHEME, EmbeddedServer, directory_of  # noqa: PLC0415
+
+    section = settings.redis
+    if not section.url.startswith(SCHEME):
+        yield
+        return
+    server = EmbeddedServer(directory_of(section.url, settings.root), max_memory_mb=section.max_memory_mb)
+    server.ensure()
+    try:
+        yield
+    finally:
+        server.stop()
 
 
 @app.command()
@@ -76,7 +99,11 @@ def worker(config: Config = DEFAULT, owner: str = "solo", index: int = 0) -> Non
     from bot.process import run  # noqa: PLC0415
 
     log.configure()
-    run(_settings(config), owner, index)
+    try:
+        run(_settings(config), owner, index)
+    except GatewayError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
 
 
 @app.command()
@@ -87,7 +114,7 @@ def check(config: Config = DEFAULT) -> None:
 
     async def run() -> bool:
         gateway = await build(settings, "check")
-        good = True
+        good = await _store_is_safe(gateway)
         for name, line in gateway.lines.items():
             try:
                 typer.echo(f"{name}: {await line.channel.check()}")
@@ -101,13 +128,26 @@ def check(config: Config = DEFAULT) -> None:
         return good
 
     try:
-        good = asyncio.run(run())
+        with _server(settings):
+            good = asyncio.run(run())
     except GatewayError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error
     if not good:
         raise typer.Exit(1)
     typer.echo("all well")
+
+
+async def _store_is_safe(gateway: Gateway) -> bool:
+    from bot import storecheck  # noqa: PLC0415
+
+    section = gateway.settings.redis
+    found = await storecheck.inspect(gateway.store, replicas=section.replicas_to_wait_for)
+    for fault in found:
+        typer.echo(f"{fault} ({fault.void})", err=True)
+    if not found:
+        typer.echo("redis: keeps what it acknowledges")
+    return not found or section.allow_unsafe
 
 
 @token_app.command("create")

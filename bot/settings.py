@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
@@ -28,6 +29,9 @@ from bot.ports import ChannelType, ShopType
 
 PREFIX = "TOUCHPOINT__"
 SECRET_WORDS = ("secret", "token", "key", "password")
+_BRANCH = re.compile(
+    r"^(function-|constrained-|literal\[|is-instance|lax-or-strict|date$|str$|int$|decimal$|tuple\[|list\[|nullable)"
+)
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -36,10 +40,12 @@ def _hours(value: object) -> Hours:
 
 
 def _zone(value: str) -> str:
-    if value not in available_timezones():
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
         near = difflib.get_close_matches(value, available_timezones(), 1)
         hint = f"; did you mean {near[0]}?" if near else ", such as Asia/Shanghai"
-        raise ValueError(f"must be the name of a time zone{hint}")
+        raise ValueError(f"must be the name of a time zone{hint}") from None
     return value
 
 
@@ -47,12 +53,27 @@ def _duration_h(value: object) -> object:
     """Hours of "24h", "3d" or a number."""
     if isinstance(value, str):
         unit, number = value[-1:], value[:-1]
-        if unit in ("h", "d") and number.isdigit():
+        if value.isascii() and value.isdigit():
+            return int(value[:6])
+        if unit in ("h", "d") and number.isascii() and number.isdigit() and len(number) < 6:
             return int(number) * (24 if unit == "d" else 1)
         raise ValueError('must be a number of hours or days, such as "24h" or "3d"')
     return value
 
 
+def _redis_url(value: str) -> str:
+    if not re.match(r"(embedded:.|unix://.|rediss?://.)", value):
+        raise ValueError('must begin with "embedded:" and a folder, "redis://", "rediss://" or "unix://"')
+    return value
+
+
+def _web_url(value: str) -> str:
+    if value and not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", value):
+        raise ValueError('must be an address such as "https://shop.example"')
+    return value.rstrip("/")
+
+
+WebUrl = Annotated[str, AfterValidator(_web_url)]
 HoursField = Annotated[Hours, BeforeValidator(_hours)]
 Zone = Annotated[str, AfterValidator(_zone)]
 
@@ -73,14 +94,14 @@ class Server(Section):
 
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=1, le=65535)
-    public_url: str = ""
+    public_url: WebUrl = ""
     processes: int = Field(default=0, ge=0, le=64)
 
 
 class RedisSection(Section):
     """Where state lives."""
 
-    url: str = "embedded:var/valkey"
+    url: Annotated[str, AfterValidator(_redis_url)] = "embedded:var/valkey"
     partitions: int = Field(default=64, ge=1, le=999)
     replicas_to_wait_for: int = Field(default=0, ge=0, le=5)
     allow_unsafe: bool = False
@@ -240,7 +261,7 @@ def _read(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read ({error.strerror}); give another file with --config"]) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: TOML, UTF-8, dates and numbers that cannot be
         raise ConfigError([f"{path}: is not TOML: {error}"]) from error
 
 
@@ -256,6 +277,8 @@ def _overlay(data: dict[str, Any], env: Mapping[str, str], faults: list[str]) ->
             faults.append(f"{name}: write {PREFIX}SECTION__KEY")
             continue
         table = data
+        if steps[0] in ACCOUNTS and len(steps) > 2:  # a new account: names have hyphens only
+            steps[1] = steps[1].replace("_", "-")
         for step in steps[:-1]:
             inner = table.setdefault(_key_in(table, step), {})
             if not isinstance(inner, dict):
@@ -268,14 +291,16 @@ def _overlay(data: dict[str, Any], env: Mapping[str, str], faults: list[str]) ->
 
 def _key_in(table: Mapping[str, Any], step: str) -> str:
     """The key that an environment step means: `wechat_main` is `wechat-main` where that exists."""
-    return next((key for key in table if key.lower().replace("-", "_") == step), step)
+    return next((key for key in table if key.lower().replace("-", "_") == step.replace("-", "_")), step)
 
 
 def _value(text: str) -> Any:
-    """A value as TOML would read it, else the text itself."""
+    """The text itself, which fits numbers and booleans too and keeps a secret of digits; lists and tables as TOML."""
+    if text[:1] not in ("[", "{"):
+        return text
     try:
         return tomllib.loads(f"v = {text}")["v"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -294,21 +319,27 @@ def _validate(model: type[BaseModel], data: Any, where: str, faults: list[str]) 
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        faults += [_fault(model, where, line) for line in error.errors(include_url=False)]
+        lines = [_fault(model, where, line) for line in error.errors(include_url=False)]
+        faults += list(dict.fromkeys(lines))
         return None
 
 
 def _fault(model: type[BaseModel], where: str, line: Any) -> str:
-    location = [str(step) for step in line["loc"] if not str(step).startswith("function-")]
+    # pydantic adds the branch of a union, such as literal['never'] or constrained-str, which no reader wrote
+    location = [str(step) for step in line["loc"] if not _BRANCH.match(str(step))]
     key = ".".join([where, *location])
     if line["type"] == "extra_forbidden":
         return f"{key}: there is no such key{_near(location[-1], list(model.model_fields))}"
     if line["type"] == "missing":
-        return f"{key}: is missing"
+        return f"{key}: is missing; set it in [{where}] or as {_env_name(key)}"
     message = line["msg"].removeprefix("Value error, ")
-    secret = any(word in key.lower() for word in SECRET_WORDS)
+    secret = any(word in key.lower() for word in SECRET_WORDS) or key.endswith(".url")  # URLs may carry a password
     shown = "" if secret or isinstance(line["input"], dict) else f" = {str(line['input'])[:60]!r}"
     return f"{key}{shown}: {message[:1].lower()}{message[1:]}"
+
+
+def _env_name(key: str) -> str:
+    return PREFIX + key.replace("-", "_").replace(".", "__").upper()
 
 
 def _accounts(
@@ -326,10 +357,10 @@ def _accounts(
             faults.append(f"{where}: must be a table [{where}]")
             continue
         type_name = table.get("type")
-        if type_name not in types:
+        if not isinstance(type_name, str) or type_name not in types:
             faults.append(f"{where}.type = {type_name!r}: must be one of {', '.join(sorted(types)) or '(none yet)'}")
             continue
-        config = _validate(types[str(type_name)], table, where, faults)
+        config = _validate(types[type_name], table, where, faults)
         if config is not None:
             found[name] = config
     return found
@@ -341,8 +372,14 @@ def _good_name(name: str) -> bool:
 
 def _notices(data: Any, channels: Mapping[str, Any], faults: list[str]) -> dict[tuple[str, str], NoticeConfig]:
     found: dict[tuple[str, str], NoticeConfig] = {}
-    for notice, accounts in data.items() if isinstance(data, dict) else ():
-        for account, table in accounts.items() if isinstance(accounts, dict) else ():
+    if not isinstance(data, dict):
+        faults.append("notices: write one table per notice and channel, [notices.<name>.<channel>]")
+        return found
+    for notice, accounts in data.items():
+        if not isinstance(accounts, dict):
+            faults.append(f"notices.{notice}: write one table per channel, [notices.{notice}.<channel>]")
+            continue
+        for account, table in accounts.items():
             where = f"notices.{notice}.{account}"
             if channels and account not in channels:
                 faults.append(f"{where}: there is no channel named {account!r}{_near(account, list(channels))}")

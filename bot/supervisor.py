@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 STOP_S = 10.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 STEADY_S = 30.0
+ADOPTED_S = 1.0
 READY_S = 30.0
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -53,6 +54,8 @@ class Supervisor:
     children: list[_Child] = field(default_factory=list)
     server: EmbeddedServer | None = None
     server_pause_s: float = FIRST_PAUSE_S
+    server_look_at: float = 0.0
+    server_started_at: float = 0.0
 
     def run(self) -> int:
         """Starts everything, says where it is, and watches. Answers the exit code."""
@@ -96,24 +99,34 @@ class Supervisor:
         directory = directory_of(url, self.settings.root)
         self.server = EmbeddedServer(directory, max_memory_mb=self.settings.redis.max_memory_mb)
         self.server.ensure()
-        if self.server.truncated():
-            print(
-                f"WARNING: the server dropped a damaged tail of its data; see {directory}/valkey.log", file=sys.stderr
-            )
+        self._warn_of_truncation()
+
+    def _warn_of_truncation(self) -> None:
+        if self.server is not None and self.server.process is not None and self.server.truncated():
+            log = self.server.directory / "valkey.log"
+            print(f"WARNING: the server dropped the damaged end of its data; see {log}", file=sys.stderr, flush=True)
 
     def _watch_server(self) -> None:
-        server = self.server
-        if server is None or server.process is None or server.process.poll() is None:
+        server, now = self.server, time.monotonic()
+        if server is None or now < self.server_look_at:
+            return
+        if server.process is None:  # adopted: no child of ours, so it is asked
+            self.server_look_at = now + ADOPTED_S
+            if server.alive():
+                return
+        elif server.process.poll() is None:
             return
         print(f"the embedded server ended ({server.last_words()}); starting it again", file=sys.stderr, flush=True)
-        server.process = None
+        steady = now - self.server_started_at > STEADY_S
+        self.server_pause_s = FIRST_PAUSE_S if steady else min(self.server_pause_s * 2, LONGEST_PAUSE_S)
         try:
             server.ensure()
-            self.server_pause_s = FIRST_PAUSE_S
+            self._warn_of_truncation()
         except StoreError as error:
             print(str(error), file=sys.stderr, flush=True)
-            time.sleep(self.server_pause_s)  # no loop of restarts on a full disk
-            self.server_pause_s = min(self.server_pause_s * 2, LONGEST_PAUSE_S)
+        # On a full disk it starts and ends at the next write: the growing pause keeps that from being a loop.
+        self.server_started_at = time.monotonic()
+        self.server_look_at = self.server_started_at + self.server_pause_s
 
     # --- children -------------------------------------------------------------------------------------------------
 
