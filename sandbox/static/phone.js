@@ -213,7 +213,7 @@ function frame() {
     pressed.disabled = true;
     if ((body.advance_s || 0) >= 7200 || body.to) sessionStorage.setItem("advanced", String((advanced = 1)));
     await post("/sandbox/clock", body);
-    pressed.disabled = false;
+    pressed.disabled = pressed === $("clock-buttons").lastChild && $("next").textContent === w.none;
     pressed.focus();
   })));
   $("shop-buttons").replaceChildren(...Object.entries(w.verbs).map(([verb, label]) => button(label, () => post(`/sandbox/shops/${shopName}/${verb}`), verb === "place" ? "main" : "")));
@@ -235,6 +235,7 @@ async function refresh() {
   shopName = Object.keys(state.shops)[0] || "main";
   $("now").textContent = time(state.now, true);
   $("next").textContent = state.next_due ? w.next + time(state.next_due, true) : w.none;
+  $("clock-buttons").lastChild.disabled = !state.next_due;
   drawGuide(state);
   drawSide(state);
   state.phones.filter((phone) => phone.type !== "alibaba" || phone.messages.length).forEach(placePhone);

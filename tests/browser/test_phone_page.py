@@ -19,6 +19,23 @@ ARGS = (
 )
 SMS, MESSENGER, WECHAT = "#phone-sms-main", "#phone-messenger-main", "#phone-wechat-main"
 MEMBER = "13900001234"
+# Texts whose contrast with the ground below them is under 4.5, by the formula of WCAG 2.
+FAINT = """() => {
+  const parse = (text) => { const n = text.match(/[\\d.]+/g).map(Number); return { rgb: n.slice(0, 3), alpha: n[3] ?? 1 }; };
+  const light = (rgb) => rgb.map((v) => v / 255).map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const faint = [];
+  for (const node of document.querySelectorAll("body *")) {
+    const own = [...node.childNodes].some((child) => child.nodeType === 3 && child.textContent.trim());
+    if (!own || !node.checkVisibility() || node.disabled || node.closest("script")) continue;
+    let ground = node;
+    while (ground && parse(getComputedStyle(ground).backgroundColor).alpha < 1) ground = ground.parentElement;
+    const [a, b] = [parse(getComputedStyle(node).color).rgb, parse(getComputedStyle(ground || document.body).backgroundColor).rgb]
+      .map(light).sort((x, y) => y - x);
+    if ((a + 0.05) / (b + 0.05) < 4.5) faint.push(`${node.className} ${node.textContent.slice(0, 20)}`);
+  }
+  return faint;
+}"""
 
 
 def chromium() -> str:
@@ -161,7 +178,7 @@ async def test_a_decision_that_waits_says_until_when(browser, sandbox):
     ("lang", "width", "scheme"), [("zh-CN", 390, "light"), ("en", 390, "dark"), ("en", 1024, "dark")]
 )
 async def test_nothing_is_cut_on_narrow_screens(browser, sandbox, lang, width, scheme):
-    """The page itself never scrolls sideways, and every control keeps its name."""
+    """The page itself never scrolls sideways, and every control keeps its name, and every text can be read."""
     await sandbox.say("sms-main", text="会员")
     await sandbox.say("wechat-main", text="你好")
     visitor = await visit(browser, sandbox, lang, width, 844, scheme)
@@ -173,6 +190,9 @@ async def test_nothing_is_cut_on_narrow_screens(browser, sandbox, lang, width, s
         "[...document.querySelectorAll('button, input')].filter(n => !(n.textContent.trim() || n.getAttribute('aria-label'))).length"
     )
     assert unnamed == 0
+    assert await visitor.page.evaluate(FAINT) == []
+    await visitor.page.add_style_tag(content=".meta { color: #808080; background: #808080; }")
+    assert await visitor.page.evaluate(FAINT) != []  # the measure sees what nobody can
 
 
 async def test_the_keyboard_is_enough(browser, sandbox):

@@ -9,6 +9,8 @@ import re
 
 import pytest
 
+from tests.sandbox.running import running
+
 WX = "/sandbox/providers/wechat"
 PAGE = "/sandbox/providers/messenger/v26.0/900100200300400"
 SID = "AC00112233445566778899aabbccddeeff"
@@ -316,3 +318,17 @@ async def test_a_gateway_that_refuses_is_shown(sandbox):
     sandbox.gateway.door.shut_because = ""
     assert status == 502
     assert "503" in body["detail"]
+
+
+async def test_the_one_time_token_opens_the_sandbox_from_elsewhere(valkey, redis_client, tmp_path, monkeypatch):
+    """With the token in the query the page opens and sets a cookie, which is enough from then on; a wrong one is not."""
+    monkeypatch.setenv("TOUCHPOINT_SANDBOX_TOKEN", "one-time-token")
+    elsewhere = {"X-Forwarded-For": "203.0.113.9"}
+    async with running(valkey, tmp_path) as sandbox:
+        assert (await sandbox.get("/sandbox/clock?token=wrong", headers=elsewhere))[0] == 403
+        async with sandbox.session.get(sandbox.base + "/sandbox/?token=one-time-token", headers=elsewhere) as answer:
+            cookie = answer.cookies["touchpoint_sandbox"]
+        assert cookie["httponly"]
+        carried = {**elsewhere, "Cookie": f"touchpoint_sandbox={cookie.value}"}
+        assert (await sandbox.get("/sandbox/clock", headers=carried))[0] == 200
+        assert (await sandbox.get("/sandbox/clock", headers=elsewhere))[0] == 403
