@@ -201,7 +201,10 @@ class EmbeddedServer:
         lines = self._log(self._log_start).splitlines()
         if any("No space left" in line for line in lines[-30:]):
             return "the disk is full; free some space, it starts by itself then"
-        telling = [line for line in lines[-30:] if " # " in line]
+        code = self.process.poll() if self.process is not None else None
+        if code is not None and code < 0:
+            return f"signal {-code}"
+        telling = [line for line in lines[-30:] if " # " in line and "WARNING" not in line]
         return (telling or lines or ["it wrote no log"])[-1][-200:]
 
     def truncated(self) -> bool:

@@ -6,6 +6,7 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -26,15 +27,41 @@ def redact(value: str) -> str:
 
 def _redact_event(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for key, value in event.items():
-        if SECRET_KEYS.search(key):
-            event[key] = "[redacted]"
-        elif isinstance(value, str):
-            event[key] = redact(value)
+        event[key] = "[redacted]" if SECRET_KEYS.search(key) else _clean(value)
     return event
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, dict):
+        return {key: "[redacted]" if SECRET_KEYS.search(str(key)) else _clean(part) for key, part in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_clean(part) for part in value]
+    return value
+
+
+class _Libraries(logging.Handler):
+    """What libraries log by the standard library, as our lines: the name of an error and its place, never its text."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes one record."""
+        error = record.exc_info[1] if record.exc_info else None
+        place = error.__traceback__ if error is not None else None
+        while place is not None and place.tb_next is not None:
+            place = place.tb_next
+        where = f"{Path(place.tb_frame.f_code.co_filename).name}:{place.tb_lineno}" if place is not None else ""
+        structlog.get_logger().log(
+            record.levelno, "library", logger=record.name, detail=str(record.msg)[:200],
+            **({"error": type(error).__name__, "place": where} if error is not None else {}),
+        )  # fmt: skip
 
 
 def configure(level: str = "info") -> None:
     """Sets logging up for this process: JSON lines on standard output."""
+    root = logging.getLogger()
+    root.handlers = [one for one in root.handlers if not isinstance(one, _Libraries)]
+    root.addHandler(_Libraries(logging.WARNING))
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

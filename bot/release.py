@@ -1,15 +1,38 @@
-"""Frees the partitions of a process that is known to be dead."""
+"""What the supervisor asks of the store: its check at the start, and the partitions of a process known to be dead."""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import TYPE_CHECKING
 
+from bot import storecheck
 from bot.bootstrap import open_store
+from bot.errors import StoreError
 from bot.leases import release_owner
 
 if TYPE_CHECKING:
     from bot.settings import Settings
+
+
+def check_store(settings: Settings) -> None:
+    """Refuses an unsafe server before any process starts. Raises ConfigError; one that is away is waited for later."""
+    section = settings.redis
+
+    async def run() -> list[storecheck.Fault]:
+        store = await open_store(settings, "supervisor")
+        try:
+            return await storecheck.inspect(store, replicas=section.replicas_to_wait_for)
+        finally:
+            await store.client.aclose()
+
+    try:
+        found = asyncio.run(run())
+    except StoreError as error:
+        sys.stderr.write(f"redis.url: {error}; trying again until it answers\n")
+        return
+    for line in storecheck.refuse(found, allow_unsafe=section.allow_unsafe):
+        sys.stderr.write(f"{line}\n")
 
 
 def free_owner(settings: Settings, owner: str) -> None:

@@ -95,6 +95,9 @@ class Supervisor:
     def _start_server(self) -> None:
         url = self.settings.redis.url
         if not url.startswith(SCHEME):
+            from bot.release import check_store  # noqa: PLC0415  # not for the embedded server: keeps the start light
+
+            check_store(self.settings)
             return
         directory = directory_of(url, self.settings.root)
         self.server = EmbeddedServer(directory, max_memory_mb=self.settings.redis.max_memory_mb)

@@ -1,0 +1,77 @@
+"""Logs never show a secret, a text or a phone number."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+import structlog
+
+from bot import log
+from bot.log import redact
+
+
+@pytest.mark.parametrize(
+    ("text", "hidden"),
+    [
+        ("GET https://x.example/send?access_token=AbC-123&x=1", "AbC-123"),
+        ("Authorization: Bearer eyJ.abc.def", "eyJ.abc.def"),
+        ("callback?key=0123456789abcdef ok", "0123456789abcdef"),
+        ("app_secret=hunter2;", "hunter2"),
+        ("+8613900001234", "+86139"),
+        ("to +15005550006 and on", "+1500555"),
+    ],
+)
+def test_texts_are_redacted(text: str, hidden: str) -> None:
+    """Tokens go, phone numbers keep their last four digits."""
+    assert hidden not in redact(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["order 5001 paid", "wechat-main", "1+1=2", "m_1732440000-0", "2026-10-01T02:05:00+08:00"]
+)
+def test_harmless_texts_stay(text: str) -> None:
+    """Ids, times and plain words are left as they are."""
+    assert redact(text) == text
+
+
+def test_a_line_is_json_without_secrets(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """One line of JSON; secret-looking names lose their values, nested ones too; a traceback is redacted as well."""
+    before, handlers = structlog.get_config(), list(logging.getLogger().handlers)
+    try:
+        log.configure()
+        logger = structlog.get_logger()
+        logger.info("message", app_secret="hush", page={"token": "hush", "to": "+8613900001234"}, to=["+8613900001234"])
+        try:
+            raise ValueError("https://x.example/?access_token=hush")
+        except ValueError:
+            logger.exception("failed")
+    finally:
+        logging.getLogger().handlers = handlers
+        structlog.configure(**before)
+    out = capfdbinary.readouterr().out
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [line["event"] for line in lines] == ["message", "failed"]
+    assert b"hush" not in out
+    assert b"8613900001234" not in out
+    assert b"ValueError" in out
+
+
+def test_libraries_show_no_content(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """A library's error is one line with its kind and place; its arguments and the error's text stay out."""
+    before, handlers = structlog.get_config(), list(logging.getLogger().handlers)
+    try:
+        log.configure()
+        try:
+            raise ValueError("hush")
+        except ValueError:
+            logging.getLogger("aiohttp.server").exception("Error handling request from %s", "hush")
+    finally:
+        logging.getLogger().handlers = handlers
+        structlog.configure(**before)
+    out = capfdbinary.readouterr().out
+    line = json.loads(out)
+    assert (line["logger"], line["error"]) == ("aiohttp.server", "ValueError")
+    assert line["place"].startswith("test_log.py:")
+    assert b"hush" not in out

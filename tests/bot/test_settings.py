@@ -1,0 +1,263 @@
+"""The configuration: every fault at once, each with key, value and cure; secrets never shown; nothing else is raised."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import channels
+import shops
+import trackers
+from bot.errors import ConfigError
+from bot.settings import Settings, load
+
+SHIPPED = Path(__file__).resolve().parents[2] / "config.toml"
+TEXT = SHIPPED.read_text(encoding="utf-8")
+
+
+def read(tmp_path: Path, text: str = TEXT, **env: str) -> Settings:
+    path = tmp_path / "config.toml"
+    path.write_text(text, encoding="utf-8")
+    return load(path, channels.ALL, shops.ALL, trackers.ALL, env=env)
+
+
+def faults(tmp_path: Path, text: str = TEXT, **env: str) -> list[str]:
+    with pytest.raises(ConfigError) as raised:
+        read(tmp_path, text, **env)
+    return list(raised.value.faults)
+
+
+def test_the_shipped_file_loads(tmp_path: Path) -> None:
+    """config.toml is a ready shop: three channels in four accounts, a standard shop, the sandbox on."""
+    found = read(tmp_path)
+    assert set(found.channels) == {"wechat-main", "messenger-main", "sms-main", "sms-cn"}
+    assert found.shops["main"].type == "standard"
+    assert found.sandbox.enabled
+    assert all("/sandbox/providers/" in account.api_base for account in found.channels.values())
+
+
+def test_a_file_with_a_brand_alone_loads(tmp_path: Path) -> None:
+    """All but the name has a default; the policy is the documented one."""
+    found = read(tmp_path, '[brand]\nname = "S"\n')
+    assert str(found.policy.marketing_hours) == "09:00-20:30"
+    assert str(found.policy.service_hours) == "08:00-22:00"
+    policy = found.policy
+    assert (policy.marketing_per_week, policy.marketing_per_day, policy.service_per_day) == (2, 1, 6)
+    assert policy.large_order is None
+    assert (found.redis.url, found.redis.partitions) == ("embedded:var/valkey", 64)
+    assert not found.sandbox.enabled
+
+
+def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
+    """Seven faults of seven kinds give seven lines, each naming its key."""
+    text = (
+        TEXT.replace('timezone = "Asia/Shanghai"', 'timezone = "Asia/Shanghaj"')
+        .replace("port = 8080", "port = 80800")
+        .replace("marketing_per_week", "marketing_per_wek")
+        .replace('app_secret = "sandbox-wechat-app-secret"\n', "")
+        .replace('type = "twilio"', 'type = "twillio"')
+        .replace('service_hours = "08:00-22:00"', 'service_hours = "8 to 10"')
+        .replace("[club]", "[clubb]")
+    )
+    found = faults(tmp_path, text)
+    expected = (
+        r"brand\.timezone = 'Asia/Shanghaj': .*did you mean Asia/Shanghai\?",
+        r"server\.port = '80800': .*less than or equal to 65535",
+        r"policy\.marketing_per_wek: .*did you mean marketing_per_week\?",
+        r"channels\.wechat-main\.app_secret: is missing; set it in \[channels\.wechat-main\] or as TOUCHPOINT__CHANNELS__WECHAT_MAIN__APP_SECRET",
+        r"channels\.sms-main\.type = 'twillio': must be one of .*twilio",
+        r"policy\.service_hours = '8 to 10': .*write \"09:00-20:30\" or \"always\"",
+        r"\[clubb\]: there is no such section; did you mean club\?",
+    )
+    for pattern in expected:
+        assert [line for line in found if re.search(pattern, line)], (pattern, found)
+    assert len(found) == len(expected), found
+    assert not any("\n" in line for line in found)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('timezone = "Asia/Shanghai"', 'timezone = "Mars"', "such as Asia/Shanghai"),
+        ('timezone = "Asia/Shanghai"', 'timezone = "../../etc/passwd"', "time zone"),
+        ('url = "embedded:var/valkey"', 'url = "mysql://root:hunter2@db"', "redis.url: must begin with"),
+        ('public_url = "http://127.0.0.1:8080"', 'public_url = "shop.example"', "server.public_url"),
+        ('cutoff = "16:00"', 'cutoff = "25:00"', "shipping.cutoff = '25:00'"),
+        ('within = "24h"', 'within = "soon"', '"24h" or "3d"'),
+        ('name = "小满衣橱"', 'name = ""', "brand.name"),
+        ('locale = "zh-CN"', 'locale = "fr"', "zh-TW"),
+        ('service = ["wechat-main"', 'service = ["wechat-mian"', "did you mean wechat-main?"),
+        ("[channels.sms-cn]", "[channels.SMS_cn]", "1 to 32 of a-z, 0-9 and -"),
+        ("[shops.main]", "[shops.sms-main]", "a channel has the same name"),
+        ('type = "twilio"', 'type = ["twilio"]', "must be one of"),
+        ("[brand]", "[notices]\norder_shipped = 1\n[brand]", "notices.order_shipped"),
+        ("[brand]", "trackers = 1\n[brand]", "trackers: write one table per account"),
+        ("[brand]", "when = 2026-13-45\n[brand]", "is not TOML"),
+    ],
+)
+def test_each_kind_of_fault(tmp_path: Path, old: str, new: str, told: str) -> None:
+    """One damaged line is named with its cure."""
+    text = TEXT.replace(old, new, 1)
+    assert text != TEXT
+    assert any(told in line for line in faults(tmp_path, text))
+
+
+def test_secrets_are_never_shown(tmp_path: Path) -> None:
+    """A wrong secret, a URL with a password: the fault names the key and not the value."""
+    text = (
+        TEXT.replace(
+            'encoding_aes_key = "c2FuZGJveC1vbmx5LW5vdC1hLXJlYWwta2V5LTAwMDE"', 'encoding_aes_key = "hush-key"'
+        )
+        .replace('token = "sandboxToken01"', 'token = "hush-token-which-is-much-too-long-for-wechat"')
+        .replace("whsec_c2FuZGJveC1zaG9wLXNlY3JldC0wMTIzNDU2Nzg5", "hush!!")
+        .replace("embedded:var/valkey", "ftp://me:hush@host")
+    )
+    found = faults(tmp_path, text)
+    assert len(found) == 4, found
+    assert "hush" not in "\n".join(found)
+    assert "sandbox-wechat-app-secret" not in repr(read(tmp_path))
+
+
+def test_the_environment_overrides(tmp_path: Path) -> None:
+    """`-` is written `_`; numbers, switches and lists are read as their key wants them."""
+    found = read(
+        tmp_path,
+        TOUCHPOINT__CHANNELS__WECHAT_MAIN__APP_SECRET="fresh",
+        TOUCHPOINT__SERVER__PORT="9090",
+        TOUCHPOINT__SANDBOX__ENABLED="false",
+        TOUCHPOINT__SHIPPING__CLOSED_DAYS='["sun", "2026-10-01"]',
+        TOUCHPOINT__POLICY__LARGE_ORDER="2000",
+        UNRELATED="x",
+    )
+    assert found.channels["wechat-main"].app_secret.get_secret_value() == "fresh"
+    assert found.server.port == 9090
+    assert not found.sandbox.enabled
+    assert found.shipping.closed_days[0] == "sun"
+    assert found.policy.large_order == 2000
+
+
+@pytest.mark.parametrize("secret", ["12345678", "true", "1e5", "[half", "2026-10-01", "0x10", "007"])
+def test_a_secret_from_the_environment_stays_text(tmp_path: Path, secret: str) -> None:
+    """A secret that looks like a number, a date or a switch is taken as it stands."""
+    found = read(tmp_path, TOUCHPOINT__CHANNELS__WECHAT_MAIN__APP_SECRET=secret)
+    assert found.channels["wechat-main"].app_secret.get_secret_value() == secret
+
+
+def test_an_account_from_the_environment_alone(tmp_path: Path) -> None:
+    """A new account's name gets its hyphen."""
+    found = read(
+        tmp_path,
+        '[brand]\nname = "S"\n',
+        TOUCHPOINT__SHOPS__WEB_SHOP__TYPE="standard",
+        TOUCHPOINT__SHOPS__WEB_SHOP__SECRET="whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+    )
+    assert list(found.shops) == ["web-shop"]
+
+
+def test_environment_faults_are_named(tmp_path: Path) -> None:
+    """A name without a key, a step through a value."""
+    found = faults(tmp_path, TOUCHPOINT__BRAND="x", TOUCHPOINT__BRAND__NAME__FIRST="x")
+    assert any("TOUCHPOINT__BRAND: write" in line for line in found)
+    assert any("no table" in line for line in found)
+
+
+def test_secret_files(tmp_path: Path) -> None:
+    """`<key>_file` reads a secret without its line break; both at once, or a missing file, is a fault."""
+    (tmp_path / "s").write_text("from-file\n")
+    line = 'app_secret = "sandbox-wechat-app-secret"'
+    found = read(tmp_path, TEXT.replace(line, f'app_secret_file = "{tmp_path}/s"'))
+    assert found.channels["wechat-main"].app_secret.get_secret_value() == "from-file"
+    both = faults(tmp_path, TEXT.replace(line, f'{line}\napp_secret_file = "{tmp_path}/s"'))
+    assert "keep one" in both[0]
+    missing = faults(tmp_path, TEXT.replace(line, 'app_secret_file = "/nowhere/s"'))
+    assert "cannot be read" in missing[0]
+
+
+def test_a_missing_file_is_a_fault(tmp_path: Path) -> None:
+    """No file: one line that says where to look."""
+    with pytest.raises(ConfigError, match="--config"):
+        load(tmp_path / "none.toml", channels.ALL, shops.ALL, env={})
+
+
+LINES = TEXT.splitlines()
+KEYS = [number for number, line in enumerate(LINES) if line.strip() and not line.startswith("#")]
+VALUES = st.sampled_from(
+    ['""', "0", "-1", "99999999999999999999", "nan", "inf", "true", "[]", "{}", "[[1]]", "2026-10-01", "12:00:00",
+     '"\\u0000"', '"��"', '"../.."', "[{a=1}]", '"€"', "'''\n'''", "1e400"]
+)  # fmt: skip
+DAMAGE = st.one_of(
+    st.tuples(st.just("drop"), st.sampled_from(KEYS), st.just("")),
+    st.tuples(st.just("value"), st.sampled_from(KEYS), VALUES),
+    st.tuples(st.just("insert"), st.sampled_from(KEYS), st.text(max_size=12)),
+    st.tuples(st.just("rename"), st.sampled_from(KEYS), st.text(alphabet="abz-_.[]\"' ", max_size=8)),
+)
+
+
+def damaged(damage: list[tuple[str, int, str]]) -> str:
+    lines = list(LINES)
+    for kind, number, value in damage:
+        if kind == "drop":
+            lines[number] = ""
+        elif kind == "value":
+            lines[number] = f"{lines[number].partition('=')[0]}= {value}"
+        elif kind == "insert":
+            lines[number] = f"{lines[number][:7]}{value}{lines[number][7:]}"
+        else:
+            lines[number] = f"{value}{lines[number]}"
+    return "\n".join(lines)
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(damage=st.lists(DAMAGE, min_size=1, max_size=4))
+def test_random_damage(tmp_path: Path, damage: list[tuple[str, int, str]]) -> None:
+    """Whatever is done to the shipped file, it loads or its faults are told; no other exception, no secret in a line."""
+    text = damaged(damage)
+    path = tmp_path / "config.toml"
+    path.write_bytes(text.encode("utf-8", "replace"))
+    try:
+        load(path, channels.ALL, shops.ALL, trackers.ALL, env={})
+        told = "loaded"
+    except ConfigError as error:
+        told = str(error)
+    assert told
+    assert "sandbox-wechat-app-secret" not in told
+    assert "sandboxAccessKeySecret" not in told
+
+
+JSONISH = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_any_value_anywhere(data: st.DataObject) -> None:
+    """Any value, also a table, in place of any key or section, gives faults or loads."""
+    from bot import settings as module
+
+    tree = tomllib.loads(TEXT)
+    table, steps = tree, data.draw(st.integers(0, 2))
+    key = data.draw(st.sampled_from(sorted(tree)))
+    for _ in range(steps):
+        if isinstance(table[key], dict) and table[key]:
+            table = table[key]
+            key = data.draw(st.sampled_from(sorted(table)))
+    value = data.draw(JSONISH.filter(lambda v: v is not None))
+    table[key] = value
+    original = module._read
+    module._read = lambda _: tree
+    try:
+        load(SHIPPED, channels.ALL, shops.ALL, trackers.ALL, env={})
+        told = "loaded"
+    except ConfigError as error:
+        told = str(error)
+    finally:
+        module._read = original
+    assert told
