@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -18,6 +17,7 @@ from aiohttp import web
 from bot.clock import rfc3339
 from bot.errors import RequestError
 from bot.problems import problem
+from sandbox.access import COOKIE, holds, refusal
 from sandbox.outward import Outward
 from sandbox.providers.alibaba import AlibabaProvider
 from sandbox.providers.common import World
@@ -28,8 +28,6 @@ from sandbox.shop import VERBS, ShopProvider
 from sandbox.state import Phones, SandboxClock
 
 STATIC = Path(__file__).parent / "static"
-LOOPBACK = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
-COOKIE = "touchpoint_sandbox"
 BUYER_NAME = "林小满"
 BUYER_PHONE = "+8613900001234"
 IDS = {"wechat": "oSandboxLinXiaoman01", "messenger": "7001002003004005", "twilio": BUYER_PHONE, "alibaba": BUYER_PHONE}
@@ -141,20 +139,15 @@ class Sandbox:
 
     def _guarded(self, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> Any:
         async def guarded(request: web.Request) -> web.StreamResponse:
-            given = request.query.get("token") or request.cookies.get(COOKIE, "")
-            by_token = bool(self.deps.token) and hmac.compare_digest(given.encode(), self.deps.token.encode())
-            if not by_token and not _is_local(request):
-                return problem(
-                    403, "sandbox-closed", "the sandbox opens from this machine, or with the token that serve printed"
-                )
-            if request.method == "POST" and request.headers.get("Origin", _own(request)) not in _own_all(request):
-                return problem(403, "foreign-page", "another site's page may not move the sandbox")
+            by_token = holds(request, self.deps.token)
+            if (refused := refusal(request, by_token=by_token)) is not None:
+                return refused
             try:
                 response = await handler(request)
             except RequestError as error:
                 return problem(error.status, error.kind, error.detail, field=error.field)
             if by_token and "token" in request.query:
-                response.set_cookie(COOKIE, given, httponly=True, samesite="Strict")
+                response.set_cookie(COOKIE, self.deps.token, httponly=True, samesite="Strict")
             return response
 
         return guarded
@@ -320,19 +313,6 @@ class Sandbox:
         """Everything that this simulated provider accepted."""
         name, _, _ = self._account(request)
         return _json({"items": await self.phones.ledger(name)})
-
-
-def _is_local(request: web.Request) -> bool:
-    """From this machine itself; what a proxy passes on comes from anywhere."""
-    return request.remote in LOOPBACK and not {"X-Forwarded-For", "Forwarded", "X-Real-IP"} & set(request.headers)
-
-
-def _own(request: web.Request) -> str:
-    return f"{request.scheme}://{request.host}"
-
-
-def _own_all(request: web.Request) -> tuple[str, str]:
-    return f"http://{request.host}", f"https://{request.host}"
 
 
 def _not_found(kind: str, detail: str) -> RequestError:
