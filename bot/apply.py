@@ -219,11 +219,16 @@ class Applier:
         dialog = address.dialog
         match effect:
             case Enter():
+                if effect.pause and dialog.state and not dialog.paused and dialog.state != effect.state:
+                    dialog.paused, dialog.paused_data = dialog.state, dialog.data
                 if dialog.state != effect.state:
                     dialog.tries = 0
                 dialog.state, dialog.data = effect.state, dict(effect.data)
                 dialog.until = run.now + effect.timeout_s * DIALOG_MINUTE_MS
                 dialog.misses = 0
+            case Leave(resume=True) if dialog.paused:
+                until = run.now + Enter("").timeout_s * DIALOG_MINUTE_MS
+                address.dialog = Dialog(dialog.paused, dialog.paused_data, until, asked=dialog.asked)
             case Leave():
                 address.dialog = Dialog(asked=dialog.asked)
             case Missed():
@@ -299,11 +304,14 @@ class Applier:
                     marketing="granted",
                     calls=here.consent.calls,
                     at=run.now,
-                    wording=effect.wording,
+                    wording=self._evidence(effect.wording, here.locale or buyer.locale),
                     source=effect.source,
                 )
         kind = "opt_out" if isinstance(effect, OptOut) else "opt_in"
         run.entry.notes.append(NoteRecord(kind, effect.source))
+
+    def _evidence(self, wording: str, locale: str) -> str:
+        return self.speaker.wordings.evidence(wording, locale) if wording else ""
 
     # --- codes ----------------------------------------------------------------------------------------------------
 

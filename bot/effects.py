@@ -43,11 +43,15 @@ class Say(Struct, frozen=True):
 
 
 class Enter(Struct, frozen=True):
-    """The conversation is now in dialog `state`; `data` replaces its data. Ends by itself after `timeout_s`."""
+    """The conversation is now in dialog `state`; `data` replaces its data. Ends by itself after `timeout_s`.
+
+    With `pause` the dialog that is interrupted is kept, for `Leave(resume=True)`.
+    """
 
     state: str
     data: dict[str, str] = field(default_factory=dict)
     timeout_s: int = 1800
+    pause: bool = False
 
 
 class Leave(Struct, frozen=True):

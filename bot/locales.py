@@ -9,9 +9,11 @@ LOCALES = ("zh-CN", "zh-TW", "en")
 
 # Characters that only traditional or only simplified text uses, of words that buyers type: enough to follow a buyer.
 _TRADITIONAL = frozenset(
-    "會員優惠領訂單幫員請問個這還沒貨謝開發買賣價錢寄嗎為麼時間號碼電話換衣裝尺寸誰來說話訊門後樣點應該"
+    "會員優領訂單幫請問個這還沒貨謝開發買賣價錢嗎為麼時間號碼電話換裝誰來說訊門後樣點應該給讓從過幾買車簡碼"
 )
-_SIMPLIFIED = frozenset("会优领订单帮员请问个这还没货谢开发买卖价钱吗为么时间号码电话换装谁来说话讯门后样点应该")
+_SIMPLIFIED = frozenset(
+    "会员优领订单帮请问个这还没货谢开发买卖价钱吗为么时间号码电话换装谁来说讯门后样点应该给让从过几车简"
+)
 
 _ONLY_TRADITIONAL = _TRADITIONAL - _SIMPLIFIED
 _ONLY_SIMPLIFIED = _SIMPLIFIED - _TRADITIONAL

@@ -77,6 +77,7 @@ class Dialog(Struct, omit_defaults=True):
     asked: dict[str, str] = field(default_factory=dict)
     misses: int = 0
     paused: str = ""  # state to resume after an interruption
+    paused_data: dict[str, str] = field(default_factory=dict)
 
 
 class Address(Struct, omit_defaults=True):

@@ -24,7 +24,8 @@ _TAIL = " .!?~。！？～、,，…"
 
 def fold(text: str) -> str:
     """Trimmed, width and case folded, without closing punctuation: how texts are compared with keywords."""
-    return unicodedata.normalize("NFKC", text).strip().rstrip(_TAIL).strip().casefold()
+    whole = unicodedata.normalize("NFKC", text).strip()
+    return (whole.rstrip(_TAIL).strip() or whole).casefold()
 
 
 @dataclass(frozen=True, slots=True)

@@ -400,10 +400,13 @@ class Turns:
 
     def _said(self, run: Run, buyer: Buyer, address: Address, event: Event, *, sms: bool) -> None:
         found = route(event, address.dialog, self._keywords, "sms" if sms else "chat")
-        if not found.always:  # STOP is a carrier's word, not a language
-            self._apply.follow_locale(buyer, address, event)
-        turn = self._turn(run, event, buyer, address)
         body = event.body
+        # STOP is a carrier's word, not a language; Latin answers in a dialog are names, sizes and codes.
+        if not found.always and not (found.kind == "state" and found.text.isascii()):
+            self._apply.follow_locale(buyer, address, event)
+        if found.name != "fallback":
+            address.dialog.misses = 0
+        turn = self._turn(run, event, buyer, address)
         raw = body.text if isinstance(body, MessageReceived) else getattr(body, "title", "")
         turn = replace(turn, arg=found.arg, text=found.text, raw_text=raw.strip())
         if address.staff_until > run.now and not found.always:

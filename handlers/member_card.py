@@ -25,6 +25,7 @@ from bot.handling import Handler, Trigger, Turn
 from bot.messages import Picture
 from handlers.coupon_words import coupon_values
 from handlers.profile import CONSENT_AFTER_MS, first_step
+from handlers.resume import resume
 
 MAX_TRIES = 3
 CODE_TRIES = 5
@@ -115,16 +116,17 @@ def code_sent(_: Turn, result: Resolution) -> Sequence[Effect]:
 def code(turn: Turn) -> Sequence[Effect]:
     """The six digits."""
     data = _data(turn)
-    if turn.arg == "back":
-        return [Enter("card.phone", {"source": data.get("source", "")}), Say("join_phone_again", ask_phone=True)]
+    kept = {name: value for name, value in data.items() if name in ("source", "next")}
+    if turn.arg == "back" or "phone" not in data:
+        return [Enter("card.phone", kept), Say("phone_once_more", ask_phone=True)]
     if turn.text in RESEND:
         return [SendCode(data["phone"], "code_sent", data)]
     digits = "".join(c for c in turn.text if c.isdigit())
     if int(data.get("expires", "0")) < turn.now:
         return [SendCode(data["phone"], "code_sent", data)] if digits else [Say("code_wrong")]
-    if len(digits) == 6 and turn.facts.check_code(data["phone"], digits, data["digest"]):
+    if len(digits) == 6 and turn.facts.check_code(data["phone"], digits, data.get("digest", "")):
         return [
-            Enter("card.wait", {"source": data.get("source", ""), "next": data.get("next", "")}, 600),
+            Enter("card.wait", kept, 600),
             ProvePhone(data["phone"]),
         ]
     tries = turn.address.dialog.tries if turn.address is not None else 0
@@ -144,7 +146,7 @@ def proved(turn: Turn) -> Sequence[Effect]:
         return []
     data = _data(turn)
     if data.get("next") == "number":
-        return [Leave(), Say("number_changed")]
+        return [Say("number_changed"), *resume(turn)]
     if turn.buyer.member is not None:
         return [Leave(), *show(turn)]
     effects: list[Effect] = [Leave(), IssueCard(data.get("source", "")), Say("card_issued"), *_picture(turn)]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from bot.effects import Effect, Enter, Leave, LeaveClub, Say
 from bot.handling import Handler, Trigger, Turn
 from bot.phones import mask
+from handlers.resume import resume
 
 
 def my_data(turn: Turn) -> Sequence[Effect]:
@@ -27,14 +28,14 @@ def leave(turn: Turn) -> Sequence[Effect]:
     """Asks before the card goes."""
     if turn.buyer.member is None:
         return [Say("leave_no_card")]
-    return [Enter("leave.confirm", timeout_s=600), Say("leave_confirm")]
+    return [Enter("leave.confirm", timeout_s=600, pause=True), Say("leave_confirm")]
 
 
 def leave_answer(turn: Turn) -> Sequence[Effect]:
     """Only a clear yes removes the card."""
-    if turn.arg == "yes" or turn.text in ("是", "确定", "確定", "yes", "y"):
+    if turn.arg == "leave_club" or turn.text in ("是", "确定", "確定", "yes", "y"):
         return [LeaveClub(), Leave(), Say("left_club")]
-    return [Leave(), Say("leave_kept")]
+    return [Say("leave_kept"), *resume(turn)]
 
 
 def change_number(turn: Turn) -> Sequence[Effect]:
@@ -44,7 +45,7 @@ def change_number(turn: Turn) -> Sequence[Effect]:
     known = turn.facts.accounts.get(turn.event.account)
     if known is not None and known.capabilities.address_is_phone:
         return [Say("number_by_chat")]
-    return [Enter("card.phone", {"next": "number"}), Say("number_ask", ask_phone=True)]
+    return [Enter("card.phone", {"next": "number"}, pause=True), Say("number_ask", ask_phone=True)]
 
 
 HANDLER = Handler(

@@ -143,16 +143,18 @@ def silence(turn: Turn) -> Sequence[Effect]:
     """Ten minutes of silence after the card: the question comes then."""
     if turn.buyer.member is None or turn.address is None:
         return []
+    if turn.address.staff_until > turn.now:  # not into a conversation that people are in
+        return [Schedule("consent_ask", turn.address.staff_until + CONSENT_AFTER_MS)]
     return ask_consent(turn)
 
 
 def answer(turn: Turn) -> Sequence[Effect]:
     """Yes or no; anything else is asked again once."""
     source = f"{turn.event.account}:chat"
-    if turn.arg == "yes" or turn.text in ("要", "好", "yes", "y", "ok"):
+    if turn.arg == "news" or turn.text in ("要", "好", "yes", "y", "ok"):
         granted = SetConsent("marketing", "granted", "ask_marketing", source)
         return [granted, Leave(), Say("consent_yes")]
-    if turn.arg == "no" or turn.text in ("不用", "不要", "no", "n", "不"):
+    if turn.arg == "no_news" or turn.text in ("不用", "不要", "no", "n", "不"):
         return [SetConsent("marketing", "refused", "ask_marketing", source), Leave(), Say("consent_no")]
     tries = turn.address.dialog.tries if turn.address is not None else 0
     return [Leave(), Say("consent_no")] if tries else [Missed(), Say("ask_marketing")]
