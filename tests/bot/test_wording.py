@@ -1,0 +1,138 @@
+"""Wordings: loaded, checked, filled in, and short enough for a text message."""
+
+from __future__ import annotations
+
+import shutil
+from decimal import Decimal
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from bot import sms
+from bot.errors import ConfigError, GatewayError
+from bot.events import Money
+from bot.wording import NoVariantError, Wordings, clock, day, money, short
+
+ZONE = ZoneInfo("Asia/Shanghai")
+AT = 1_790_000_000_000  # 2026-09-21 22:13 in Shanghai
+ALL = Wordings.load(Path("templates"))
+BASE = {"brand": "小满衣橱", "tz": ZONE, "name": "", "card": ""}
+
+
+def test_amounts_are_written_as_the_locale_writes_them():
+    """元 after the figure in Chinese and never ¥; the code or the sign before it in English."""
+    assert money("zh-CN", Money(Decimal("188.00"), "CNY")) == "188元"
+    assert money("zh-CN", Money(Decimal("188.50"), "CNY")) == "188.50元"
+    assert money("zh-TW", Money(Decimal(5), "USD")) == "5 USD"
+    assert money("en", Money(Decimal(188), "CNY")) == "CNY 188"
+    assert money("en", Money(Decimal("5.5"), "USD")) == "$5.50"
+    assert money("zh-CN", Money(Decimal(100000), "CNY")) == "100000元"
+
+
+def test_days_and_clocks_are_the_shops():
+    """A time is shown in the shop's zone."""
+    assert day("zh-CN", AT, ZONE) == "9月21日"
+    assert day("en", AT, ZONE) == "Sep 21"
+    assert clock(AT, ZONE) == "22:13"
+
+
+@pytest.mark.parametrize(
+    ("locale", "title", "others", "shown"),
+    [
+        ("zh-CN", "亚麻衬衫", 0, "亚麻衬衫"),
+        ("zh-CN", "春夏新款亚麻混纺衬衫", 0, "春夏新款亚麻"),
+        ("zh-CN", "亚麻衬衫", 2, "亚麻衬衫等3件"),
+        ("en", "A very long linen shirt with pockets", 0, "A very long linen shirt"),
+        ("en", "Shirt", 1, "Shirt and 1 more"),
+    ],
+)
+def test_items_are_cut_to_a_short_name(locale, title, others, shown):
+    """Six characters in Chinese, 24 at a word in English."""
+    assert short(locale, title, others) == shown
+
+
+def test_a_text_names_its_sender_once():
+    """The brand stands before a chat wording by SMS, and is not doubled where the variant has it."""
+    assert ALL.render("dialog_left", "zh-CN", BASE, "sms").text.startswith("【小满衣橱】好的")
+    assert ALL.render("dialog_left", "en", BASE, "sms").text.startswith("小满衣橱: All")
+    assert ALL.render("welcome", "zh-CN", BASE, "sms").text.count("小满衣橱") == 1
+    with pytest.raises(NoVariantError):
+        ALL.render("join_ask_phone", "zh-CN", {**BASE, "privacy": ""}, "sms")
+
+
+def test_an_unknown_locale_falls_back_to_the_brands():
+    """A buyer of another language reads the brand's; an unknown key is an error."""
+    assert ALL.render("dialog_left", "fr", BASE).text == ALL.render("dialog_left", "zh-CN", BASE).text
+    english = Wordings.load(Path("templates"), default="en")
+    assert english.render("dialog_left", "", BASE).text == ALL.render("dialog_left", "en", BASE).text
+    with pytest.raises(GatewayError, match="nosuch"):
+        ALL.render("nosuch", "en", BASE)
+
+
+def test_evidence_changes_with_the_text(tmp_path):
+    """What a consent record keeps names locale and version, and another text is another version."""
+    folder = tmp_path / "templates"
+    shutil.copytree("templates", folder)
+    path = folder / "en" / "consent.toml"
+    path.write_text(path.read_text().replace("Would you like", "Do you want"))
+    other = Wordings.load(folder)
+    assert ALL.evidence("ask_marketing", "en").startswith("ask_marketing/en@")
+    assert ALL.evidence("ask_marketing", "en") != other.evidence("ask_marketing", "en")
+    assert ALL.evidence("ask_marketing", "zh-CN") == other.evidence("ask_marketing", "zh-CN")
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (("[dialog_left]", "[dialog_gone]"), "dialog_left"),
+        (("All right", "All {{ right }}"), "right"),
+        (("All right", "All {% if %}"), "dialog_left"),
+        (('["orders", "Orders"]', '["order", "Orders"]'), "different choices"),
+        (("[dialog_left]", "[dialog_left]\nsmss = 'x'"), "smss"),
+    ],
+)
+def test_a_damaged_template_stops_the_start_by_name(tmp_path, change, fault):
+    """The fault names the file or key, and what is wrong."""
+    folder = tmp_path / "templates"
+    shutil.copytree("templates", folder)
+    path = folder / "en" / "chat.toml"
+    source = path.read_text()
+    assert change[0] in source
+    path.write_text(source.replace(*change, 1))
+    with pytest.raises(ConfigError) as caught:
+        Wordings.load(folder)
+    assert fault in str(caught.value)
+
+
+LONG = {
+    "brand": "小满衣橱", "name": "欧阳小满", "card": "1234 5678 9015", "tz": ZONE, "privacy": "https://s.cn/r/AbCd12",
+    "hours": "09:00-21:00", "phone": "400-000-0000", "minutes": 15, "answer_at": AT, "retry_at": AT, "tail": "1234",
+    "otp": "123456", "title": "五月会员日券", "value": Money(Decimal(100), "CNY"), "percent": "10",
+    "minimum": Money(Decimal(1000), "CNY"), "code": "ABCDEFGH2345", "until_at": AT, "starts_at": AT,
+}  # fmt: skip
+ONE_PART = (
+    "welcome", "help", "join_by_sms", "phone_code", "card_issued", "coupon_won", "coupon_again", "coupon_expiring",
+    "opt_out_done", "fallback", "dialog_left", "consent_yes", "consent_no",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("key", ONE_PART)
+@pytest.mark.parametrize("locale", ["zh-CN", "zh-TW", "en"])
+def test_a_text_fits_one_part_with_long_values(key, locale):
+    """70 units in Chinese, one GSM-7 part in English, and neither ¥ nor an emoji."""
+    brand = {"brand": "Xiaoman"} if locale == "en" else {}
+    text = ALL.render(key, locale, {**LONG, **brand}, "sms").text
+    counted = sms.count(text)
+    assert counted.parts == 1, (sms.units16(text), text)
+    assert "¥" not in text
+    assert "!" not in text.replace("！", "!")
+    if locale == "en":
+        assert text.isascii()
+
+
+def test_no_wording_says_dear_or_pushes():
+    """Neither 亲, 红包, 好评 nor an exclamation mark in any wording."""
+    for path in Path("templates").glob("*/*.toml"):
+        for word in ("亲，", "红包", "紅包", "好评", "好評", "！", "最后机会", "仅剩"):
+            assert word not in path.read_text(), (path, word)
