@@ -17,7 +17,7 @@ def apply(cart: Cart | None, event: Event) -> tuple[Cart, tuple[str, ...]]:
     if body.buyer is not None:
         cart.buyer = join_buyer(cart.buyer, body.buyer)
     facts = body.checkout
-    if body.kind.startswith("order.") and cart.state == "open":
+    if body.kind.startswith("order.") and cart.state != "ordered":
         cart.state = "ordered"
         return cart, ("ordered",)
     if facts is None or cart.state == "ordered":

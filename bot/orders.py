@@ -6,6 +6,8 @@ falls. So any arrival order of created, paid, shipped and cancelled ends in the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from bot import subjects
 from bot.clock import HOUR_MS
 from bot.events import BuyerFacts, Event, Guard, Ms, OrderBrief, OrderFacts, RefundFacts, ShipmentFacts, ShopEvent
@@ -27,8 +29,12 @@ FRESH_MS: dict[str, Ms] = {
     "shipment": 48 * HOUR_MS,
     "delivered": 72 * HOUR_MS,
     "refund": 72 * HOUR_MS,
+    "cart": 72 * HOUR_MS,
 }
 PAID = ("paid", "partially_refunded", "refunded")
+# A cancelled parcel no longer moves; one that is out for delivery after all was not.
+_PARCEL_RANK: dict[str, int] = SHIP_RANK | {"": -2, "cancelled": SHIP_RANK["arrived_city"]}
+_CLOSES = {"order.cancelled": "cancelled", "order.closed_unpaid": "closed_unpaid"}
 
 
 def apply(order: Order | None, event: Event) -> tuple[Order, tuple[str, ...]]:
@@ -43,15 +49,18 @@ def apply(order: Order | None, event: Event) -> tuple[Order, tuple[str, ...]]:
     became: list[str] = []
     if order is None:
         order = Order(id=id, shop=shop, subject=event.subject, created_at=event.at)
-    had_facts = bool(order.placed_at)
+    order.created_at = min(order.created_at, event.at)
+    had_facts, had_checkout = bool(order.placed_at), bool(order.checkout)
     if body.order is not None:
-        _facts(order, body.order)
+        _facts(order, body.order, _version(body, event))
     if body.buyer is not None:
         order.buyer = join_buyer(order.buyer, body.buyer)
     if body.checkout is not None:
-        order.checkout = body.checkout.token
+        order.checkout = order.checkout or body.checkout.token
     if not had_facts and order.placed_at:
         became.append("created")
+    if order.checkout and not had_checkout:
+        became.append("checkout")
     _pay(order, body, event, became)
     if body.shipment is not None:
         _ship(order, body.shipment, body, event, became)
@@ -63,26 +72,32 @@ def apply(order: Order | None, event: Event) -> tuple[Order, tuple[str, ...]]:
     return order, tuple(became)
 
 
-def _facts(order: Order, facts: OrderFacts) -> None:
-    for name in ("number", "pay_url", "status_url", "city"):
-        if value := getattr(facts, name):
-            setattr(order, name, value)
-    for name in ("placed_at", "paid_at", "pay_expires_at", "ship_by"):
-        if value := getattr(facts, name):
-            setattr(order, name, value)
-    if facts.total is not None:
-        order.total = facts.total
-    if facts.items:
-        order.items = facts.items
-    if facts.cod is not None:
-        order.cod = facts.cod
+_ORDER_FACTS = (
+    "number", "pay_url", "status_url", "city", "placed_at", "paid_at", "pay_expires_at", "ship_by", "total", "items", "cod"
+)  # fmt: skip
+_SHIPMENT_FACTS = ("carrier", "tracking_no", "tracking_url", "city", "place", "pickup_code", "eta")
+
+
+def _facts(order: Order, facts: OrderFacts, version: Ms) -> None:
+    _learn(order, order.known, facts, _ORDER_FACTS, version)
+
+
+def _learn(target: object, known: dict[str, Ms], facts: object, names: Sequence[str], version: Ms) -> None:
+    """Takes over the facts that are there and not older than the known ones; nothing known is blanked."""
+    for name in names:
+        value = getattr(facts, name)
+        told = value is not None if name in ("total", "cod") else bool(value)
+        if told and version >= known.get(name, 0):
+            setattr(target, name, value)
+            known[name] = version
 
 
 def join_buyer(known: BuyerFacts | None, new: BuyerFacts) -> BuyerFacts:
     """What is known of the buyer, filled up; consent follows the newer statement."""
     if known is None:
         return new
-    consent = new if new.consent_at >= known.consent_at and new.sms_consent != "unknown" else known
+    newer = new.consent_at >= known.consent_at or known.sms_consent == "unknown"
+    consent = new if newer and new.sms_consent != "unknown" else known
     return BuyerFacts(
         ref=known.ref or new.ref,
         name=new.name or known.name,
@@ -101,13 +116,13 @@ def _version(body: ShopEvent, event: Event) -> Ms:
 
 
 def _advance(lane: Lane, state: str, ranks: dict[str, int], version: Ms, seq: int) -> bool:
-    """Moves a lane up; remembers the newest version it has seen either way."""
-    up = ranks.get(state, -1) > ranks.get(lane.state, -1)
-    lane.version = max(lane.version, version)
-    lane.seq = max(lane.seq, seq)
-    if up:
-        lane.state = state
-    return up
+    """Whether the lane's state changed: by a higher rank; in the same rank by a newer version. A rank never falls."""
+    here, there = ranks.get(lane.state, -1), ranks.get(state, -1)
+    if (there, seq, version, state) <= (here, lane.seq, lane.version, lane.state):
+        return False
+    changed = state != lane.state
+    lane.state, lane.seq, lane.version = state, seq, version
+    return changed
 
 
 def _pay(order: Order, body: ShopEvent, event: Event, became: list[str]) -> None:
@@ -118,10 +133,12 @@ def _pay(order: Order, body: ShopEvent, event: Event, became: list[str]) -> None
         state = "unpaid"
     if state and _advance(order.pay, state, PAY_RANK, _version(body, event), body.seq):
         became.append(f"pay:{state}")
-        if state in PAID and not order.paid_at:
-            order.paid_at = body.occurred_at or event.at
-    closes = {"order.cancelled": "cancelled", "order.closed_unpaid": "closed_unpaid"}.get(body.kind, "")
-    if closes and not order.closed:
+    if state in PAID and "paid_at" not in order.known:
+        happened = body.occurred_at or event.at
+        order.paid_at = min(order.paid_at or happened, happened)
+    closes = _CLOSES.get(body.kind, "")
+    # Both may come, in any order: "cancelled" stays, as somebody decided it.
+    if closes and (not order.closed or closes < order.closed):
         order.closed = closes
         became.append(f"closed:{closes}")
 
@@ -133,20 +150,30 @@ def _ship(order: Order, facts: ShipmentFacts, body: ShopEvent, event: Event, bec
         order.shipments.append(shipment)
         order.shipments.sort(key=lambda s: s.id)
         became.append(f"shipped:{facts.id}")
-    for name in ("carrier", "tracking_no", "tracking_url", "city", "place", "pickup_code", "eta"):
-        if value := getattr(facts, name):
-            setattr(shipment, name, value)
+    version = facts.scan_at or _version(body, event)
+    _learn(shipment, shipment.known, facts, _SHIPMENT_FACTS, version)
     state = facts.state or ("label" if body.kind == "shipment.created" else "")
     if state == "exception":
-        shipment.exception = facts.reason or "unknown"
-        became.append(f"exception:{facts.id}")
-        return
-    if state and _advance(shipment.lane, state, SHIP_RANK | {"": -2}, facts.scan_at or _version(body, event), body.seq):
-        if SHIP_RANK.get(state, 0) >= SHIP_RANK["out_for_delivery"]:
-            shipment.exception = ""
+        _exception(shipment, facts.reason or "unknown", version, became)
+    elif state and state != "unknown" and _advance(shipment.lane, state, _PARCEL_RANK, version, body.seq):
         if state == "delivered":
             shipment.delivered_at = facts.scan_at or body.occurred_at or event.at
         became.append(f"ship:{state}:{facts.id}")
+    if _goes_on(shipment) and shipment.lane.version >= shipment.exception_at:
+        shipment.exception = ""
+
+
+def _goes_on(shipment: Shipment) -> bool:
+    return _PARCEL_RANK.get(shipment.lane.state, 0) >= SHIP_RANK["out_for_delivery"]
+
+
+def _exception(shipment: Shipment, reason: str, version: Ms, became: list[str]) -> None:
+    """A flag, not a rank. One that is older than the parcel's going on is history."""
+    if version <= shipment.exception_at or (_goes_on(shipment) and shipment.lane.version >= version):
+        shipment.exception_at = max(shipment.exception_at, version)
+        return
+    shipment.exception, shipment.exception_at = reason, version
+    became.append(f"exception:{shipment.id}")
 
 
 def _refund(order: Order, facts: RefundFacts, body: ShopEvent, event: Event, became: list[str]) -> None:
@@ -225,7 +252,9 @@ def lane_state(record: Record, lane: str) -> str:
         if not id:
             return record.ship_state
         return next((s.lane.state for s in record.shipments if s.id == id), "")
-    return record.refund_state
+    if not id:
+        return record.refund_state
+    return next((r.lane.state for r in record.refunds if r.id == id), "")
 
 
 def order_is_shut(order: Order) -> bool:

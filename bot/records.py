@@ -191,6 +191,8 @@ class Shipment(Struct, omit_defaults=True):
     eta: Ms = 0
     place: str = ""
     pickup_code: str = ""
+    exception_at: Ms = 0
+    known: dict[str, Ms] = field(default_factory=dict)  # version of each fact
 
 
 class RefundCase(Struct, omit_defaults=True):
@@ -230,6 +232,7 @@ class Order(Struct, tag="order", omit_defaults=True):
     reviewed: bool = False
     tasks: dict[str, Task] = field(default_factory=dict)
     created_at: Ms = 0
+    known: dict[str, Ms] = field(default_factory=dict)  # version of each fact
 
     @property
     def ship_state(self) -> str:

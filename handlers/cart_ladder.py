@@ -8,6 +8,7 @@ from bot.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from bot.effects import Cancel, Effect, Schedule, Skip, Tell
 from bot.events import Guard, Ms
 from bot.handling import Handler, Trigger, Turn
+from bot.orders import is_fresh
 from bot.reasons import Rule, SkipReason
 from bot.records import Cart
 from bot.touching import item_of, key_of, others_of, touch
@@ -26,7 +27,7 @@ def changed(turn: Turn) -> Sequence[Effect]:
     cart = _cart(turn)
     if cart.state != "open":
         return [Cancel(step) for step, _ in STEPS]
-    if not turn.became:
+    if not turn.became or not is_fresh(turn.event, "cart", turn.now):
         return []
     told = {key.split("|")[1] for key in cart.told}
     steps = [(step, cart.updated_at + after) for step, after in STEPS if step not in told]

@@ -46,6 +46,9 @@ def changed(turn: Turn) -> Sequence[Effect]:
     """Any order event: what follows depends on what the order became, not on the event's name."""
     order = _order(turn)
     effects: list[Effect] = []
+    if "checkout" in turn.became:
+        body = ShopEvent(kind="order.created", shop=order.shop, occurred_at=turn.now)
+        effects.append(Mail(subjects.cart(order.shop, order.checkout), body))
     if "created" in turn.became:
         effects += _placed(turn, order)
     if any(became.removeprefix("pay:") in PAID for became in turn.became if became.startswith("pay:")):
@@ -59,9 +62,6 @@ def changed(turn: Turn) -> Sequence[Effect]:
 
 def _placed(turn: Turn, order: Order) -> list[Effect]:
     effects: list[Effect] = []
-    if order.checkout:
-        body = ShopEvent(kind="order.created", shop=order.shop, occurred_at=turn.now)
-        effects.append(Mail(subjects.cart(order.shop, order.checkout), body))
     if not waits_for_payment(order) or (order.total is not None and order.total.amount <= 0):
         return effects
     returning = order.buyer is not None and order.buyer.is_new is False

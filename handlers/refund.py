@@ -11,13 +11,14 @@ from bot.handling import Handler, Trigger, Turn
 from bot.orders import is_fresh
 from bot.records import Order
 from bot.touching import touch
+from handlers import order_lifecycle
 
 
 def changed(turn: Turn) -> Sequence[Effect]:
     """A refund event."""
     order = turn.record
     assert isinstance(order, Order)
-    effects: list[Effect] = []
+    effects: list[Effect] = list(order_lifecycle.changed(turn))
     for became in turn.became:
         kind, _, rest = became.partition(":")
         state, _, id = rest.partition(":")
@@ -34,7 +35,7 @@ def changed(turn: Turn) -> Sequence[Effect]:
                 "refund_received",
                 parts=(id,),
                 values={"amount": amount, "answer_at": answer_at, "number": order.number},
-                guard=Guard(order.subject, "refund", ("requested", "approved")),
+                guard=Guard(order.subject, f"refund:{id}", ("requested", "approved")),
                 not_after=turn.now + DAY_MS,
             )
             effects.append(Tell(asked))

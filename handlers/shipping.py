@@ -12,6 +12,7 @@ from bot.orders import is_fresh
 from bot.reasons import Rule, SkipReason
 from bot.records import Order, Shipment
 from bot.touching import item_of, key_of, others_of, touch
+from handlers import order_lifecycle
 
 REVIEW_AFTER_MS = 3 * DAY_MS
 EXCHANGE_DAYS = 7
@@ -26,7 +27,8 @@ def _order(turn: Turn) -> Order:
 def moved(turn: Turn) -> Sequence[Effect]:
     """A shipment event: at most one notice, for the furthest that the parcel has come."""
     order = _order(turn)
-    effects: list[Effect] = []
+    # A shipment event may be the first to say that the order exists or is paid.
+    effects: list[Effect] = list(order_lifecycle.changed(turn))
     shipped = {b.removeprefix("shipped:") for b in turn.became if b.startswith("shipped:")}
     for became in turn.became:
         kind, _, rest = became.partition(":")
@@ -54,7 +56,7 @@ def _state(turn: Turn, order: Order, id: str, state: str, *, first: bool) -> lis
     notice = {"arrived_city": "parcel_in_city", "out_for_delivery": "parcel_out", "delivered": "parcel_delivered"}.get(
         state, ""
     )
-    if not notice and (first or state == "accepted"):
+    if not notice and state != "cancelled" and (first or state == "accepted"):
         notice = "order_shipped"
     if notice and fresh:
         effects.append(Tell(_notice(turn, order, id, notice)))
@@ -89,7 +91,7 @@ def _notice(turn: Turn, order: Order, id: str, notice: str) -> TouchAsked:
             "link": shipment.tracking_url,
             "city": shipment.city or order.city,
             "eta_at": shipment.eta,
-            "exchange_at": turn.now + EXCHANGE_DAYS * DAY_MS,
+            "exchange_at": (shipment.delivered_at or turn.now) + EXCHANGE_DAYS * DAY_MS,
             "place": shipment.place,
             "pickup": shipment.pickup_code,
         },
@@ -103,7 +105,7 @@ def review_due(turn: Turn) -> Sequence[Effect]:
     order = _order(turn)
     shipment = next((s for s in order.shipments if s.id == turn.arg), None)
     trouble = (
-        order.refund_state in OPEN_REFUND
+        any(case.lane.state in OPEN_REFUND for case in order.refunds)
         or order.reviewed
         or shipment is None
         or shipment.lane.state != "delivered"

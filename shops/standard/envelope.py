@@ -32,8 +32,9 @@ from bot.events import (
 
 MAX_DEPTH = 20
 MAX_ITEMS = 200
-_AMOUNT = re.compile(r"-?\d{1,15}(\.\d{1,6})?")
+_AMOUNT = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,6})?")
 _CURRENCY = re.compile(r"[A-Z]{3}")
+_COUNTRY = re.compile(r"[A-Z]{2}")
 SHIP_STATES = frozenset(
     "label accepted in_transit arrived_city out_for_delivery delivered returned exception unknown cancelled".split()
 )
@@ -84,7 +85,7 @@ def decode(raw: bytes) -> Any:
         raise
     except RecursionError as error:
         raise PayloadError("the JSON is nested too deeply") from error
-    except (ValueError, UnicodeDecodeError) as error:
+    except (ValueError, ArithmeticError) as error:
         raise PayloadError("the body is not JSON in UTF-8") from error
     _check(value, 0)
     return value
@@ -152,7 +153,7 @@ def to_event(value: Any, reading: Reading, *, delivery_id: str = "", received: M
 def _require(data: Mapping[str, Any], path: str) -> None:
     section, _, name = path.partition(".")
     found = data.get(section)
-    if not isinstance(found, dict) or found.get(name) in (None, ""):
+    if not isinstance(found, dict) or not _text(found, name):
         raise PayloadError(f"data.{path} is missing", field=f"data.{path}")
 
 
@@ -310,8 +311,8 @@ def _url(data: Mapping[str, Any], name: str) -> str:
 def _country(data: Mapping[str, Any], reading: Reading) -> str:
     order = data.get("order")
     ship_to = order.get("ship_to") if isinstance(order, dict) else None
-    found = _text(ship_to, "country", 2).upper() if isinstance(ship_to, dict) else ""
-    return found or reading.country
+    found = _text(ship_to, "country").upper() if isinstance(ship_to, dict) else ""
+    return found if _COUNTRY.fullmatch(found) else reading.country
 
 
 def _buyer(data: Mapping[str, Any] | None, reading: Reading, country: str) -> BuyerFacts | None:
