@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
+from bot import ids
 from bot.errors import GatewayError
 from bot.events import Event
 from bot.messages import OutboundMessage
@@ -51,6 +52,11 @@ def _load(decoder: msgspec.msgpack.Decoder[T], data: bytes, what: str) -> T:
 def dump_event(event: Event) -> bytes:
     """An event's stored form."""
     return _dump(event)
+
+
+def dump_entry(event: Event) -> tuple[str, bytes, bytes]:
+    """An event as the inbox takes it: subject, digest, stored form."""
+    return event.subject, ids.digest(event.id), dump_event(event)
 
 
 def load_event(data: bytes) -> Event:

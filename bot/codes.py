@@ -12,13 +12,13 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bot import keys
 from bot.clock import MINUTE_MS
 from bot.events import Ms
 from bot.phones import country_of, prefix
 from bot.store import Store
 
 LIFE_MS = 10 * MINUTE_MS
-SECRET_KEY = "secret:codes"  # noqa: S105  # the name of a key, not a secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,8 @@ class Codes:
 
     async def start(self) -> None:
         """Loads the server's secret, made once for all processes."""
-        await self._store.command("SET", SECRET_KEY, secrets.token_bytes(32), "NX")
-        self._secret = await self._store.command("GET", SECRET_KEY)
+        await self._store.command("SET", keys.CODE_SECRET, secrets.token_bytes(32), "NX")
+        self._secret = await self._store.command("GET", keys.CODE_SECRET)
 
     def digest(self, phone: str, code: str) -> str:
         """What the dialog keeps of a code."""
@@ -61,7 +61,7 @@ class Codes:
             return Requested("not_allowed")
         limits = [3, 10, 6, max(60, self._per_day // 10), self._per_day]
         allowed, retry_at = await self._store.scripts.run(
-            "codes_request", [f"otp:{{{country}}}"], [now, phone, prefix(phone), *limits]
+            "codes_request", [keys.code_counts(country)], [now, phone, prefix(phone), *limits]
         )
         if not allowed:
             return Requested("too_many", retry_at=int(retry_at))

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
 
+from bot import keys
 from bot.clock import DAY_MS, MINUTE_MS
 from bot.effects import ClaimResult
 from bot.events import Ms
@@ -21,7 +21,6 @@ from bot.handling import CampaignView
 from bot.redis_client import Scripts
 from bot.store import Store
 
-INDEX = "campaigns"
 ALPHABET = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 Outcome = Literal["won", "again", "sold_out", "not_started", "ended", "unknown"]
 OUTCOMES: Mapping[bytes, Outcome] = {
@@ -76,11 +75,6 @@ def new_code() -> str:
     return "".join(secrets.choice(ALPHABET) for _ in range(12))
 
 
-def _keys(key: str) -> list[str]:
-    tag = f"{{c:{key}}}"
-    return [f"camp:{tag}", f"codes:{tag}", f"claims:{tag}", f"open:{tag}", f"code:{tag}"]
-
-
 def expiry(campaign: Campaign, now: Ms) -> Ms:
     """When a coupon claimed now expires: `valid_days` after the claim, else with the campaign."""
     return now + campaign.valid_days * DAY_MS if campaign.valid_days else campaign.ends_at
@@ -100,23 +94,25 @@ class Coupons:
         """Creates a campaign. False: the key is taken."""
         campaign.own_codes = bool(codes)
         body = msgspec.json.encode(campaign)
-        made = await self._scripts.run("coupons_create", _keys(campaign.key)[:2], [body, campaign.stock, *codes])
+        made = await self._scripts.run(
+            "coupons_create", keys.campaign(campaign.key)[:2], [body, campaign.stock, *codes]
+        )
         if made:
-            await self._store.command("SADD", INDEX, campaign.key)
+            await self._store.command("SADD", keys.CAMPAIGNS, campaign.key)
             await self.refresh()
         return bool(made)
 
     async def change(self, campaign: Campaign) -> None:
         """Replaces a campaign's description and stock; claims stay."""
         await self._store.command(
-            "HSET", _keys(campaign.key)[0], "body", msgspec.json.encode(campaign), "stock", campaign.stock
+            "HSET", keys.campaign(campaign.key)[0], "body", msgspec.json.encode(campaign), "stock", campaign.stock
         )
         await self.refresh()
 
     async def get(self, key: str) -> tuple[Campaign, Counts] | None:
         """A campaign with its numbers."""
         body, stock, claimed, redeemed = await self._store.command(
-            "HMGET", _keys(key)[0], "body", "stock", "claimed", "redeemed"
+            "HMGET", keys.campaign(key)[0], "body", "stock", "claimed", "redeemed"
         )
         if body is None:
             return None
@@ -125,7 +121,7 @@ class Coupons:
 
     async def all(self) -> list[tuple[Campaign, Counts]]:
         """Every campaign, newest first."""
-        names = await self._store.command("SMEMBERS", INDEX)
+        names = await self._store.command("SMEMBERS", keys.CAMPAIGNS)
         found = [await self.get(name.decode()) for name in names]
         return sorted((f for f in found if f), key=lambda f: (f[0].created_at, f[0].key), reverse=True)
 
@@ -174,32 +170,32 @@ class Coupons:
                 campaign.per_buyer,
             ]
             args.append("" if campaign.own_codes else new_code())
-            outcome, code, expires = await self._scripts.run("coupons_claim", _keys(key), args)
+            outcome, code, expires = await self._scripts.run("coupons_claim", keys.campaign(key), args)
         if code:
-            await self._store.command("HSET", f"couponcode:{code.decode()[:2]}", code, key)
+            await self._store.command("HSET", keys.coupon_codes(code.decode()), code, key)
         return ClaimResult(OUTCOMES[outcome], key, code.decode(), int(float(expires or 0)), dict(data or {}))
 
     async def confirm(self, key: str, code: str) -> None:
         """The claim's turn was committed."""
-        await self._store.command("ZREM", _keys(key)[3], code)
+        await self._store.command("ZREM", keys.campaign(key)[3], code)
 
     async def release(self, key: str, code: str) -> None:
         """The claim's turn never came: the coupon returns to the stock."""
         found = await self.get(key)
         own = "1" if found and found[0].own_codes else "0"
-        await self._scripts.run("coupons_settle", _keys(key), ["release", code, own, ""])
+        await self._scripts.run("coupons_settle", keys.campaign(key), ["release", code, own, ""])
 
     async def rekey(self, key: str, code: str, buyer: str) -> None:
         """The coupon's buyer was merged into another."""
-        await self._scripts.run("coupons_settle", _keys(key), ["rekey", code, "0", buyer])
+        await self._scripts.run("coupons_settle", keys.campaign(key), ["rekey", code, "0", buyer])
 
     async def tentative(self, now: Ms) -> list[tuple[str, str]]:
         """(campaign, code) of claims older than 10 minutes that nobody confirmed."""
         found: list[tuple[str, str]] = []
-        for name in await self._store.command("SMEMBERS", INDEX):
+        for name in await self._store.command("SMEMBERS", keys.CAMPAIGNS):
             key = name.decode()
             codes = await self._store.command(
-                "ZRANGEBYSCORE", _keys(key)[3], "-inf", now - TENTATIVE_MS, "LIMIT", 0, 200
+                "ZRANGEBYSCORE", keys.campaign(key)[3], "-inf", now - TENTATIVE_MS, "LIMIT", 0, 200
             )
             found.extend((key, code.decode()) for code in codes)
         return found
@@ -209,10 +205,10 @@ class Coupons:
     async def find(self, code: str) -> CouponState | None:
         """A coupon by its code."""
         code = code.strip().upper().replace("-", "")
-        key = await self._store.command("HGET", f"couponcode:{code[:2]}", code)
+        key = await self._store.command("HGET", keys.coupon_codes(code), code)
         if key is None:
             return None
-        body = await self._store.command("HGET", _keys(key.decode())[4], code)
+        body = await self._store.command("HGET", keys.campaign(key.decode())[4], code)
         if body is None:
             return None
         state = msgspec.json.decode(body)
@@ -223,12 +219,7 @@ class Coupons:
         state = await self.find(code)
         if state is None:
             return "unknown", None
-        camp, _, _, _, codes = _keys(state.campaign)
+        camp, _, _, _, codes = keys.campaign(state.campaign)
         outcome, _, used = await self._scripts.run("coupons_redeem", [camp, codes], [state.code, order, now])
         state.order = used.decode()
         return outcome.decode(), state
-
-
-def amount_of(campaign: Campaign) -> Decimal | None:
-    """The value as a number, None where there is none."""
-    return Decimal(campaign.value) if campaign.value else None

@@ -23,11 +23,9 @@ async def sweep(store: Store, now: Ms) -> None:
 
 
 async def _forget_days(store: Store, partition: int, now: Ms) -> None:
-    tag = keys.tag(partition)
     today = now // DAY_MS
-    stale = [
-        f"{what}:{tag}:{day}" for what in ("seen", "pid") for day in range(today - SEEN_DAYS - 7, today - SEEN_DAYS)
-    ]
+    days = range(today - SEEN_DAYS - 7, today - SEEN_DAYS)
+    stale = [name(partition, day) for name in (keys.seen, keys.provider_ids) for day in days]
     await store.command("UNLINK", *stale)
 
 

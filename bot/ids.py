@@ -74,5 +74,5 @@ def show_member_number(number: str) -> str:
 
 
 def digest(id: str) -> bytes:
-    """The 8 bytes by which a repeated event is recognised at its subject's home."""
-    return blake2b(id.encode(), digest_size=8).digest()
+    """The 8 bytes by which a repeated event is recognised at its subject's home; none for an event without an id."""
+    return blake2b(id.encode(), digest_size=8).digest() if id else b""

@@ -16,9 +16,9 @@ import structlog
 from aiohttp import web
 from aiohttp.web_exceptions import HTTPRequestEntityTooLarge
 
-from bot import ids, subjects
+from bot import keys, subjects
 from bot.clock import SystemClock
-from bot.codec import dump_event
+from bot.codec import dump_entry
 from bot.errors import (
     MediaTypeError,
     PayloadError,
@@ -180,7 +180,7 @@ class Intake:
         if parsed.events:
             offset = self._clock.offset()
             events = [shift(event, offset) for event in parsed.events] if offset else parsed.events
-            entries = [(e.subject, ids.digest(e.id) if e.id else b"", dump_event(e)) for e in events]
+            entries = [dump_entry(event) for event in events]
             try:
                 await self._appender.append(entries)
             except StoreError as error:
@@ -196,7 +196,7 @@ class Intake:
         partition = self._store.partition(subjects.account(name))
         fields = ["k", "webhook", "a", name, "e", error.detail[:200], "at", self._clock.now(), "b", verified.body]
         try:
-            append = self._store.command("XADD", f"dead:{{p{partition:02d}}}", "*", *fields)
+            append = self._store.command("XADD", keys.dead(partition), "*", *fields)
             await asyncio.wait_for(asyncio.shield(append), STORE_DEADLINE_S)
         except (StoreError, TimeoutError):
             return unavailable("the store takes nothing in just now")

@@ -11,6 +11,8 @@ CLOCK = "clock"  # string: virtual offset in ms
 CLOCK_SEEN = "clock:seen"  # hash: owner id -> offset it runs with
 TOKENS = "tokens"  # hash: sha256 of an API token -> name, role
 METRICS = "metrics"  # hash: owner id -> last metrics text
+CAMPAIGNS = "campaigns"  # set: keys of all campaigns
+CODE_SECRET = "secret:codes"  # string: what phone codes are hashed with  # noqa: S105  # a name, not a secret
 
 
 def tag(partition: int) -> str:
@@ -91,3 +93,52 @@ def later(partition: int) -> str:
 def seen(partition: int, day: int) -> str:
     """Set of event digests of one day (days since 1970)."""
     return f"seen:{tag(partition)}:{day}"
+
+
+def provider_ids(partition: int, day: int) -> str:
+    """Hash: digest of a provider's message id -> our message id, of one day."""
+    return f"pid:{tag(partition)}:{day}"
+
+
+def tries(partition: int) -> str:
+    """Hash: stream entry -> times it was tried while suspect."""
+    return f"tries:{tag(partition)}"
+
+
+def cards(partition: int) -> str:
+    """String: how many member numbers were drawn."""
+    return f"cardno:{tag(partition)}"
+
+
+# --- shared by all partitions -----------------------------------------------------------------------------------------
+
+
+def campaign(key: str) -> list[str]:
+    """A campaign's keys: description, its own codes, claims by buyer, claims not yet final, state by code."""
+    braced = f"{{c:{key}}}"
+    return [f"camp:{braced}", f"codes:{braced}", f"claims:{braced}", f"open:{braced}", f"code:{braced}"]
+
+
+def coupon_codes(code: str) -> str:
+    """Hash: coupon code -> campaign, one per first two characters."""
+    return f"couponcode:{code[:2]}"
+
+
+def rate(account: str) -> str:
+    """String: when an account's rate limit is free again, µs."""
+    return f"rate:{{{account}}}"
+
+
+def provider_token(name: str) -> str:
+    """Hash: a provider's access token, its end, who renews it."""
+    return f"token:{{{name}}}"
+
+
+def code_counts(country: str) -> str:
+    """Hash: how many phone codes were sent, by number, prefix, country."""
+    return f"otp:{{{country}}}"
+
+
+def idempotency(digest: str) -> str:
+    """String, 48 h: the answer given for an Idempotency-Key."""
+    return f"idem:{digest}"

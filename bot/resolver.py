@@ -50,7 +50,7 @@ class EffectResolver:
         assert isinstance(buyer, Buyer)
         match effect:
             case IssueCard():
-                count = await self._store.command("INCR", f"cardno:{keys.tag(run.partition)}")
+                count = await self._store.command("INCR", keys.cards(run.partition))
                 return Issued(ids.member_number(run.partition, int(count)))
             case ClaimCoupon():
                 return await self._coupons.claim(effect.campaign, buyer.id, self._clock.now(), effect.data)

@@ -1,7 +1,7 @@
 """The sender: claims ready messages, checks once more, calls the provider, writes the outcome. By the table of purposes.
 
     purpose    in doubt                       tries
-    reply      once more after 5 s            3 within 60 s
+    reply      once more after 5 s            3, after 1 s and 5 s
     code       once more after 5 s            3 while it is valid
     service    once more after 60 s           1 s doubling to 1 h, until `not_after` (or a day)
     marketing  never                          as service; only when nothing was accepted
@@ -19,11 +19,11 @@ from dataclasses import dataclass
 
 import structlog
 
-from bot import ids, subjects
+from bot import ids, keys, subjects
 from bot.accounts import Line
 from bot.change import Claimed, Settlement
 from bot.clock import DAY_MS, HOUR_MS, SystemClock
-from bot.codec import dump_event, load_message
+from bot.codec import dump_entry, load_message
 from bot.errors import (
     AccountError,
     ConnectError,
@@ -49,7 +49,6 @@ from bot.store import Hint, Store
 
 MOST_IN_FLIGHT = 256
 REPLY_TRIES = 3
-REPLY_TRIES_MS = 60_000
 REPLY_DOUBT_MS = 5_000
 SERVICE_DOUBT_MS = 60_000
 SMALL_BATCH = 24
@@ -289,12 +288,12 @@ class Sender:
     async def left_behind(self, found: Sequence[tuple[int, str]]) -> None:
         """Messages whose sender died between claim and outcome: they are in doubt, by their purpose's rule."""
         for partition, id in found:
-            key = f"msg:{{p{partition:02d}}}:{id}"
+            key = keys.message(partition, id)
             body, attempt, tries, doubts, state = await self._store.command(
                 "HMGET", key, "b", "t", "free", "doubts", "s"
             )
             if body is None or state != b"sending":
-                await self._store.command("ZREM", f"sending:{{p{partition:02d}}}", id)
+                await self._store.command("ZREM", keys.sending(partition), id)
                 continue
             claimed = Claimed(partition, id, int(attempt), body, int(attempt) - int(tries or 0), int(doubts or 0))
             self._doubt(_Job(claimed, load_message(body)), InDoubtError("its sender died"))
@@ -337,7 +336,7 @@ class Sender:
                 claimed.attempt,
                 state,
                 reason if not error or not error.code else f"{reason}:{error.code}",
-                ids.digest(provider) if provider else b"",
+                ids.digest(provider),
                 again_at,
                 hold_until,
                 unread=bool(receipt and line and line.channel.capabilities.watermarks),
@@ -386,7 +385,7 @@ class Sender:
             try:
                 found = await self._store.settle(batch, now=self._clock.real(), today=self._clock.now())
                 if events:
-                    await self._store.append([(e.subject, _digest(e), dump_event(e)) for e in events])
+                    await self._store.append([dump_entry(event) for event in events])
             except StoreError as error:
                 REDIS_TROUBLE.labels("settle").inc()
                 log.warning("store away", detail=str(error))
@@ -397,10 +396,6 @@ class Sender:
             if found:
                 self._hints |= found
                 self._wake.set()
-
-
-def _digest(event: Event) -> bytes:
-    return ids.digest(event.id) if event.id else b""
 
 
 def _refusal(message: OutboundMessage, records: Mapping[str, Record], now: Ms) -> str:

@@ -12,12 +12,12 @@ from typing import Any
 import redis.asyncio as aioredis
 from redis.exceptions import RedisError
 
-from bot import keys
+from bot import ids, keys
 from bot.change import Change, Claimed, Commit, Settlement, Taken
 from bot.clock import DAY_MS
 from bot.codec import load_record
 from bot.errors import StoreError
-from bot.events import Ms
+from bot.events import Event, Ms
 from bot.records import Link, Record
 from bot.redis_client import Scripts, as_store_error, is_away
 from bot.subjects import partition_of
@@ -81,13 +81,7 @@ class Store:
         today = now // DAY_MS
         days = range(today, today - SEEN_DAYS, -1)
         wanted = [(p, day) for p in partitions for day in days]
-        pipe = self.client.pipeline(transaction=False)
-        for p, day in wanted:
-            pipe.execute_command("EXISTS", keys.seen(p, day))
-        try:
-            found = await pipe.execute() if wanted else []
-        except (TimeoutError, RedisError, OSError) as error:
-            raise as_store_error(error) from error
+        found = await self._together([("EXISTS", keys.seen(p, day)) for p, day in wanted])
         for (p, day), there in zip(wanted, found, strict=True):
             held = self.seen_days.setdefault(p, set())
             if there:
@@ -149,8 +143,8 @@ class Store:
 
     async def forget_mail(self, entries: Mapping[int, Sequence[str]]) -> None:
         """Deletes relayed mail at its sources."""
-        for p, ids in entries.items():
-            await self.command("XDEL", keys.mail(p), *ids)
+        for p, relayed in entries.items():
+            await self.command("XDEL", keys.mail(p), *relayed)
 
     async def waiting_mail(self, partition: int, limit: int = 500) -> list[tuple[str, int, int, str, bytes, bytes]]:
         """Mail not yet relayed: (entry, destination, sequence, subject, digest, body)."""
@@ -163,12 +157,12 @@ class Store:
 
     async def count_try(self, taken: Taken) -> int:
         """Counts an attempt at a suspect entry before it runs; answers how many there were with this one."""
-        return int(await self.command("HINCRBY", f"tries:{keys.tag(taken.partition)}", taken.entry, 1))
+        return int(await self.command("HINCRBY", keys.tries(taken.partition), taken.entry, 1))
 
     async def bury(self, taken: Taken, error: str, now: Ms) -> str:
         """Moves a poisoned entry to the dead letters; answers the dead letter's id."""
         stream = keys.inbox(taken.partition) if taken.lane == "i" else keys.bulk(taken.partition)
-        names = [stream, keys.dead(taken.partition), f"tries:{keys.tag(taken.partition)}"]
+        names = [stream, keys.dead(taken.partition), keys.tries(taken.partition)]
         found = await self.scripts.run("bury", names, [taken.entry, error, taken.tries, now])
         return str(found.decode())
 
@@ -222,7 +216,7 @@ class Store:
         if not partitions:
             return 0, set(), []
         args: list[Any] = [now, real, left_behind, most, *(keys.tag(p) for p in partitions)]
-        moved, ready, behind = await self.scripts.run("pump", [f"timers:{keys.tag(p)}" for p in partitions], args)
+        moved, ready, behind = await self.scripts.run("pump", [keys.timers(p) for p in partitions], args)
         hints = {(partitions[k - 1], account.decode(), lane.decode()) for k, account, lane in ready}
         return int(moved), hints, [(partitions[k - 1], id.decode()) for k, id in behind]
 
@@ -232,10 +226,28 @@ class Store:
         """How many of the wanted sends an account's rate allows now, and the wait in ms if none."""
         interval = max(1, int(1_000_000 / per_second))
         burst = max(interval, int(burst_s * 1_000_000))
-        given, wait = await self.scripts.run("limit", [f"rate:{{{account}}}"], [wanted, interval, burst])
+        given, wait = await self.scripts.run("limit", [keys.rate(account)], [wanted, interval, burst])
         return int(given), int(wait)
 
     # --- reading --------------------------------------------------------------------------------------------------
+
+    async def seen(self, events: Sequence[Event], *, now: Ms) -> list[bool]:
+        """Whether each event was handled in the last days."""
+        today = now // DAY_MS
+        marks = [(self.partition(event.subject), ids.digest(event.id)) for event in events]
+        days = range(today, today - SEEN_DAYS, -1)
+        found = await self._together([("SISMEMBER", keys.seen(p, day), mark) for p, mark in marks for day in days])
+        return [any(found[i : i + SEEN_DAYS]) for i in range(0, len(found), SEEN_DAYS)]
+
+    async def _together(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Several plain commands in one round trip."""
+        pipe = self.client.pipeline(transaction=False)
+        for command in commands:
+            pipe.execute_command(*command)
+        try:
+            return list(await pipe.execute()) if commands else []
+        except (TimeoutError, RedisError, OSError) as error:
+            raise as_store_error(error) from error
 
     async def command(self, *args: Any) -> Any:
         """One plain command with the store's errors."""

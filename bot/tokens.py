@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from bot import keys
 from bot.clock import SystemClock
 from bot.errors import AccountError, TemporaryError
 from bot.ports import Token
@@ -71,4 +72,4 @@ class RedisTokens:
         return Token(value.decode(), int(expires)) if value else None
 
     async def _script(self, key: str, what: str, *args: object) -> Any:
-        return await self._scripts.run("token", [f"token:{{{key}}}"], [what, self._clock.real(), *args])
+        return await self._scripts.run("token", [keys.provider_token(key)], [what, self._clock.real(), *args])

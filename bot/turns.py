@@ -364,7 +364,7 @@ class Turns:
                     status.state,
                     run.event.at,
                     status.reason or status.code,
-                    ids.digest(status.provider_id) if status.provider_id else b"",
+                    ids.digest(status.provider_id),
                 )
             )
         elif home is not None and home < self._partitions:

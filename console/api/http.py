@@ -12,6 +12,7 @@ from typing import Any
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
+from bot import keys
 from bot.access import Caller, caller_of
 from bot.errors import PayloadError, StoreError
 from bot.problems import problem, unavailable
@@ -158,7 +159,7 @@ async def _once(call: Call, route: Route) -> web.StreamResponse:
     if len(given) > 200:
         raise Refusal(400, "bad-parameter", "Idempotency-Key is over 200 characters")
     scope = f"{call.caller.name}|{call.request.method}|{call.request.path}|{given}"
-    name = f"idem:{hashlib.sha256(scope.encode('utf-8', 'surrogateescape')).hexdigest()}"
+    name = keys.idempotency(hashlib.sha256(scope.encode("utf-8", "surrogateescape")).hexdigest())
     mark = hashlib.sha256(call.raw).hexdigest()
     fresh = json.dumps({"mark": mark, "by": secrets.token_hex(8)})
     if not await call.deps.store.command("SET", name, fresh, "NX", "PX", IDEMPOTENT_MS):

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 from bot import ids
-from bot.codec import dump_event
+from bot.codec import dump_entry
 from bot.coupons import Campaign, Coupons
 from bot.errors import PayloadError
 from bot.events import Event, Ms, StaffAsked
@@ -28,8 +28,7 @@ MOST_EVENTS = 500
 async def _append(call: Call, events: Sequence[Event]) -> None:
     if why := call.deps.shut_because():
         raise Refusal(503, "not-storing", why)
-    entries = [(e.subject, ids.digest(e.id) if e.id else b"", dump_event(e)) for e in events]
-    await call.deps.appender.append(entries)
+    await call.deps.appender.append([dump_entry(event) for event in events])
 
 
 async def _ask(call: Call, home: str, action: str, data: dict[str, Any], id: str = "") -> None:
@@ -374,20 +373,10 @@ async def post_events(call: Call) -> tuple[int, Any]:
             events.append(to_event(value, reading, received=call.deps.clock.now()))
         except PayloadError as error:
             raise Refusal(400, "bad-body", error.detail, field_name=error.field) from error
-    known = [await _seen(call, event) for event in events]
+    # For the answer only: whether an event is repeated the turn itself decides.
+    known = await call.deps.store.seen(events, now=call.deps.clock.now())
     await _append(call, events)
     return 202, {"accepted": known.count(False), "duplicates": known.count(True)}
-
-
-async def _seen(call: Call, event: Event) -> bool:
-    """Whether the event was handled in the last days (the turn itself decides; this is for the answer)."""
-    store = call.deps.store
-    partition = store.partition(event.subject)
-    today = call.deps.clock.now() // 86_400_000
-    for day in range(today, today - 9, -1):
-        if await store.command("SISMEMBER", f"seen:{{p{partition:02d}}}:{day}", ids.digest(event.id)):
-            return True
-    return False
 
 
 async def post_message(call: Call) -> tuple[int, Any]:
