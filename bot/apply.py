@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from msgspec import structs
 
@@ -44,17 +43,15 @@ from bot.effects import (
     Tell,
 )
 from bot.errors import GatewayError
-from bot.events import Event, MessageReceived, Ms, StaffAsked, TouchAsked
+from bot.events import Body, Event, MessageReceived, Ms, StaffAsked, TouchAsked
 from bot.handling import Facts
 from bot.identity import claim
 from bot.journal import NoteRecord
 from bot.locales import detect
 from bot.ports import Capabilities
-from bot.records import Address, Buyer, Cart, Consent, Coupon, Dialog, Member, Order, Record, Task, Timer
+from bot.records import Address, Buyer, Cart, Consent, Coupon, Dialog, Member, Order, Task, Timer
 from bot.run import Run
 from bot.speaking import Speaker
-
-DIALOG_MINUTE_MS = 1000
 
 
 @dataclass(slots=True)
@@ -65,7 +62,6 @@ class Applier:
     facts: Facts
     capabilities: Mapping[str, Capabilities]
     partitions: int
-    _claims: dict[str, ClaimResult] = field(default_factory=dict)
 
     def effect(self, run: Run, effect: Effect) -> None:
         """Applies one effect. Raises GatewayError where a handler asks what its record cannot do."""
@@ -74,7 +70,7 @@ class Applier:
             case Schedule() | Cancel():
                 self._timer(run, effect)
             case Mail():
-                self._mail(run, effect.subject, effect.body)
+                self.post(run, effect.subject, effect.body)
             case Tell():
                 self._tell(run, effect.touch)
             case OpenTask():
@@ -84,7 +80,7 @@ class Applier:
             case Note():
                 run.entry.notes.append(NoteRecord(effect.kind, effect.summary))
             case Skip():
-                self.skipped(run, effect, record if isinstance(record, Buyer) else None)
+                self.speaker.skip(run, effect, record if isinstance(record, Buyer) else None)
             case IssueCard() | ClaimCoupon() | SendCode():
                 pass  # resolved before
             case _:
@@ -102,11 +98,11 @@ class Applier:
                 self._leave_club(run, buyer)
             case ProvePhone():
                 identity = subjects.phone(effect.phone)
-                self._mail(run, identity, claim(buyer, identity))
+                self.post(run, identity, claim(buyer, identity))
             case LearnIdentity():
                 for identity in effect.subjects:
                     if identity != buyer.home:
-                        self._mail(run, identity, claim(buyer, identity))
+                        self.post(run, identity, claim(buyer, identity))
             case SetProfile():
                 _set_profile(buyer, effect)
             case Tag():
@@ -142,10 +138,14 @@ class Applier:
             data.setdefault("to", run.turn.address.id)
         record.timers[effect.name] = Timer(due=effect.at, data=data)
 
-    def _mail(self, run: Run, subject: str, body: Any) -> None:
-        event = Event("", subject, run.event.account, run.now, run.now, body)
-        partition = subjects.partition_of(subject, self.partitions)
-        run.change.mails.append(Letter(subject, b"", dump_event(event), partition))
+    def post(self, run: Run, subject: str, body: Body) -> None:
+        """Mails something new to a record."""
+        self.forward(run, Event("", subject, run.event.account, run.now, run.now, body))
+
+    def forward(self, run: Run, event: Event) -> None:
+        """Mails an event to the record that it is about."""
+        partition = subjects.partition_of(event.subject, self.partitions)
+        run.change.mails.append(Letter(event.subject, b"", dump_event(event), partition))
 
     def _tell(self, run: Run, touch: TouchAsked) -> None:
         record = run.record
@@ -159,7 +159,7 @@ class Applier:
             touch = structs.replace(touch, brief=orders.brief(record))
         touch = structs.replace(touch, facts=record.buyer, shop=record.shop)
         if subject:
-            self._mail(run, subject, touch)
+            self.post(run, subject, touch)
         elif isinstance(record, Order):
             record.owed = [*record.owed, touch][-20:]
 
@@ -171,10 +171,10 @@ class Applier:
         for touch in order.owed:
             if not touch.not_after or touch.not_after > run.now:
                 fresh = structs.replace(touch, brief=orders.brief(order), facts=order.buyer)
-                self._mail(run, subject, fresh)
+                self.post(run, subject, fresh)
         order.owed = []
         if changed:
-            self._mail(run, subject, TouchAsked(brief=orders.brief(order), facts=order.buyer, shop=order.shop))
+            self.post(run, subject, TouchAsked(brief=orders.brief(order), facts=order.buyer, shop=order.shop))
 
     def _open_task(self, run: Run, effect: OpenTask) -> None:
         record = run.record
@@ -224,10 +224,10 @@ class Applier:
                 if dialog.state != effect.state:
                     dialog.tries = 0
                 dialog.state, dialog.data = effect.state, dict(effect.data)
-                dialog.until = run.now + effect.timeout_s * DIALOG_MINUTE_MS
+                dialog.until = run.now + effect.timeout_s * 1000
                 dialog.misses = 0
             case Leave(resume=True) if dialog.paused:
-                until = run.now + Enter("").timeout_s * DIALOG_MINUTE_MS
+                until = run.now + Enter("").timeout_s * 1000
                 address.dialog = Dialog(dialog.paused, dialog.paused_data, until, asked=dialog.asked)
             case Leave():
                 address.dialog = Dialog(asked=dialog.asked)
@@ -249,8 +249,9 @@ class Applier:
 
     # --- membership, consent --------------------------------------------------------------------------------------
 
-    def issue(self, record: Record | None, number: str, effect: Effect, run: Run) -> None:
+    def issue(self, run: Run, effect: Effect, number: str) -> None:
         """Gives the buyer the card whose number was drawn."""
+        record = run.record
         if isinstance(record, Buyer) and record.member is None and isinstance(effect, IssueCard):
             record.member = Member(number=number, joined_at=run.now, source=effect.source)
             record.left_club_at = 0
@@ -258,9 +259,7 @@ class Applier:
             run.entry.notes.append(NoteRecord("member", "joined"))
 
     def _leave_club(self, run: Run, buyer: Buyer) -> None:
-        if buyer.member is not None:
-            for number in (buyer.member.number, *buyer.member.older):
-                run.change.index.append((f"m:{number}", ""))
+        _forget_card(run, buyer)
         buyer.member, buyer.left_club_at = None, run.now
         buyer.birthday, buyer.gender, buyer.sizes = "", "", {}
         for address in buyer.addresses:
@@ -304,14 +303,11 @@ class Applier:
                     marketing="granted",
                     calls=here.consent.calls,
                     at=run.now,
-                    wording=self._evidence(effect.wording, here.locale or buyer.locale),
+                    wording=self.speaker.wordings.evidence(effect.wording, here.locale or buyer.locale),
                     source=effect.source,
                 )
         kind = "opt_out" if isinstance(effect, OptOut) else "opt_in"
         run.entry.notes.append(NoteRecord(kind, effect.source))
-
-    def _evidence(self, wording: str, locale: str) -> str:
-        return self.speaker.wordings.evidence(wording, locale) if wording else ""
 
     # --- codes ----------------------------------------------------------------------------------------------------
 
@@ -319,12 +315,6 @@ class Applier:
         """Plans the message that carries a phone code."""
         if result.outcome == "sent" and isinstance(run.record, Buyer):
             self.speaker.send_code(run, run.record, result)
-
-    # --- decisions ------------------------------------------------------------------------------------------------
-
-    def skipped(self, run: Run, skip: Skip, buyer: Buyer | None) -> None:
-        """Records a touch that is not sent, as a decision of its own."""
-        self.speaker.skip(run, skip, buyer)
 
     # --- staff ----------------------------------------------------------------------------------------------------
 
@@ -344,9 +334,10 @@ class Applier:
                 result = ClaimResult("won", data["campaign"], data["code"], data["expires_at"])
                 self.coupon(buyer, result, run.now)
             case "erase":
-                self._erase(run, buyer)
+                _forget_card(run, buyer)
+                run.record = buyers.erase(buyer)
             case "merge":
-                self._mail(run, data["into"], claim(buyer, data["into"]))
+                self.post(run, data["into"], claim(buyer, data["into"]))
             case "consent":
                 address = buyers.ensure_address(buyer, data["account"], data["id"])
                 setattr(address.consent, data["topic"], data["verdict"])
@@ -386,11 +377,10 @@ class Applier:
                 run.entry.notes.append(NoteRecord("task", f"{task.kind} done: {task.outcome}"))
         return isinstance(record, Buyer)
 
-    def _erase(self, run: Run, buyer: Buyer) -> None:
-        if buyer.member is not None:
-            for number in (buyer.member.number, *buyer.member.older):
-                run.change.index.append((f"m:{number}", ""))
-        run.record = buyers.erase(buyer)
+
+def _forget_card(run: Run, buyer: Buyer) -> None:
+    if buyer.member is not None:
+        run.change.index.extend((f"m:{number}", "") for number in buyer.member.numbers)
 
 
 def _set_profile(buyer: Buyer, effect: SetProfile) -> None:

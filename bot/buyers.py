@@ -202,7 +202,7 @@ def _merge_card(survivor: Buyer, loser: Buyer) -> None:
         return
     old, new = sorted((survivor.member, loser.member), key=lambda m: m.joined_at)
     old.points += new.points
-    old.older = (*old.older, new.number, *new.older)
+    old.older = (*old.older, *new.numbers)
     survivor.member = old
 
 

@@ -87,7 +87,7 @@ def index_lines(buyer: Buyer) -> list[tuple[str, str]]:
     """The index entries of a buyer after a merge: its own id and every card number."""
     lines = [(f"b:{buyer.id}", buyer.home)]
     if buyer.member is not None:
-        lines += [(f"m:{number}", buyer.home) for number in (buyer.member.number, *buyer.member.older)]
+        lines += [(f"m:{number}", buyer.home) for number in buyer.member.numbers]
     return lines
 
 

@@ -109,6 +109,11 @@ class Member(Struct, omit_defaults=True):
     source: str = ""
     older: tuple[str, ...] = ()
 
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """Every number that leads to this card."""
+        return (self.number, *self.older)
+
 
 class Coupon(Struct, omit_defaults=True):
     """A coupon in the buyer's wallet. State: claimed, redeemed or expired (by `expires_at`)."""

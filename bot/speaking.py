@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 
 from bot import ids, sms
@@ -13,8 +12,9 @@ from bot.codec import dump_event, dump_message
 from bot.effects import CodeResult, Say, Skip
 from bot.ids import show_member_number
 from bot.journal import DecisionRecord, RuleVerdict
-from bot.messages import Choice, Content, Notice, OutboundMessage, Picture, Text, lane_of
+from bot.messages import Choice, Content, Notice, OutboundMessage, Picture, State, Text, lane_of
 from bot.policy import Decision, Plan, PolicySettings, decide
+from bot.reasons import SkipReason
 from bot.records import Address, Buyer, Timer, Waiting
 from bot.run import Run
 from bot.wording import Medium, NoVariantError, Rendered, Wordings, with_brand
@@ -83,7 +83,7 @@ class Speaker:
                 purpose=effect.purpose,
                 outcome=decision.outcome,
                 at=run.now,
-                source=effect.source or (f"handler:{run.handler.name}" if run.handler else ""),
+                source=_source(run, effect),
                 key=effect.key,
                 account=decision.address.account if decision.address else "",
                 reason=decision.reason,
@@ -107,8 +107,9 @@ class Speaker:
         assert address is not None
         message = self._message(run, buyer, effect, decision, address, id)
         if message is None:
-            decision.outcome, decision.reason = "skip", "window_closed"
-            run.entry.decisions[-1].outcome, run.entry.decisions[-1].reason = "skip", "window_closed"
+            decision.outcome, decision.reason = "skip", SkipReason.WINDOW_CLOSED
+            recorded = run.entry.decisions[-1]
+            recorded.outcome, recorded.reason = decision.outcome, decision.reason
             self._row(run, buyer, effect, decision, id, "skipped")
             return
         if decision.opener and (window := address.windows[decision.opener]).left > 0:
@@ -118,7 +119,7 @@ class Speaker:
             buyer.sent.marketing.append(run.now)
         elif effect.purpose == "service":
             buyer.sent.service.append(run.now)
-        self._queue(run, message)
+        self._keep(run, message)
 
     def _message(
         self, run: Run, buyer: Buyer, effect: Say, decision: Decision, address: Address, id: str
@@ -143,7 +144,7 @@ class Speaker:
             content=content,
             created_at=run.now,
             key=effect.key,
-            source=effect.source or (f"handler:{run.handler.name}" if run.handler else ""),
+            source=_source(run, effect),
             locale=locale,
             not_after=effect.not_after,
             guard=effect.guard,
@@ -192,25 +193,20 @@ class Speaker:
 
     # --- rows -----------------------------------------------------------------------------------------------------
 
-    def _queue(self, run: Run, message: OutboundMessage) -> None:
+    def _keep(
+        self, run: Run, message: OutboundMessage, state: State = "queued", reason: str = "", *, queue: bool = True
+    ) -> None:
+        """The message's row; without `queue` it is in no address's queue: held or skipped."""
         body = dump_message(message)
         run.entry.messages.append(body)
+        account, to = (message.account, message.to) if queue else ("", "")
+        lane = lane_of(message.purpose)
         run.change.messages.append(
-            QueuedMessage(
-                message.id,
-                message.account,
-                message.to,
-                lane_of(message.purpose),
-                "queued",
-                "",
-                message.created_at,
-                message.purpose,
-                body,
-            )
+            QueuedMessage(message.id, account, to, lane, state, reason, message.created_at, message.purpose, body)
         )
 
     def _row(
-        self, run: Run, buyer: Buyer, effect: Say, decision: Decision, id: str, state: str, *, held: bool = False
+        self, run: Run, buyer: Buyer, effect: Say, decision: Decision, id: str, state: State, *, held: bool = False
     ) -> None:
         """A message that is not to be sent now still has its row: every planned message ends in one state."""
         address = decision.address
@@ -229,22 +225,7 @@ class Speaker:
             touch=effect.touch,
             not_after=effect.not_after,
         )
-        body = dump_message(message)
-        run.entry.messages.append(body)
-        # No account in the row: a held or skipped message is in no queue.
-        run.change.messages.append(
-            QueuedMessage(
-                id,
-                "",
-                "",
-                lane_of(effect.purpose),
-                state,
-                "" if held else decision.reason,
-                run.now,
-                effect.purpose,
-                body,
-            )
-        )
+        self._keep(run, message, state, "" if held else decision.reason, queue=False)
 
     def skip(self, run: Run, skip: Skip, buyer: Buyer | None) -> None:
         """Records a touch that was not even planned, with its reason, as a skipped message."""
@@ -286,7 +267,12 @@ class Speaker:
         decision = Decision("send", reason="")
         self._record(run, buyer, Say("phone_code", purpose="code", source="engine:code"), decision, id)
         run.entry.decisions[-1].account = account
-        self._queue(run, message)
+        self._keep(run, message)
+
+
+def _source(run: Run, effect: Say) -> str:
+    """What asked for the message: a journey's step, or the handler itself."""
+    return effect.source or (f"handler:{run.handler.name}" if run.handler else "")
 
 
 def _number(text: str, choices: tuple[Choice, ...]) -> str:
@@ -299,8 +285,3 @@ def _with_card(content: Content, card: str) -> Content:
     if isinstance(content, Picture):
         return Picture(content.qr.replace("{card}", card.replace(" ", "")), content.alt.replace("{card}", card))
     return content
-
-
-def cost_of(parts: int, price: Decimal | None, currency: str) -> str:
-    """What a message cost: "unknown" without prices, never 0."""
-    return "unknown" if price is None else f"{price * parts} {currency}"

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from msgspec import structs
+
 from bot import buyers, carts, identity, ids, orders, subjects
 from bot.apply import Applier
 from bot.change import Change, Letter, StatusChange, Taken
@@ -28,6 +30,7 @@ from bot.errors import GatewayError
 from bot.events import (
     Absorbed,
     AccountAlert,
+    BuyerFacts,
     Event,
     Followed,
     Forwarded,
@@ -78,6 +81,7 @@ class Turns:
         self._accounts = capabilities
         self._partitions = partitions
         self._release = release
+        self._speaker = speaker
         self._apply = Applier(speaker=speaker, facts=facts, capabilities=capabilities, partitions=partitions)
 
     # --- begin ----------------------------------------------------------------------------------------------------
@@ -101,7 +105,7 @@ class Turns:
             if answer is None:
                 effects.append(effect)
             elif isinstance(answer, Issued):
-                self._apply.issue(run.record, answer.number, effect, run)
+                self._apply.issue(run, effect, answer.number)
             elif isinstance(effect, ClaimCoupon | SendCode):
                 if isinstance(answer, CodeResult):
                     self._apply.queue_code(run, answer)
@@ -128,7 +132,7 @@ class Turns:
     @property
     def wordings(self) -> frozenset[str]:
         """The keys of all wordings."""
-        return self._apply.speaker.wordings.keys
+        return self._speaker.wordings.keys
 
     def _questions(self, run: Run) -> list[Unresolved]:
         """The effects that wait for shared state. A card is drawn only for a buyer who has none."""
@@ -178,25 +182,16 @@ class Turns:
         else:
             self._at_buyer(run, event)
 
-    def _mail(self, run: Run, subject: str, event: Event, digest: bytes = b"") -> None:
-        run.change.mails.append(Letter(subject, digest, dump_event(event), self._partition(subject)))
-
-    def _partition(self, subject: str) -> int:
-        return subjects.partition_of(subject, self._partitions)
-
-    def _post(self, run: Run, subject: str, body: object) -> None:
-        self._mail(run, subject, Event("", subject, run.event.account, run.now, run.now, body))  # type: ignore[arg-type]  # callers pass bodies
-
     def _at_link(self, run: Run, event: Event, link: Link) -> None:
         match event.body:
             case IdentityClaimed(home=home) if home == link.home:
-                self._post(run, home, IdentityGranted(run.taken.subject))
+                self._apply.post(run, home, IdentityGranted(run.taken.subject))
             case MergeAsked(survivor=survivor) if survivor == link.home:
                 pass
             case IdentityClaimed() | MergeAsked() | IdentityGranted() | Absorbed() | TouchAsked():
-                self._mail(run, link.home, replace_subject(event, link.home))
+                self._apply.forward(run, structs.replace(event, subject=link.home))
             case _:
-                self._post(run, link.home, Forwarded(dump_event(event)))
+                self._apply.post(run, link.home, Forwarded(dump_event(event)))
 
     # --- buyers ---------------------------------------------------------------------------------------------------
 
@@ -237,7 +232,7 @@ class Turns:
         if isinstance(event.body, IdentityClaimed):
             run.record = Link(home=event.body.home, at=run.now)
             run.touched = True
-            self._post(run, event.body.home, IdentityGranted(subject))
+            self._apply.post(run, event.body.home, IdentityGranted(subject))
             return False
         if subjects.kind(subject) == "address":
             account, id = subjects.split_address(subject)
@@ -246,7 +241,7 @@ class Turns:
                 home = subjects.phone(id)
                 run.record = Link(home=home, at=run.now)
                 run.touched = True
-                self._post(run, home, Forwarded(dump_event(event)))
+                self._apply.post(run, home, Forwarded(dump_event(event)))
                 return False
         buyer = buyers.new_buyer(subject, run.partition, event.received or run.now, str(event.received))
         for phone in buyer.phones:
@@ -260,7 +255,7 @@ class Turns:
         result = identity.handle(buyer, event.body, run.now)
         run.rekeyed = [(c.campaign, c.code, buyer.id) for c in buyer.coupons if c.code not in before]
         for subject, body in result.mails:
-            self._post(run, subject, body)
+            self._apply.post(run, subject, body)
         if result.became is not None:
             run.record = result.became
             run.before_timers = {}
@@ -274,10 +269,9 @@ class Turns:
             self._handle(run, buyer, event, "event", _tag(event.body), waiting)
 
     def _timer(self, run: Run, buyer: Buyer, event: Event, due: TimerDue) -> None:
-        held = buyer.timers.get(due.name)
-        if held is None or held.due != due.due:
-            return  # moved, cancelled or fired before
-        del buyer.timers[due.name]
+        held = _fired(buyer.timers, due)
+        if held is None:
+            return
         waiting = buyer.waiting.pop(due.name, None)
         if waiting is not None:
             run.deferred_id = waiting.id
@@ -285,11 +279,13 @@ class Turns:
             run.event = inner
             self._again(run, buyer, inner)
             return
-        address = _address_in(buyer, held.data)
-        run.turn = self._turn(run, event, buyer, address)
-        self._run_handler(
-            run, "timer", due.name.partition(":")[0], replace(run.turn, arg=due.name.partition(":")[2], data=held.data)
-        )
+        # The address that the timer was set from, where the handler noted it.
+        address = buyer.address(held.data.get("account", ""), held.data.get("to", ""))
+        self._run_timer(run, due.name, held, self._turn(run, event, buyer, address))
+
+    def _run_timer(self, run: Run, name: str, held: Timer, turn: Turn, record: str = "buyer") -> None:
+        kind, _, arg = name.partition(":")
+        self._run_handler(run, "timer", kind, replace(turn, arg=arg, data=held.data), record)
 
     def _again(self, run: Run, buyer: Buyer, event: Event) -> None:
         if isinstance(event.body, TouchAsked):
@@ -301,25 +297,21 @@ class Turns:
 
     def _touch(self, run: Run, buyer: Buyer, event: Event, touch: TouchAsked) -> None:
         if touch.facts is not None:
-            buyers.learn_facts(buyer, touch.facts, self._accounts, f"shop:{touch.shop}")
-            known = identity.unknown_subjects(buyer, touch.facts, touch.shop)
-            for subject in known:
-                self._post(run, subject, identity.claim(buyer, subject))
+            self._learn(run, buyer, touch.facts, touch.shop, f"shop:{touch.shop}")
         if touch.brief is not None:
             buyers.remember_order(buyer, touch.brief)
         if not touch.notice:
             return
         if touch.key in buyer.touched:
-            self._apply.skipped(
-                run, Skip(touch.key, SkipReason.ALREADY_SENT, Rule.ALREADY_SENT, source=touch.source), buyer
-            )
+            again = Skip(touch.key, SkipReason.ALREADY_SENT, Rule.ALREADY_SENT, source=touch.source)
+            self._speaker.skip(run, again, buyer)
             return
         buyer.touched[touch.key] = run.now
         if len(buyer.touched) > MAX_TOUCHES:
             buyer.touched.pop(min(buyer.touched, key=lambda key: buyer.touched[key]))
         if touch.since and buyer.last_order_at > touch.since:
             gone = Skip(touch.key, SkipReason.ORDERED_SINCE, Rule.REASON_HOLDS, "marketing", touch.source)
-            self._apply.skipped(run, gone, buyer)
+            self._speaker.skip(run, gone, buyer)
             return
         if touch.not_before_returning > run.now and _returns(buyer, touch):
             name = f"wait:{touch.key}"
@@ -335,10 +327,14 @@ class Turns:
 
     def _about_buyer(self, run: Run, buyer: Buyer, event: Event, shop: ShopEvent) -> None:
         if shop.buyer is not None:
-            buyers.learn_facts(buyer, shop.buyer, self._accounts, f"shop:{shop.shop}:{event.id}")
-            for subject in identity.unknown_subjects(buyer, shop.buyer, shop.shop):
-                self._post(run, subject, identity.claim(buyer, subject))
+            self._learn(run, buyer, shop.buyer, shop.shop, f"shop:{shop.shop}:{event.id}")
         self._handle(run, buyer, event, "shop", shop.kind, None)
+
+    def _learn(self, run: Run, buyer: Buyer, facts: BuyerFacts, shop: str, source: str) -> None:
+        """What a shop says of the buyer, and claims of the identities that it names."""
+        buyers.learn_facts(buyer, facts, self._accounts, source)
+        for subject in identity.unknown_subjects(buyer, facts, shop):
+            self._apply.post(run, subject, identity.claim(buyer, subject))
 
     def _status(self, run: Run, buyer: Buyer, event: Event, status: StatusReported) -> None:
         account, id = subjects.split_address(event.subject)
@@ -370,11 +366,7 @@ class Turns:
         elif home is not None and home < self._partitions:
             # A message is kept in the partition that its id names; its address may hash to another (a phone's link).
             run.change.mails.append(Letter(run.event.subject, b"", dump_event(run.event), home))
-        if status.state != "failed" or status.reason not in (SkipReason.UNREACHABLE, SkipReason.OPTED_OUT):
-            return True
-        if run.taken.subject != run.event.subject:
-            return False
-        return False
+        return status.state != "failed" or status.reason not in (SkipReason.UNREACHABLE, SkipReason.OPTED_OUT)
 
     def _from_channel(self, run: Run, buyer: Buyer, event: Event) -> None:
         account, id = subjects.split_address(event.subject)
@@ -446,13 +438,10 @@ class Turns:
     def _other(self, run: Run, event: Event, record: Order | Cart, kind: str) -> None:
         body = event.body
         if isinstance(body, TimerDue):
-            held = record.timers.get(body.name)
-            if held is None or held.due != body.due:
-                return
-            del record.timers[body.name]
-            run.touched = True
-            turn = replace(self._turn(run, event, record, None), arg=body.name.partition(":")[2], data=held.data)
-            self._run_handler(run, "timer", body.name.partition(":")[0], turn, kind)
+            held = _fired(record.timers, body)
+            if held is not None:
+                run.touched = True
+                self._run_timer(run, body.name, held, self._turn(run, event, record, None), kind)
         elif isinstance(body, StaffAsked):
             run.touched = True
             if not self._apply.staff_task(run, record, body):
@@ -469,10 +458,10 @@ class Turns:
             parcel.held = [*parcel.held, dump_event(event)][-HELD_EVENTS:]
             return
         for held in parcel.held:
-            self._post(run, parcel.order, Forwarded(held))
+            self._apply.post(run, parcel.order, Forwarded(held))
         parcel.held = []
         if not (isinstance(body, ShopEvent) and body.kind == "shipment.linked"):
-            self._post(run, parcel.order, Forwarded(dump_event(event)))
+            self._apply.post(run, parcel.order, Forwarded(dump_event(event)))
 
     def _at_account(self, run: Run, event: Event) -> None:
         state = run.record if isinstance(run.record, AccountState) else AccountState(event.account, created_at=run.now)
@@ -531,9 +520,10 @@ def _status_changes(status: StatusReported, account: str, id: str, at: Ms) -> li
     return []
 
 
-def _address_in(buyer: Buyer, data: Mapping[str, str]) -> Address | None:
-    """The address that a timer was set from, where the handler noted it."""
-    return buyer.address(data.get("account", ""), data.get("to", ""))
+def _fired(timers: dict[str, Timer], due: TimerDue) -> Timer | None:
+    """Takes the timer that is due off the record; None for one that was moved, cancelled or fired before."""
+    held = timers.get(due.name)
+    return timers.pop(due.name) if held is not None and held.due == due.due else None
 
 
 def _returns(buyer: Buyer, touch: TouchAsked) -> bool:
@@ -545,8 +535,3 @@ def _returns(buyer: Buyer, touch: TouchAsked) -> bool:
 def _tag(body: object) -> str:
     config = getattr(type(body), "__struct_config__", None)
     return str(config.tag) if config is not None else ""
-
-
-def replace_subject(event: Event, subject: str) -> Event:
-    """The same event for another subject."""
-    return Event(event.id, subject, event.account, event.at, event.received, event.body)
