@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from multidict import CIMultiDictProxy
 
@@ -176,6 +177,14 @@ class HttpResponse:
     status: int
     headers: Mapping[str, str]  # names in lower case
     body: bytes
+
+    def json_object(self) -> Mapping[str, Any] | None:
+        """The JSON object of the body, None for anything else."""
+        try:
+            value = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
+        return value if isinstance(value, dict) else None
 
 
 class Http(Protocol):

@@ -15,7 +15,7 @@ from bot.errors import AccountError, ContentError, InDoubtError, SignatureError,
 from bot.messages import Notice, OutboundMessage, Receipt
 from bot.ports import Answer, Capabilities, ChannelType, Parsed, RawRequest, Toolkit, Verified
 from channels.alibaba.config import AlibabaConfig
-from channels.alibaba.errors import error_of, json_object
+from channels.alibaba.errors import error_of
 from channels.alibaba.inbound import mainland, read
 from channels.alibaba.signature import encode, signed_headers
 
@@ -131,9 +131,9 @@ class Alibaba:
             body=body,
         )
         response = await self._http.request("POST", self._url, headers=headers, body=body)
-        if (error := error_of(response)) is not None:
+        answer = response.json_object()
+        if (error := error_of(response, answer)) is not None:
             raise error
-        answer = json_object(response.body)
         if answer is None:
             raise InDoubtError("Alibaba Cloud gave no proper answer")
         return answer

@@ -5,7 +5,6 @@ Source: https://help.aliyun.com/zh/sms/developer-reference/api-error-codes (2026
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -65,9 +64,8 @@ LONGEST_PAUSE_S = 3600.0
 _FLOW = "isv.BUSINESS_LIMIT_CONTROL"
 
 
-def error_of(response: HttpResponse) -> SendError | None:
-    """The error of an answer, None for one with Code OK."""
-    answer = json_object(response.body)
+def error_of(response: HttpResponse, answer: Mapping[str, Any] | None) -> SendError | None:
+    """The error of a response with this JSON, None for one with Code OK."""
     code = answer.get("Code") if answer is not None else None
     if not isinstance(code, str) or not code:
         return _by_status(response)
@@ -134,12 +132,3 @@ def failure_of(code: str) -> FailureReason:
     if code == "PORT_NOT_REGISTERED":
         return FailureReason.ACCOUNT  # the signature is not registered with the carriers by the sender's real name
     return FailureReason.REJECTED
-
-
-def json_object(body: bytes) -> Mapping[str, Any] | None:
-    """The JSON object of an answer, None for anything else."""
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None

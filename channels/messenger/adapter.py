@@ -7,14 +7,15 @@ import hmac
 import re
 from typing import cast
 
+from bot import qr
 from bot.config import AccountConfig
 from bot.errors import InDoubtError, SendError, SignatureError
 from bot.messages import OutboundMessage, Picture, Receipt
 from bot.ports import Answer, Capabilities, ChannelType, HttpResponse, Parsed, RawRequest, Toolkit, Verified, WindowRule
 from channels.messenger.config import MessengerConfig
-from channels.messenger.errors import error_of, json_of
+from channels.messenger.errors import error_of
 from channels.messenger.inbound import Reader
-from channels.messenger.outbound import bodies, encode, multipart, qr_png
+from channels.messenger.outbound import bodies, encode, multipart
 from channels.messenger.wire import CHOICES, SUBSCRIBED_FIELDS, TEXT_LIMIT, Json, decode, rows, table, text
 
 DAY_MS = 86_400_000
@@ -130,7 +131,7 @@ class Messenger:
     async def _post_picture(self, message: OutboundMessage, picture: Picture) -> str:
         """A QR code, uploaded with the message itself."""
         envelope = self._envelope(message, {"attachment": {"type": "image", "payload": {}}})
-        content_type, body = multipart(list(envelope.items()), qr_png(picture.qr))
+        content_type, body = multipart(list(envelope.items()), qr.png(picture.qr))
         return await self._post(body, content_type)
 
     async def _post(self, body: bytes, content_type: str) -> str:
@@ -152,9 +153,10 @@ class Messenger:
 
     def _subscriptions(self, response: HttpResponse) -> str:
         """What the page's list of subscribed apps says of ours."""
-        if error_of(response) is not None:
+        answer = response.json_object()
+        if answer is None or error_of(response, answer) is not None:
             return "its webhook subscriptions could not be read"
-        apps = [table(app) for app in rows((json_of(response) or {}).get("data"))]
+        apps = [table(app) for app in rows(answer.get("data"))]
         own = self._config.app_id
         fields = [rows(app.get("subscribed_fields")) for app in apps if not own or text(app, "id") == own]
         if not fields:
@@ -165,9 +167,10 @@ class Messenger:
 
 def _checked(response: HttpResponse) -> Json:
     """The JSON of a good answer. Raises the SendError of any other."""
-    if (error := error_of(response)) is not None:
+    answer = response.json_object()
+    if (error := error_of(response, answer)) is not None:
         raise error
-    return dict(json_of(response) or {})
+    return dict(answer or {})
 
 
 def _shares_secret(one: MessengerConfig, other: MessengerConfig) -> bool:

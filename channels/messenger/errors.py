@@ -38,24 +38,14 @@ ABUSE_PAUSE_S = 900.0
 LONGEST_PAUSE_S = 3600.0
 
 
-def error_of(response: HttpResponse) -> SendError | None:
-    """The error of an answer, None for a success."""
-    body = json_of(response)
-    error = body.get("error") if body is not None else None
+def error_of(response: HttpResponse, answer: Mapping[str, Any] | None) -> SendError | None:
+    """The error of a response with this JSON, None for a success."""
+    error = answer.get("error") if answer is not None else None
     if isinstance(error, dict):
         return _by_code(error, response)
-    if response.status == 200 and body is not None and error is None:
+    if response.status == 200 and answer is not None and error is None:
         return None
     return _by_status(response)
-
-
-def json_of(response: HttpResponse) -> Mapping[str, Any] | None:
-    """The JSON object of an answer, None for anything else."""
-    try:
-        value = json.loads(response.body)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
 
 
 def _by_status(response: HttpResponse) -> SendError:

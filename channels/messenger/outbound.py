@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 import secrets
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
-
-import segno
 
 from bot.errors import ContentError
 from bot.messages import Button, Card, Content, Notice, OrderReceipt, Picture, ReceiptLine, Text
@@ -172,18 +169,6 @@ def _number(amount: str) -> float:
 
 
 # --- pictures ---------------------------------------------------------------------------------------------------------
-
-
-def qr_png(text: str) -> bytes:
-    """The QR code as PNG, of the full kind: phones do not read Micro QR. Raises ContentError if it is too long."""
-    if not text:
-        raise ContentError("the QR code would hold nothing")
-    image = io.BytesIO()
-    try:
-        segno.make_qr(text, error="m").save(image, kind="png", scale=8, border=4)
-    except ValueError:
-        raise ContentError("the QR code would hold too much") from None
-    return image.getvalue()
 
 
 def multipart(fields: Sequence[tuple[str, Any]], image: bytes) -> tuple[str, bytes]:

@@ -15,7 +15,7 @@ from bot.phones import is_e164
 from bot.ports import Answer, Capabilities, ChannelType, Parsed, RawRequest, Toolkit, Verified
 from bot.sms import split, units16
 from channels.twilio.config import TwilioConfig
-from channels.twilio.errors import error_of, json_object
+from channels.twilio.errors import error_of
 from channels.twilio.inbound import read
 from channels.twilio.signature import FORM_TYPE, prove
 
@@ -101,11 +101,12 @@ class Twilio:
         """The message's SID and its parts (0 where Twilio does not say)."""
         body = urlencode(self._form(message, text)).encode()
         response = await self._http.request("POST", f"{self._account}/Messages.json", headers=self._headers, body=body)
-        if (error := error_of(response)) is not None:
+        answer = response.json_object()
+        if (error := error_of(response, answer)) is not None:
             raise error
-        answer = json_object(response.body) or {}
-        parts = str(answer.get("num_segments") or "")
-        return str(answer["sid"]), int(parts) if parts.isascii() and parts.isdigit() and len(parts) < 4 else 0
+        accepted = answer or {}
+        parts = str(accepted.get("num_segments") or "")
+        return str(accepted["sid"]), int(parts) if parts.isascii() and parts.isdigit() and len(parts) < 4 else 0
 
     def _form(self, message: OutboundMessage, text: str) -> Mapping[str, str]:
         form = {"To": message.to, "Body": text}
@@ -125,9 +126,9 @@ class Twilio:
         """Reads the account (with an API key, which may not do that, the last message). Raises SendError."""
         probe = f"{self._account}/Messages.json?PageSize=1" if self._config.api_key_sid else f"{self._account}.json"
         response = await self._http.request("GET", probe, headers=self._headers)
-        answer = json_object(response.body)
+        answer = response.json_object()
         if response.status != 200 or answer is None:
-            raise error_of(response) or InDoubtError("Twilio gave no proper answer", code=str(response.status))
+            raise error_of(response, answer) or InDoubtError("Twilio gave no proper answer", code=str(response.status))
         status = answer.get("status", "active")
         if status != "active":
             raise AccountError(f"the Twilio account is {str(status)[:20]}", code="30002")

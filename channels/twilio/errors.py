@@ -5,7 +5,6 @@ Source: https://www.twilio.com/docs/api/errors (2026-11).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -97,9 +96,8 @@ def failure_of(code: int) -> FailureReason:
     return FAILURES.get(code, FailureReason.REJECTED)
 
 
-def error_of(response: HttpResponse) -> SendError | None:
-    """The error of an answer to a send, None where Twilio accepted it."""
-    answer = json_object(response.body)
+def error_of(response: HttpResponse, answer: Mapping[str, Any] | None) -> SendError | None:
+    """The error of a response with this JSON to a send, None where Twilio accepted it."""
     if answer is None:
         return _by_status(response, "")
     if 200 <= response.status < 300:
@@ -144,15 +142,6 @@ def _by_status(response: HttpResponse, code: str) -> SendError:
         return RejectedError("Twilio refuses the message", code=code)
     # Twilio has no idempotency key: what followed a 5xx, a time-out or an HTML page is unknown.
     return InDoubtError("Twilio gave no proper answer", code=code)
-
-
-def json_object(body: bytes) -> Mapping[str, Any] | None:
-    """The JSON object of an answer, None for anything else."""
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
 
 
 def _number(answer: Mapping[str, Any], name: str) -> int:

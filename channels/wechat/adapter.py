@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
-import segno
-
+from bot import qr
 from bot.config import AccountConfig
 from bot.errors import (
     AccountError,
@@ -190,7 +188,7 @@ class WeChat:
         return Token(value, self._clock.real() + lasts * 1000)
 
     async def _upload(self, picture: Picture) -> str:
-        image = _qr_png(picture.qr)
+        image = qr.png(picture.qr)
         boundary = secrets.token_hex(16)
         head = f'--{boundary}\r\nContent-Disposition: form-data; name="media"; filename="card.png"\r\nContent-Type: image/png\r\n\r\n'
         body = head.encode() + image + f"\r\n--{boundary}--\r\n".encode()
@@ -201,18 +199,6 @@ class WeChat:
             return await self._http.request("POST", url, headers=headers, body=body)
 
         return str((await self._with_token(call)).get("media_id", ""))
-
-
-def _qr_png(text: str) -> bytes:
-    """The QR code as PNG, of the full kind: phones do not read Micro QR. Raises ContentError if it cannot be drawn."""
-    if not text:
-        raise ContentError("the QR code would hold nothing")
-    image = io.BytesIO()
-    try:
-        segno.make_qr(text, error="m").save(image, kind="png", scale=8, border=4)
-    except ValueError:
-        raise ContentError("the QR code would hold too much") from None
-    return image.getvalue()
 
 
 def _answer(response: HttpResponse) -> dict[str, Any]:
