@@ -35,7 +35,7 @@ ECHO = Extras(
 async def main() -> None:
     """Serves until it is killed."""
     settings = read_settings(Path(sys.argv[1]))
-    gateway = await build(settings, f"bench-{os.getpid()}", 0, ECHO)
+    gateway = await build(settings, f"bench-{os.getpid()}", ECHO)
     runner = web.AppRunner(gateway.app, access_log=None)
     await runner.setup()
     await gateway.leases.renew()

@@ -93,14 +93,14 @@ def serve(config: Config = DEFAULT) -> None:
 
 
 @app.command(hidden=True)
-def worker(config: Config = DEFAULT, owner: str = "solo", index: int = 0) -> None:
+def worker(config: Config = DEFAULT, owner: str = "solo") -> None:
     """One gateway process; started by serve."""
     from bot import log  # noqa: PLC0415
     from bot.process import run  # noqa: PLC0415
 
     log.configure()
     try:
-        run(_settings(config), owner, index)
+        run(_settings(config), owner)
     except GatewayError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error

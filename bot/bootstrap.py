@@ -10,10 +10,9 @@ from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from aiohttp import web
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Template, TemplateError
 
 import channels
 import handlers
@@ -110,7 +109,6 @@ class Gateway:
     provider_timeout_s: float = PROVIDER_TIMEOUT_S
     stopping: bool = False
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
-    extras: dict[str, Any] = field(default_factory=dict)
 
     def watch_memory(self, info: Mapping[str, Any]) -> None:
         """Shuts the door at 75 % of the memory limit, opens it again at 65 %."""
@@ -151,7 +149,7 @@ async def open_store(settings: Settings, owner: str) -> Store:
     return store
 
 
-async def build(settings: Settings, owner: str, _index: int = 0, extras: Extras | None = None) -> Gateway:
+async def build(settings: Settings, owner: str, extras: Extras | None = None) -> Gateway:
     """Puts one process together. Nothing is served yet."""
     clock = SystemClock()
     store = await open_store(settings, owner)
@@ -315,19 +313,12 @@ def _turns(
     wordings = Wordings.load(ROOT / "templates", *extras.templates, default=settings.brand.locale)
     keywords = Keywords.load(ROOT / "templates" / "keywords.toml")
     keywords = replace(keywords, prefixes={**keywords.prefixes, **extras.prefixes})
-    environment = Environment(undefined=StrictUndefined, autoescape=False)  # noqa: S701  # template fields are plain text
-    notices = {key: NoticeTemplate(n.template_id, n.fields) for key, n in settings.notices.items()}
-
-    def render_field(text: str, values: Mapping[str, Any]) -> str:
-        return environment.from_string(text).render(values)
-
     speaker = Speaker(
         wordings=wordings,
         policy=_policy(settings, able),
         brand=settings.brand.name,
         locale=settings.brand.locale,
-        notices=notices,
-        render_field=render_field,
+        notices=notice_templates(settings, wordings),
     )
     return Turns(
         facts=_facts(settings, able, coupons, codes),
@@ -338,6 +329,27 @@ def _turns(
         partitions=settings.redis.partitions,
         release=release(),
     )
+
+
+def notice_templates(settings: Settings, wordings: Wordings) -> dict[tuple[str, str], NoticeTemplate]:
+    """The approved provider templates, their fields compiled. Raises ConfigError naming every field at fault."""
+    found: dict[tuple[str, str], NoticeTemplate] = {}
+    faults: list[str] = []
+    for (key, account), notice in settings.notices.items():
+        where = f"notices.{key}.{account}"
+        if key not in wordings.keys:
+            faults.append(f"{where}: there is no wording {key!r}")
+            continue
+        fields: dict[str, Template | str] = {}
+        for name, source in notice.fields.items():
+            try:
+                fields[name] = wordings.field(key, source)
+            except (TemplateError, ValueError) as error:
+                faults.append(f"{where}.fields.{name}: {error}")
+        found[key, account] = NoticeTemplate(notice.template_id, fields)
+    if faults:
+        raise ConfigError(faults)
+    return found
 
 
 def _policy(settings: Settings, able: Mapping[str, Capabilities]) -> PolicySettings:
@@ -382,14 +394,11 @@ def _facts(settings: Settings, able: Mapping[str, Capabilities], coupons: Coupon
     def answer_by(at: Ms) -> Ms:
         return slots.answer_by(at, staff.hours, zone, staff.answer_minutes)
 
-    def typed_phone(text: str) -> str:
-        return parse_phone(text, settings.brand.country)
-
     return Facts(
         brand=settings.brand.name,
         privacy_url=settings.brand.privacy_url,
         locale=settings.brand.locale,
-        timezone=ZoneInfo(settings.brand.timezone),
+        timezone=zone,
         currency=settings.brand.currency,
         country=settings.brand.country,
         staff_hours=str(staff.hours),
@@ -405,5 +414,5 @@ def _facts(settings: Settings, able: Mapping[str, Capabilities], coupons: Coupon
         staff_answer_by=answer_by,
         call_slot=lambda at: slots.call_slot_end(at, zone),
         check_code=codes.check,
-        parse_phone=typed_phone,
+        parse_phone=lambda text: parse_phone(text, settings.brand.country),
     )

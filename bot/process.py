@@ -32,14 +32,14 @@ UNSAFE = "the store is not safe"
 log = structlog.get_logger()
 
 
-def run(settings: Settings, owner: str, index: int) -> None:
+def run(settings: Settings, owner: str) -> None:
     """Serves until SIGTERM or SIGINT, then drains within 10 s."""
-    uvloop.run(serve(settings, owner, index))
+    uvloop.run(serve(settings, owner))
 
 
-async def serve(settings: Settings, owner: str, index: int) -> None:
+async def serve(settings: Settings, owner: str) -> None:
     """Builds the gateway, runs its loops, and takes it down in order."""
-    gateway = await build(settings, owner, index)
+    gateway = await build(settings, owner)
     await check_store(gateway)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from jinja2 import Template
+
 from bot import ids, sms
 from bot.change import QueuedMessage
 from bot.codec import dump_event, dump_message
@@ -17,15 +19,15 @@ from bot.policy import Decision, Plan, PolicySettings, decide
 from bot.reasons import SkipReason
 from bot.records import Address, Buyer, Timer, Waiting
 from bot.run import Run
-from bot.wording import Medium, NoVariantError, Rendered, Wordings, with_brand
+from bot.wording import Medium, NoVariantError, Rendered, Wordings, filled, with_brand
 
 
 @dataclass(frozen=True, slots=True)
 class NoticeTemplate:
-    """An approved provider template for a wording on an account: field name → text with {{ variables }}."""
+    """An approved provider template for a wording on an account: field name → what fills it."""
 
     template_id: str
-    fields: Mapping[str, str]
+    fields: Mapping[str, Template | str]
 
 
 @dataclass(slots=True)
@@ -37,7 +39,6 @@ class Speaker:
     brand: str
     locale: str
     notices: Mapping[tuple[str, str], NoticeTemplate] = field(default_factory=dict)
-    render_field: Any = None  # (template text, values) -> text, for notice fields
 
     # --- saying ---------------------------------------------------------------------------------------------------
 
@@ -188,7 +189,7 @@ class Speaker:
 
     def _notice(self, key: str, account: str, values: Mapping[str, Any], rendered: Rendered) -> Notice:
         template = self.notices[key, account]
-        fields = {name: self.render_field(text, values) for name, text in template.fields.items()}
+        fields = {name: filled(text, values) for name, text in template.fields.items()}
         return Notice(template.template_id, fields, text=rendered.text)
 
     # --- rows -----------------------------------------------------------------------------------------------------

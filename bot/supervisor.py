@@ -136,7 +136,7 @@ class Supervisor:
     def _start(self, child: _Child) -> None:
         child.owner = f"{os.uname().nodename}-{os.getpid()}-{child.index}-{secrets.token_hex(3)}"
         command = [sys.executable, "-m", "bot", "worker", "--config", str(self.settings.path.resolve())]
-        command += ["--owner", child.owner, "--index", str(child.index)]
+        command += ["--owner", child.owner]
         # -m finds the package from the checkout, wherever serve was called.
         env = {**os.environ, "PYTHONPATH": os.pathsep.join([_ROOT, os.environ.get("PYTHONPATH", "")])}
         child.process = subprocess.Popen(command, env=env, start_new_session=True)  # noqa: S603  # our own program

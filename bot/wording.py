@@ -136,6 +136,15 @@ class Wordings:
                 return candidate, key
         raise GatewayError(f"there is no wording {key!r}")
 
+    def field(self, key: str, source: str) -> Template | str:
+        """A field of a provider's template for the wording `key`: its variables, and filters of the default locale.
+
+        Raises GatewayError for an unknown key, ValueError for an unknown variable, TemplateError for bad syntax.
+        """
+        used, _ = self.resolve(self._default, key)
+        wording = self._table[used, key]
+        return _template(_environment(used), source, wording.required | wording.optional)
+
     def evidence(self, key: str, locale: str) -> str:
         """What a consent record keeps of the wording that was shown: key, locale and version."""
         if not any((candidate, key) in self._table for candidate in LOCALES):
@@ -150,10 +159,15 @@ class Wordings:
         if medium == "sms" and wording.chat_only:
             raise NoVariantError(f"{key} is for chats only")
         template = wording.sms if medium == "sms" and wording.sms is not None else wording.chat
-        text = template if isinstance(template, str) else template.render(values)
+        text = filled(template, values)
         if medium == "sms" and not wording.has_sms:
             text = with_brand(text, str(values.get("brand", "")), used)
         return Rendered(text.strip(), wording.choices, wording.numbered, wording.version)
+
+
+def filled(template: Template | str, values: Mapping[str, Any]) -> str:
+    """A template's text; one without variables is kept as it stands."""
+    return template if isinstance(template, str) else template.render(values)
 
 
 def with_brand(text: str, brand: str, locale: str) -> str:
@@ -210,7 +224,8 @@ def _template(environment: Environment, source: str, declared: frozenset[str]) -
         return source
     undeclared = meta.find_undeclared_variables(environment.parse(source)) - declared - ALWAYS
     if undeclared:
-        raise ValueError(f"uses undeclared variables {sorted(undeclared)}; list them under vars or optional")
+        known = ", ".join(sorted(declared | ALWAYS))
+        raise ValueError(f"uses undeclared variables {sorted(undeclared)}; declared are {known}")
     return environment.from_string(source)
 
 

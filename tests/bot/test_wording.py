@@ -9,15 +9,16 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from bot import sms
+from bot import bootstrap, sms
 from bot.errors import ConfigError, GatewayError
 from bot.events import Money
-from bot.wording import NoVariantError, Wordings, clock, day, money, short
+from bot.wording import NoVariantError, Wordings, clock, day, filled, money, short
 
 ZONE = ZoneInfo("Asia/Shanghai")
 AT = 1_790_000_000_000  # 2026-09-21 22:13 in Shanghai
 ALL = Wordings.load(Path("templates"))
 BASE = {"brand": "小满衣橱", "tz": ZONE, "name": "", "card": ""}
+SHIPPED = {"carrier": "顺丰", "eta_at": AT}
 
 
 def test_amounts_are_written_as_the_locale_writes_them():
@@ -136,3 +137,30 @@ def test_no_wording_says_dear_or_pushes():
     for path in Path("templates").glob("*/*.toml"):
         for word in ("亲，", "红包", "紅包", "好评", "好評", "！", "最后机会", "仅剩"):
             assert word not in path.read_text(), (path, word)
+
+
+def test_fields_of_provider_templates_take_what_their_wording_takes():
+    """Variables and filters of the wording, in the default locale; anything else is refused by name."""
+    assert filled(ALL.field("order_shipped", "{{ carrier }} {{ eta_at|day(tz) }}"), BASE | SHIPPED) == "顺丰 9月21日"
+    assert ALL.field("order_shipped", "no variable") == "no variable"
+    with pytest.raises(ValueError, match="order"):
+        ALL.field("order_shipped", "{{ order.number }}")
+
+
+def test_faults_in_provider_templates_stop_the_start_together(tmp_path):
+    """Unknown wordings, unknown variables and bad syntax are named by table and field, all in one go."""
+    path = tmp_path / "config.toml"
+    table = (
+        "[notices.order_shipped.sms-cn]\ntemplate_id = 'SMS_1'\nfields = { a = '{{ order.number }}', b = '{% if %}' }\n"
+    )
+    lost = "[notices.nosuch.sms-cn]\ntemplate_id = 'SMS_2'\n"
+    path.write_text(Path("config.toml").read_text() + "\n" + table + lost)
+    with pytest.raises(ConfigError) as caught:
+        bootstrap.notice_templates(bootstrap.read_settings(path), ALL)
+    told = str(caught.value)
+    for where in (
+        "notices.order_shipped.sms-cn.fields.a",
+        "notices.order_shipped.sms-cn.fields.b",
+        "notices.nosuch.sms-cn",
+    ):
+        assert where in told
