@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 from bot.clock import SystemClock
 from bot.ports import Channel
 
@@ -24,7 +22,6 @@ class Line:
         self._clock = clock
         self._failures = 0
         self._shut_until = 0.0
-        self.last_errors: deque[str] = deque(maxlen=5)
 
     def room(self) -> int:
         """How many calls may start now."""

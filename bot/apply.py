@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from msgspec import structs
@@ -44,11 +43,9 @@ from bot.effects import (
 )
 from bot.errors import GatewayError
 from bot.events import Body, Event, MessageReceived, Ms, StaffAsked, TouchAsked
-from bot.handling import Facts
 from bot.identity import claim
 from bot.journal import NoteRecord
 from bot.locales import detect
-from bot.ports import Capabilities
 from bot.records import Address, Buyer, Cart, Consent, Coupon, Dialog, Member, Order, Task, Timer
 from bot.run import Run
 from bot.speaking import Speaker
@@ -59,8 +56,6 @@ class Applier:
     """Turns effects into writes. Effects that need an answer have been replaced by their continuations before."""
 
     speaker: Speaker
-    facts: Facts
-    capabilities: Mapping[str, Capabilities]
     partitions: int
 
     def effect(self, run: Run, effect: Effect) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime
 
 from bot.events import Ms
 
@@ -42,11 +42,6 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """Really sleeps."""
         await asyncio.sleep(seconds)
-
-
-def to_datetime(at: Ms, zone: tzinfo = UTC) -> datetime:
-    """An aware datetime."""
-    return datetime.fromtimestamp(at / 1000, UTC).astimezone(zone)
 
 
 def rfc3339(at: Ms) -> str:

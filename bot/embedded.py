@@ -155,10 +155,6 @@ class EmbeddedServer:
             time.sleep(0.01)
         raise StoreError(f"the embedded server in {self.directory}: it did not start")
 
-    def ping(self) -> bool:
-        """Whether it answers and has loaded its data."""
-        return self._ask(b"PING\r\n").startswith(b"+PONG")
-
     def alive(self) -> bool:
         """Whether a server holds this data, however busy it is."""
         lock = os.open(self.directory / "server.lock", os.O_RDWR | os.O_CREAT, 0o600)

@@ -75,7 +75,6 @@ class SendEntry(Struct, omit_defaults=True):
 
 
 _turn_decoder = msgspec.msgpack.Decoder(TurnEntry)
-_send_decoder = msgspec.msgpack.Decoder(SendEntry)
 
 
 def dump(entry: TurnEntry | SendEntry) -> bytes:
@@ -86,8 +85,3 @@ def dump(entry: TurnEntry | SendEntry) -> bytes:
 def load_turn(body: bytes) -> TurnEntry:
     """A turn from its stored form."""
     return _turn_decoder.decode(body)
-
-
-def load_send(body: bytes) -> SendEntry:
-    """A send from its stored form."""
-    return _send_decoder.decode(body)

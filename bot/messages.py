@@ -4,25 +4,14 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from bot.events import Guard, Ms
 
 Purpose: TypeAlias = Literal["reply", "code", "service", "marketing"]
 State: TypeAlias = Literal["queued", "sending", "sent", "delivered", "read", "failed", "skipped", "in_doubt"]
-
-STATE_RANK: dict[str, int] = {
-    "queued": 0,
-    "sending": 1,
-    "in_doubt": 2,
-    "sent": 3,
-    "failed": 4,
-    "delivered": 5,
-    "read": 6,
-    "skipped": 7,
-}
-"""A message's state only moves to a higher rank (a late `delivered` outranks `failed`, as providers correct themselves);
-`queued`, `sending` and `in_doubt` may go back to `queued` for another attempt."""
+"""A state only moves to a higher rank (`RANK` in lua/commit.lua and lua/settle.lua; a late `delivered` outranks `failed`, as
+providers correct themselves); `queued`, `sending` and `in_doubt` may go back to `queued` for another attempt."""
 
 
 class Choice(Struct, frozen=True, array_like=True):
@@ -108,7 +97,7 @@ class OutboundMessage(Struct, frozen=True, omit_defaults=True):
     """One message to one address, as planned. Immutable; its state lives beside it in the store.
 
     `id` is ours and goes to the provider where it has a field for it. `not_after` 0: no end. `guard` is checked once
-    more just before the provider call. `passive_until`: only for WeChat's passive replies.
+    more just before the provider call.
     """
 
     id: str
@@ -126,10 +115,8 @@ class OutboundMessage(Struct, frozen=True, omit_defaults=True):
     guard: Guard | None = None
     order: str = ""
     parts: int = 0
-    in_reply_to: str = ""
     touch: str = ""  # message key of the touch, if it is one
     window_opener: str = ""
-    evidence: dict[str, str] = field(default_factory=dict)
 
 
 class Receipt(Struct, frozen=True, omit_defaults=True):
@@ -139,14 +126,6 @@ class Receipt(Struct, frozen=True, omit_defaults=True):
     parts: int = 0
     state: State = "sent"
     extra_ids: tuple[str, ...] = ()
-
-
-class HistoryLine(Struct, frozen=True, array_like=True):
-    """One step of a message's life."""
-
-    state: str
-    at: Ms
-    reason: str = ""
 
 
 def lane_of(purpose: str) -> str:

@@ -209,19 +209,6 @@ class Queries:
         value = await self._store.command("HGET", keys.tasks(partition), id)
         return msgspec.msgpack.decode(value, type=Task) if value else None
 
-    # --- dead letters ---------------------------------------------------------------------------------------------
-
-    async def dead_letters(self, limit: int = 100) -> list[tuple[str, dict[str, bytes]]]:
-        """Dead letters, newest first, as (id `<partition>/<entry>`, fields)."""
-        found = []
-        for partition in range(self._store.partitions):
-            page = await self._store.command("XREVRANGE", keys.dead(partition), "+", "-", "COUNT", limit)
-            for entry, fields in page:
-                pairs = {name.decode(): value for name, value in fields.items()}
-                found.append((f"{partition}/{entry.decode()}", pairs))
-        found.sort(key=lambda item: item[0].partition("/")[2], reverse=True)
-        return found[:limit]
-
     # --- the whole ------------------------------------------------------------------------------------------------
 
     async def served(self) -> int:

@@ -45,14 +45,12 @@ from bot.metrics import REDIS_TROUBLE, SENDS, child
 from bot.orders import still_holds
 from bot.reasons import FailureReason, SkipReason
 from bot.records import Buyer, Link, Record
-from bot.store import Hint, Store
+from bot.store import GATHER_S, SMALL_BATCH, Hint, Store
 
 MOST_IN_FLIGHT = 256
 REPLY_TRIES = 3
 REPLY_DOUBT_MS = 5_000
 SERVICE_DOUBT_MS = 60_000
-SMALL_BATCH = 24
-GATHER_S = 0.001  # below a small batch, a moment for more to gather: a script call costs the same for one or ten
 LOW_SHARE = 0.8  # what bulk may take of an account's rate
 
 log = structlog.get_logger()

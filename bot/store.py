@@ -23,6 +23,8 @@ from bot.redis_client import Scripts, as_store_error, is_away
 from bot.subjects import partition_of
 
 SEEN_DAYS = 9
+SMALL_BATCH = 24
+GATHER_S = 0.001  # below a small batch, a moment for more to gather: a script call costs the same for one or ten
 Hint = tuple[int, str, str]
 """Where something became ready to send: partition, account, lane."""
 

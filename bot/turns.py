@@ -82,7 +82,7 @@ class Turns:
         self._partitions = partitions
         self._release = release
         self._speaker = speaker
-        self._apply = Applier(speaker=speaker, facts=facts, capabilities=capabilities, partitions=partitions)
+        self._apply = Applier(speaker=speaker, partitions=partitions)
 
     # --- begin ----------------------------------------------------------------------------------------------------
 

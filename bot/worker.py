@@ -23,15 +23,13 @@ from bot.leases import Leases
 from bot.metrics import BURIED, REDIS_TROUBLE, TURN_SECONDS, TURNS, child
 from bot.records import Record
 from bot.run import Answered, Run
-from bot.store import Hint, Store
+from bot.store import GATHER_S, SMALL_BATCH, Hint, Store
 from bot.turns import Turns
 
 BATCH = 128
 BACK_OFF_S = (0.1, 1.0, 5.0, 15.0, 30.0)
 IDLE_BLOCK_MS = 1000
 LOOK_AGAIN_S = 0.02
-SMALL_BATCH = 24
-GATHER_S = 0.001
 
 log = structlog.get_logger()
 
@@ -124,7 +122,6 @@ class Worker:
         with TURN_SECONDS.time():
             await self._batch(taken, records)
         if len(taken) < SMALL_BATCH:
-            # A moment for the next batch to gather: a script call costs as much for one turn as for ten.
             await self._clock.sleep(GATHER_S)
         return True
 

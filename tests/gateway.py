@@ -105,7 +105,7 @@ class Harness:
 
     async def shop(self, kind: str, id: str, data: dict, *, at: float | None = None, key: str = SHOP_KEY):
         when = time.time() if at is None else at
-        envelope = {"type": kind, "id": id, "occurred_at": _rfc(when), "data": data}
+        envelope = {"type": kind, "id": id, "occurred_at": rfc(when), "data": data}
         body = json.dumps(envelope).encode()
         stamp = str(int(time.time()))
         signed = f"{id}.{stamp}.".encode() + body
@@ -143,7 +143,7 @@ class Harness:
         await self.idle()
 
 
-def _rfc(at: float) -> str:
+def rfc(at: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
@@ -167,8 +166,3 @@ class Coupon(BaseModel):
     expires_at: datetime | None
     buyer: str | None = None
     order: str | None = None
-
-
-def decimal_text(value: str) -> str:
-    """An amount as the contract writes it."""
-    return str(Decimal(value))

@@ -12,7 +12,7 @@ from bot.ids import show_member_number
 from bot.journal import DecisionRecord
 from bot.messages import OutboundMessage
 from bot.queries import StoredMessage
-from bot.records import Buyer, Coupon, Order, Task
+from bot.records import Buyer, Order, Task
 
 
 def when(at: Ms) -> str | None:
@@ -115,11 +115,6 @@ def coupon(state: CouponState, now: Ms) -> dict[str, Any]:
         "buyer": state.buyer,
         "order": state.order or None,
     }
-
-
-def held_coupon(found: Coupon) -> dict[str, Any]:
-    """A coupon of a wallet."""
-    return {"code": found.code, "campaign": found.campaign, "state": found.state, "expires_at": when(found.expires_at)}
 
 
 def message(found: StoredMessage) -> dict[str, Any]:

@@ -8,8 +8,8 @@ import time
 import pytest
 
 from tests.channels.lend import provider
-from tests.channels.twilio.peer import SID, TOKEN, TwilioPeer
-from tests.gateway import _rfc, running
+from tests.channels.twilio.peer import TwilioPeer, account
+from tests.gateway import rfc, running
 
 BUYER = "+8613900001234"
 
@@ -17,21 +17,12 @@ BUYER = "+8613900001234"
 @pytest.fixture
 async def shop(valkey, redis_client, tmp_path):
     twilio = TwilioPeer()
-    async with provider(twilio) as (base, _):
-        extra = f"""
-[channels.sms-main]
-type = "twilio"
-account_sid = "{SID}"
-auth_token = "{TOKEN}"
-from_number = "+15005550001"
-api_base = "{base}"
-"""
-        async with running(valkey, tmp_path, extra=extra) as harness:
-            yield harness, twilio
+    async with provider(twilio) as (base, _), running(valkey, tmp_path, extra=account(base)) as harness:
+        yield harness, twilio
 
 
 def cart(answer: str) -> dict:
-    now = _rfc(time.time())
+    now = rfc(time.time())
     return {
         "checkout": {
             "token": "t1",
@@ -76,7 +67,7 @@ async def test_no_note_after_the_order(shop):
     """The order of that checkout ends the ladder."""
     harness, twilio = shop
     await harness.shop("checkout.updated", "c1", cart("yes"))
-    order = {"id": "5001", "number": "#1", "pay_state": "paid", "placed_at": _rfc(time.time())}
+    order = {"id": "5001", "number": "#1", "pay_state": "paid", "placed_at": rfc(time.time())}
     await harness.shop("order.created", "e1", {**cart("yes"), "order": order})
     await texts(harness, twilio, 1)
     await harness.advance(46 * 60)

@@ -11,7 +11,7 @@ import pytest
 from bot import subjects
 from bot.records import Buyer, Link
 from tests.channels.lend import provider
-from tests.channels.twilio.peer import SID, TOKEN, TwilioPeer
+from tests.channels.twilio.peer import TwilioPeer, account
 from tests.e2e.test_sms import BUYER, Sms
 from tests.gateway import running
 
@@ -19,17 +19,8 @@ from tests.gateway import running
 @pytest.fixture
 async def chat(valkey, redis_client, tmp_path):
     twilio = TwilioPeer()
-    async with provider(twilio) as (base, _):
-        extra = f"""
-[channels.sms-main]
-type = "twilio"
-account_sid = "{SID}"
-auth_token = "{TOKEN}"
-from_number = "+15005550001"
-api_base = "{base}"
-"""
-        async with running(valkey, tmp_path, extra=extra) as harness:
-            yield Sms(harness, twilio, None)
+    async with provider(twilio) as (base, _), running(valkey, tmp_path, extra=account(base)) as harness:
+        yield Sms(harness, twilio, None)
 
 
 async def ask(chat, psid: str, text: str, payload: str = "") -> list[str]:

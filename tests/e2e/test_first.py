@@ -50,10 +50,10 @@ ORDER = {
 def order(**changes):
     import time
 
-    from tests.gateway import _rfc
+    from tests.gateway import rfc
 
     return {
-        "order": {**ORDER, "placed_at": _rfc(time.time()), **changes},
+        "order": {**ORDER, "placed_at": rfc(time.time()), **changes},
         "buyer": {"address": "messenger-main:p1", "name": "林小满"},
     }
 

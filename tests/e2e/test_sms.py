@@ -12,8 +12,8 @@ import pytest
 from channels.twilio.signature import FORM_TYPE, sign, string_to_sign
 from tests.channels.alibaba.peer import KEY_ID, SECRET, AlibabaPeer
 from tests.channels.lend import provider
-from tests.channels.twilio.peer import SID, TOKEN, TwilioPeer, refusal
-from tests.gateway import _rfc, running
+from tests.channels.twilio.peer import SID, TOKEN, TwilioPeer, account, refusal
+from tests.gateway import rfc, running
 
 BUYER = "+8613900001234"
 KEY = "0f8b1c2d3e4a59687786a5b4c3d2e1f0"
@@ -97,13 +97,7 @@ class Sms:
 async def sms(valkey, redis_client, tmp_path):
     twilio, alibaba = TwilioPeer(), AlibabaPeer()
     async with provider(twilio) as (twilio_base, _), provider(alibaba) as (alibaba_base, _):
-        extra = f"""
-[channels.sms-main]
-type = "twilio"
-account_sid = "{SID}"
-auth_token = "{TOKEN}"
-from_number = "+15005550001"
-api_base = "{twilio_base}"
+        extra = f"""{account(twilio_base)}
 [channels.sms-cn]
 type = "alibaba"
 access_key_id = "{KEY_ID}"
@@ -211,8 +205,8 @@ async def ship(sms) -> None:
         "pay_state": "paid",
         "total": {"amount": "188.00", "currency": "CNY"},
         "items": [{"title": "亚麻衬衫", "qty": 1}],
-        "placed_at": _rfc(now),
-        "paid_at": _rfc(now),
+        "placed_at": rfc(now),
+        "paid_at": rfc(now),
     }
     buyer = {"phones": ["13900001234"], "phone": "13900001234", "name": "林小满"}
     shipment = {"id": "s1", "carrier": "sf", "tracking_no": "SF0001", "state": "in_transit"}

@@ -13,6 +13,18 @@ TOKEN = "a1b2c3d4e5f60718293a4b5c6d7e8f90"
 MESSAGES = f"/2010-04-01/Accounts/{SID}/Messages.json"
 
 
+def account(base: str) -> str:
+    """The account `sms-main` at a peer, for a gateway's configuration."""
+    return f"""
+[channels.sms-main]
+type = "twilio"
+account_sid = "{SID}"
+auth_token = "{TOKEN}"
+from_number = "+15005550001"
+api_base = "{base}"
+"""
+
+
 class TwilioPeer:
     """`answers` are given in turn: (status, body, headers) or "drop"; with none left a send is accepted."""
 
