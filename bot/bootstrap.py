@@ -53,7 +53,7 @@ from pages import landing
 from pages.landing import LandingDeps
 from sandbox.app import SandboxDeps
 from sandbox.app import add_routes as add_sandbox_routes
-from shops.standard.envelope import Reading
+from shops.standard.sections import Reading
 
 ROOT = Path(__file__).resolve().parent.parent
 PROVIDER_TIMEOUT_S = 8.0

@@ -10,7 +10,7 @@ from bot.coupons import Coupons
 from bot.intake import Appender
 from bot.queries import Queries
 from bot.store import Store
-from shops.standard.envelope import Reading
+from shops.standard.sections import Reading
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from bot.access import Caller, caller_of
 from bot.errors import PayloadError, StoreError
 from bot.problems import problem, unavailable
 from console.api.deps import ApiDeps
-from shops.standard.envelope import decode
+from shops.standard.strict_json import decode
 
 IDEMPOTENT_MS = 48 * 3_600_000
 MAX_BODY = 1024 * 1024

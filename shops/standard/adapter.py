@@ -14,7 +14,9 @@ from bot.errors import MediaTypeError, SignatureError
 from bot.phones import parse as parse_phone
 from bot.ports import Answer, Parsed, RawRequest, ShopType, Toolkit, Verified
 from shops.standard.config import StandardConfig, decode_secret
-from shops.standard.envelope import Reading, UnknownTypeError, decode, to_event
+from shops.standard.envelope import UnknownTypeError, to_event
+from shops.standard.sections import Reading
+from shops.standard.strict_json import decode
 
 TOLERANCE_S = 300
 MAX_SIGNATURES = 5

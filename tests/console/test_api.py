@@ -10,6 +10,7 @@ import pytest
 
 from bot.access import create_token
 from tests.gateway import running
+from tests.shops.events import ORDER
 
 
 class Api:
@@ -139,7 +140,7 @@ async def test_events_by_token_are_accepted_once(gw, api):
         "id": "e1",
         "shop": "main",
         "occurred_at": now,
-        "data": {"order": {"id": "77", "placed_at": now}},
+        "data": {"order": {**ORDER, "id": "77", "placed_at": now}},
     }
     assert await api("POST", "/events", envelope) == (202, {"accepted": 1, "duplicates": 0})
     await gw.idle()

@@ -10,6 +10,7 @@ import pytest
 from tests.channels.lend import provider
 from tests.channels.twilio.peer import TwilioPeer, account
 from tests.gateway import rfc, running
+from tests.shops.events import PAID
 
 BUYER = "+8613900001234"
 
@@ -27,6 +28,7 @@ def cart(answer: str) -> dict:
         "checkout": {
             "token": "t1",
             "items": [{"title": "亚麻衬衫"}],
+            "total": {"amount": "188.00", "currency": "CNY"},
             "recover_url": "https://s.example/c/t1",
             "updated_at": now,
         },
@@ -67,7 +69,7 @@ async def test_no_note_after_the_order(shop):
     """The order of that checkout ends the ladder."""
     harness, twilio = shop
     await harness.shop("checkout.updated", "c1", cart("yes"))
-    order = {"id": "5001", "number": "#1", "pay_state": "paid", "placed_at": rfc(time.time())}
+    order = {**PAID, "placed_at": rfc(time.time())}
     await harness.shop("order.created", "e1", {**cart("yes"), "order": order})
     await texts(harness, twilio, 1)
     await harness.advance(46 * 60)

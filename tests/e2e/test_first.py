@@ -53,7 +53,7 @@ def order(**changes):
     from tests.gateway import rfc
 
     return {
-        "order": {**ORDER, "placed_at": rfc(time.time()), **changes},
+        "order": {**ORDER, "placed_at": rfc(time.time()), "paid_at": rfc(time.time()), **changes},
         "buyer": {"address": "messenger-main:p1", "name": "林小满"},
     }
 
