@@ -37,7 +37,7 @@ FACTS: Mapping[str, tuple[str, ...]] = {
 }
 """Paths below `data`; a `?` at the end: the key must be there, null says that there is none (no minimum spend)."""
 
-CONTACT = frozenset(("order.created", "checkout.updated", "cart.abandoned"))
+REACHABLE = frozenset(("order.created", "checkout.updated", "cart.abandoned"))
 """Types whose buyer, where one is named, must be reachable. `buyer: null` is allowed: a later event may name one."""
 
 
@@ -48,7 +48,7 @@ def check(kind: str, data: Mapping[str, Any]) -> None:
         found = section(data, name) or {}
         if not (fact in found if path.endswith("?") else _given(found, fact)):
             raise _missing(f"{name}.{fact}")
-    if kind in CONTACT:
+    if kind in REACHABLE:
         buyer = section(data, "buyer")
         # A shop that knows the chat address needs no number.
         if buyer is not None and not (_numbers(buyer) or _given(buyer, "email") or _given(buyer, "address")):
