@@ -3,7 +3,8 @@
     purpose    in doubt                       tries
     reply      once more after 5 s            3, after 1 s and 5 s
     code       once more after 5 s            3 while it is valid
-    service    once more after 60 s           1 s doubling to 1 h, until `not_after` (or a day)
+    service    once more after 60 s           1 s doubling to 1 h, until `not_after` (or a day), also while the account
+                                              itself is refused (token, rights, balance): staff can mend that
     marketing  never                          as service; only when nothing was accepted
 
 A claim is durable before the call; a call is never cancelled; only "nothing was written" and the provider's own refusal
@@ -51,6 +52,7 @@ MOST_IN_FLIGHT = 256
 REPLY_TRIES = 3
 REPLY_DOUBT_MS = 5_000
 SERVICE_DOUBT_MS = 60_000
+ACCOUNT_PAUSE_S = 60.0
 LOW_SHARE = 0.8  # what bulk may take of an account's rate
 
 log = structlog.get_logger()
@@ -241,9 +243,9 @@ class Sender:
                 line.failed()
                 self._doubt(job, outcome)
             case AccountError():
-                line.pause(60)
+                line.pause(ACCOUNT_PAUSE_S)
                 self._alert(job.message, outcome)
-                self._settled(job, "failed", error=outcome)
+                self._account_refused(job, outcome)
             case PermanentError():
                 line.succeeded()
                 self._tell_buyer(job.message, outcome)
@@ -251,7 +253,14 @@ class Sender:
             case _:
                 self._settled(job, "failed", error=outcome)
 
-    def _try_again(self, job: _Job, error: SendError) -> None:
+    def _account_refused(self, job: _Job, error: AccountError) -> None:
+        """The provider took nothing, and staff can mend it: what is not for this very minute waits for them."""
+        if job.message.purpose in ("reply", "code"):
+            self._settled(job, "failed", error=error)
+        else:
+            self._try_again(job, error, at_least_s=ACCOUNT_PAUSE_S)
+
+    def _try_again(self, job: _Job, error: SendError, *, at_least_s: float = 0) -> None:
         now, real = self._clock.now(), self._clock.real()
         tries = job.claimed.tries
         message = job.message
@@ -261,7 +270,7 @@ class Sender:
                 self._settled(job, "failed", error=error)
                 return
         else:
-            delay = int(min(1000 * 2**tries, HOUR_MS) * (0.75 + self._random.random() / 2))
+            delay = int(min(1000 * 2**tries, HOUR_MS) * (0.75 + self._random.random() / 2) + at_least_s * 1000)
             end = message.not_after or message.created_at + DAY_MS
             if now + delay > end:
                 self._settled(job, "failed", error=error)
@@ -370,7 +379,7 @@ class Sender:
     async def _settle_loop(self) -> None:
         """Writes outcomes in batches; an outcome is kept until it is written, however long Redis is away."""
         while not (self.stopping and not self._tasks and not self._settling):
-            if not self._settling:
+            if not self._settling and not self._events:
                 self._settle_wake.clear()
                 try:
                     await asyncio.wait_for(self._settle_wake.wait(), 0.5)
@@ -378,22 +387,29 @@ class Sender:
                     continue
             if len(self._settling) < SMALL_BATCH:
                 await self._clock.sleep(GATHER_S)
-            batch = self._settling[:256]
-            events, self._events = self._events, []
             try:
-                found = await self._store.settle(batch, now=self._clock.real(), today=self._clock.now())
-                if events:
-                    await self._store.append([dump_entry(event) for event in events])
+                await self._write_outcomes()
+                await self._write_events()
             except StoreError as error:
                 REDIS_TROUBLE.labels("settle").inc()
                 log.warning("store away", detail=str(error))
-                self._events = events + self._events
                 await self._clock.sleep(0.2)
-                continue
-            del self._settling[: len(batch)]
-            if found:
-                self._hints |= found
-                self._wake.set()
+
+    async def _write_outcomes(self) -> None:
+        batch = self._settling[:256]
+        if not batch:
+            return
+        found = await self._store.settle(batch, now=self._clock.real(), today=self._clock.now())
+        del self._settling[: len(batch)]
+        if found:
+            self._hints |= found
+            self._wake.set()
+
+    async def _write_events(self) -> None:
+        events = self._events[:256]
+        if events:
+            await self._store.append([dump_entry(event) for event in events])
+            del self._events[: len(events)]
 
 
 def _refusal(message: OutboundMessage, records: Mapping[str, Record], now: Ms) -> str:

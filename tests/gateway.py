@@ -45,6 +45,8 @@ class FakeGraph:
             return web.json_response(
                 {"error": {"code": 613, "message": "slow down"}}, status=400, headers={"Retry-After": "1"}
             )
+        if fault == "token":
+            return web.json_response({"error": {"code": 190, "message": "expired"}}, status=401)
         if fault == "temporary":
             return web.json_response({"error": {"code": 2, "message": "try again"}}, status=400)
         if fault == "window":

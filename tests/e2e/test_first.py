@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from bot import sender
 from tests.gateway import running
 
 
@@ -84,3 +85,20 @@ async def test_no_reminder_after_payment(gw):
     texts = gw.graph.texts("p1")
     assert sum("待付款" in t for t in texts) == 0
     assert sum("已收到付款" in t for t in texts) == 1
+
+
+async def test_a_notice_waits_while_the_account_is_refused(gw, monkeypatch):
+    """An expired page token fails no order notice: it goes out once staff have mended the account. A reply is let go."""
+    monkeypatch.setattr(sender, "ACCOUNT_PAUSE_S", 0.3)
+    await gw.say("p1", "你好")
+    await gw.said("p1", 1)
+    gw.graph.script += ["token", "token"]
+    await gw.shop("order.paid", "e1", order(pay_state="paid"))
+    assert "谢谢您第一次选择我们" in (await gw.said("p1", 2, timeout=20))[1]
+
+    gw.graph.script += ["token"]
+    await gw.say("p1", "帮助")
+    await gw.say("p2", "你好")
+    await gw.said("p2", 1, timeout=10)
+    await gw.idle()
+    assert len(gw.graph.texts("p1")) == 2
