@@ -22,6 +22,7 @@ from bot import keys, shipping, slots
 from bot.accounts import Line
 from bot.clock import SystemClock
 from bot.codes import Codes
+from bot.costs import Tariff
 from bot.coupons import Campaign, Coupons
 from bot.embedded import SCHEME, EmbeddedServer, directory_of
 from bot.errors import ConfigError
@@ -319,6 +320,7 @@ def _turns(
         brand=settings.brand.name,
         locale=settings.brand.locale,
         notices=notice_templates(settings, wordings),
+        tariffs={name: Tariff(p.currency, p.per_part) for name, one in settings.channels.items() if (p := one.prices)},
     )
     return Turns(
         facts=_facts(settings, able, coupons, codes),

@@ -43,6 +43,7 @@ class StatusChange:
     at: Ms
     reason: str
     provider: bytes = b""  # digest of the provider's id, where a status by ref tells it
+    parts: int = 0  # as the provider counts them, where it says
 
 
 @dataclass(slots=True)
@@ -121,3 +122,4 @@ class Settlement:
     unread: bool = False
     sent_at: Ms = 0
     journal: bytes = b""
+    parts: int = 0  # as the provider counts them, where it says

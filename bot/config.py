@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from phonenumbers import SUPPORTED_REGIONS
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 
 class Section(BaseModel):
@@ -25,12 +27,35 @@ Secrets = Annotated[
 """One secret or a list of them, current first: any of them verifies, the first signs."""
 
 
-class Prices(Section):
-    """What one part of a text costs: without it a cost reads "unknown"."""
+def _country(code: str) -> str:
+    if code not in SUPPORTED_REGIONS:
+        raise ValueError('must be a two-letter country code, such as "CN"')
+    return code
 
-    currency: str
-    per_part: dict[str, Decimal]
-    as_of: str = ""
+
+def _day(value: object) -> object:
+    """TOML writes a date with or without quotes."""
+    return value.isoformat() if isinstance(value, date) and not isinstance(value, datetime) else value
+
+
+def _is_day(text: str) -> str:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        raise ValueError('must be a day, such as "2026-11-01"') from None
+    return text
+
+
+PartPrice = Annotated[Decimal, Field(gt=0, lt=1000, max_digits=12, decimal_places=6)]
+Amount = Annotated[Decimal, Field(gt=0, lt=10**9, decimal_places=6)]
+
+
+class Prices(Section):
+    """What one part of a text costs by country, as of a day: without it a cost reads "unknown"."""
+
+    currency: str = Field(pattern=r"^[A-Z]{3}$")
+    per_part: dict[Annotated[str, AfterValidator(_country)], PartPrice] = Field(min_length=1)
+    as_of: Annotated[str, BeforeValidator(_day), AfterValidator(_is_day)] = ""
 
 
 class AccountConfig(Section):

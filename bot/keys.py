@@ -46,7 +46,7 @@ def timers(partition: int) -> str:
 
 
 def message(partition: int, id: str) -> str:
-    """Hash of a message: b body, s state, t attempts, r reason, u updated, h history, pid provider id."""
+    """Hash of a message: b body, s state, t attempts, r reason, u updated, h history, p parts by the provider's count."""
     return f"msg:{tag(partition)}:{id}"
 
 

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from bot.events import Guard, Ms
+from bot.events import Guard, Money, Ms
 
 Purpose: TypeAlias = Literal["reply", "code", "service", "marketing"]
 State: TypeAlias = Literal["queued", "sending", "sent", "delivered", "read", "failed", "skipped", "in_doubt"]
@@ -114,9 +114,10 @@ class OutboundMessage(Struct, frozen=True, omit_defaults=True):
     not_after: Ms = 0
     guard: Guard | None = None
     order: str = ""
-    parts: int = 0
+    parts: int = 0  # as planned; the provider's own count stands beside the message
     touch: str = ""  # message key of the touch, if it is one
     window_opener: str = ""
+    price: Money | None = None  # of one part, as configured when it was planned
 
 
 class Receipt(Struct, frozen=True, omit_defaults=True):

@@ -35,6 +35,7 @@ class StoredMessage:
     reason: str
     history: tuple[tuple[str, Ms, str], ...]
     updated_at: Ms
+    parts: int = 0  # the provider's count, else as planned
 
 
 class Queries:
@@ -112,7 +113,7 @@ class Queries:
         partition = ids.partition_in(id)
         if partition is None or partition >= self._store.partitions:
             return None
-        return _stored(await self._store.command("HMGET", keys.message(partition, id), "b", "s", "r", "h", "u"))
+        return _stored(await self._store.command("HMGET", keys.message(partition, id), "b", "s", "r", "h", "u", "p"))
 
     async def messages(
         self,
@@ -223,14 +224,16 @@ class Queries:
 
 
 def _stored(values: Sequence[bytes | None]) -> StoredMessage | None:
-    body, state, reason, history, updated = values
+    body, state, reason, history, updated, parts = values
     if body is None or state is None:
         return None
     lines = []
     for line in (history or b"").decode().splitlines():
         word, at, *rest = line.split(" ", 2)
         lines.append((word, int(at), rest[0].strip() if rest else ""))
-    return StoredMessage(load_message(body), state.decode(), (reason or b"").decode(), tuple(lines), int(updated or 0))
+    message = load_message(body)
+    counted = int(parts or message.parts)
+    return StoredMessage(message, state.decode(), (reason or b"").decode(), tuple(lines), int(updated or 0), counted)
 
 
 def _timeline_lines(turn: TurnEntry) -> list[dict[str, Any]]:

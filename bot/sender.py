@@ -133,7 +133,7 @@ class Sender:
             got[one.partition, message.account, lane] = got.get((one.partition, message.account, lane), 0) + 1
             line = self._lines[message.account]
             line.in_flight += 1
-            line.tokens -= 1
+            line.tokens -= max(1, message.parts)  # below 0: owed, and paid before the next is given
             jobs.append(_Job(one, message))
         empty = {(p, account, lane) for p, account, lane, most in wishes if got.get((p, account, lane), 0) < most}
         self._hints -= empty
@@ -176,7 +176,8 @@ class Sender:
         if line.room() <= 0:
             return 0
         wanted = max(1, int(line.per_second * 0.05))
-        given, wait_ms = await self._store.allowance(account, wanted, line.per_second)
+        owed = max(0, -line.tokens)
+        given, wait_ms = await self._store.allowance(account, wanted, line.per_second, owed=owed)
         line.tokens, line.tokens_until = given, now + 0.05
         if not given and wait_ms:
             asyncio.get_running_loop().call_later(wait_ms / 1000, self._wake.set)
@@ -349,6 +350,7 @@ class Sender:
                 unread=bool(receipt and line and line.channel.capabilities.watermarks),
                 sent_at=self._clock.now(),
                 journal=dump(entry),
+                parts=receipt.parts if receipt else 0,
             )
         )
         self._settle_wake.set()

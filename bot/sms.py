@@ -10,6 +10,8 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from bot.messages import Text
+
 _BASIC = frozenset(
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿"
     "abcdefghijklmnopqrstuvwxyzäöñüà"
@@ -77,6 +79,20 @@ def count_mainland(text: str) -> Parts:
     """Mainland China's rule: every character counts one; 70 in one part, else 67 each; 【signature】 counts too."""
     units = len(text)
     return Parts("ucs2", units, 1 if units <= 70 else -(-units // 67))
+
+
+def parts_of(text: str, *, mainland: bool = False) -> int:
+    """The parts that a text is billed as, by the rule of mainland China or by the encoding's."""
+    return (count_mainland(text) if mainland else count(text)).parts
+
+
+def spelled_out(content: Text) -> str:
+    """A text as a line without buttons sends it: choices that it does not name itself and links become lines."""
+    lines = [content.text]
+    if not content.numbered:
+        lines += [f"{i} {choice.label}" for i, choice in enumerate(content.choices, 1)]
+    lines += [f"{button.label} {button.url}" for button in content.buttons]
+    return "\n".join(lines).strip()
 
 
 # --- cutting ----------------------------------------------------------------------------------------------------------

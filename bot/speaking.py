@@ -11,7 +11,9 @@ from jinja2 import Template
 from bot import ids, sms
 from bot.change import QueuedMessage
 from bot.codec import dump_event, dump_message
+from bot.costs import Tariff
 from bot.effects import CodeResult, Say, Skip
+from bot.events import Money
 from bot.ids import show_member_number
 from bot.journal import DecisionRecord, RuleVerdict
 from bot.messages import Choice, Content, Notice, OutboundMessage, Picture, State, Text, lane_of
@@ -39,6 +41,7 @@ class Speaker:
     brand: str
     locale: str
     notices: Mapping[tuple[str, str], NoticeTemplate] = field(default_factory=dict)
+    tariffs: Mapping[str, Tariff] = field(default_factory=dict)  # by account, where prices are configured
 
     # --- saying ---------------------------------------------------------------------------------------------------
 
@@ -134,7 +137,7 @@ class Speaker:
             return None
         if asked:
             address.dialog.asked = asked
-        parts = sms.count(content.text).parts if able.sms and isinstance(content, Text | Notice) else 0
+        parts, price = self._billed(address.account, address.id, content)
         return OutboundMessage(
             id=id,
             buyer=buyer.id,
@@ -153,7 +156,17 @@ class Speaker:
             parts=parts,
             touch=effect.touch,
             window_opener=decision.opener,
+            price=price,
         )
+
+    def _billed(self, account: str, to: str, content: Content) -> tuple[int, Money | None]:
+        """The parts of a text message and what one of them costs; (0, None) for anything else."""
+        able = self.policy.accounts[account]
+        if not able.sms or not isinstance(content, Text | Notice):
+            return 0, None
+        text = sms.spelled_out(content) if isinstance(content, Text) else content.text
+        tariff = self.tariffs.get(account)
+        return sms.parts_of(text, mainland=able.mainland_parts), tariff.price(to) if tariff else None
 
     def _values(self, buyer: Buyer, effect: Say) -> dict[str, Any]:
         card = show_member_number(buyer.member.number) if buyer.member else ""
@@ -250,6 +263,7 @@ class Speaker:
         if not self.policy.accounts[account].free_text:
             content = self._notice("phone_code", account, values, rendered)
         id = ids.derived("m", run.partition, self._seed(run, buyer) + "code")
+        parts, price = self._billed(account, result.phone, content)
         message = OutboundMessage(
             id=id,
             buyer=buyer.id,
@@ -263,7 +277,8 @@ class Speaker:
             source="engine:code",
             locale=locale,
             not_after=result.expires_at,
-            parts=sms.count(rendered.text).parts,
+            parts=parts,
+            price=price,
         )
         decision = Decision("send", reason="")
         self._record(run, buyer, Say("phone_code", purpose="code", source="engine:code"), decision, id)

@@ -202,7 +202,14 @@ class Store:
         args: list[Any] = [today // DAY_MS]
         for item in items:
             args += [keys.tag(item.partition), item.id, item.attempt, item.state, item.reason, item.provider, now]
-            args += [item.again_at or "", item.hold_until or "", "1" if item.unread else "", item.sent_at, item.journal]
+            args += [
+                item.again_at or "",
+                item.hold_until or "",
+                "1" if item.unread else "",
+                item.sent_at,
+                item.journal,
+                item.parts or "",
+            ]
         found = await self.scripts.run("settle", [keys.sending(item.partition) for item in items], args)
         hints: set[Hint] = set()
         for item, answer in zip(items, found, strict=True):
@@ -223,12 +230,15 @@ class Store:
         return int(moved), hints, [(partitions[k - 1], id.decode()) for k, id in behind]
 
     async def allowance(
-        self, account: str, wanted: int, per_second: float, *, burst_s: float = 0.05
+        self, account: str, wanted: int, per_second: float, *, burst_s: float = 0.05, owed: int = 0
     ) -> tuple[int, int]:
-        """How many of the wanted sends an account's rate allows now, and the wait in ms if none."""
+        """How many of the wanted units an account's rate allows now, and the wait in ms if none.
+
+        `owed` were taken beyond what was given before: they are paid first.
+        """
         interval = max(1, int(1_000_000 / per_second))
         burst = max(interval, int(burst_s * 1_000_000))
-        given, wait = await self.scripts.run("limit", [keys.rate(account)], [wanted, interval, burst])
+        given, wait = await self.scripts.run("limit", [keys.rate(account)], [wanted, interval, burst, owed])
         return int(given), int(wait)
 
     # --- reading --------------------------------------------------------------------------------------------------
@@ -316,5 +326,5 @@ def _turn_args(change: Change, position: int) -> list[Any]:
         args += task
     args.append(len(change.statuses))
     for s in change.statuses:
-        args += [s.how, s.what, s.state, s.at, s.reason, s.provider]
+        args += [s.how, s.what, s.state, s.at, s.reason, s.provider, s.parts or ""]
     return args

@@ -361,6 +361,7 @@ class Turns:
                     run.event.at,
                     status.reason or status.code,
                     ids.digest(status.provider_id),
+                    status.parts,
                 )
             )
         elif home is not None and home < self._partitions:
@@ -514,7 +515,7 @@ def _timer_changes(before: Mapping[str, Ms], after: Mapping[str, Ms]) -> list[tu
 def _status_changes(status: StatusReported, account: str, id: str, at: Ms) -> list[StatusChange]:
     reason = status.reason or status.code
     if status.provider_id:
-        return [StatusChange("provider", ids.digest(status.provider_id), status.state, at, reason)]
+        return [StatusChange("provider", ids.digest(status.provider_id), status.state, at, reason, parts=status.parts)]
     if status.watermark:
         return [StatusChange(f"{account}:{id}", str(status.watermark), status.state, at, reason)]
     return []

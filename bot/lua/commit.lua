@@ -6,10 +6,10 @@
 --   n timers   {op, name, due}              n messages {id, account, to, lane, state, reason, created, purpose, body}
 --   n mails    {destination tag, subject, digest, body, lane}
 --   n index    {field, value ('' removes)}  n tasks    {id, body ('' removes)}
---   n statuses {how, what, state, at, reason, digest of the provider's id}
+--   n statuses {how, what, state, at, reason, digest of the provider's id, parts ('' unknown)}
 -- Answers per turn {result, mail id, mail sequence, …}: 1 done, 0 refused (run it again), 2 entry gone, 3 repeated, 4 not owner.
 local RANK = {queued = 0, sending = 1, in_doubt = 2, sent = 3, failed = 4, delivered = 5, read = 6, skipped = 7}
-local WIDTH = {3, 9, 5, 2, 2, 6}
+local WIDTH = {3, 9, 5, 2, 2, 7}
 local today, n = ARGV[1], tonumber(ARGV[2])
 local a = 2
 local tags, owned = {}, {}
@@ -74,15 +74,21 @@ local function remember(tag, id, provider, state)
   end
 end
 
+local function bill(tag, id, parts)
+  local key = 'msg:' .. tag .. ':' .. id
+  if parts ~= '' and redis.call('EXISTS', key) == 1 then redis.call('HSET', key, 'p', parts) end
+end
+
 local function status(tag, s)
   local how, what, state, at, reason = ARGV[s], ARGV[s + 1], ARGV[s + 2], ARGV[s + 3], ARGV[s + 4]
   if how == 'ref' then
     advance(tag, what, state, at, reason)
     remember(tag, what, ARGV[s + 5], state)
+    bill(tag, what, ARGV[s + 6])
   elseif how == 'provider' then
     for back = 0, 8 do
       local id = redis.call('HGET', 'pid:' .. tag .. ':' .. (today - back), what)
-      if id then advance(tag, id, state, at, reason) break end
+      if id then advance(tag, id, state, at, reason) bill(tag, id, ARGV[s + 6]) break end
     end
   else
     local key = 'unread:' .. tag .. ':' .. how
@@ -142,7 +148,7 @@ for i = 1, n do
       p = p + 2
     end
     p = lists[6][1]
-    for _ = 1, lists[6][2] do status(tag, p) p = p + 6 end
+    for _ = 1, lists[6][2] do status(tag, p) p = p + 7 end
     if journal ~= '' then redis.call('XADD', 'journal:' .. tag, '*', 'k', 'turn', 'b', journal) end
     out[i] = done
   end

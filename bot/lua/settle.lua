@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Writes what became of provider calls, frees their addresses, and plans another attempt where one is due.
 -- KEYS: sending:{p} per item. ARGV: today, then per item: tag, id, attempt, state, reason, provider digest ('' none), now,
---   again at ('' never; real ms), hold until ('' free now), watermark ('1': remember as unread), sent at, journal.
+--   again at ('' never; real ms), hold until ('' free now), watermark ('1': remember as unread), sent at, journal, parts ('' unknown).
 -- state queued with `again` puts a reply back at the head of its queue; a bulk message waits outside it.
 -- Answers per item: 1 done, 0 stale attempt; then account, lane where something became ready.
 local RANK = {queued = 0, sending = 1, in_doubt = 2, sent = 3, failed = 4, delivered = 5, read = 6, skipped = 7}
@@ -11,8 +11,8 @@ local out = {}
 for i = 1, #KEYS do
   local tag, id, attempt, state, reason = ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4], ARGV[a + 5]
   local provider, now, again, hold = ARGV[a + 6], ARGV[a + 7], ARGV[a + 8], ARGV[a + 9]
-  local unread, sent_at, journal = ARGV[a + 10], ARGV[a + 11], ARGV[a + 12]
-  a = a + 12
+  local unread, sent_at, journal, parts = ARGV[a + 10], ARGV[a + 11], ARGV[a + 12], ARGV[a + 13]
+  a = a + 13
   local key = 'msg:' .. tag .. ':' .. id
   local v = redis.call('HMGET', key, 's', 't', 'h', 'a', 'to', 'l', 'c')
   if not v[1] or v[2] ~= attempt then
@@ -29,6 +29,7 @@ for i = 1, #KEYS do
     end
     if state == 'queued' and reason == 'throttled' then redis.call('HINCRBY', key, 'free', 1) end
     if state == 'in_doubt' then redis.call('HINCRBY', key, 'doubts', 1) end
+    if parts ~= '' then redis.call('HSETNX', key, 'p', parts) end -- a receipt's count may have come first
     if provider ~= '' then redis.call('HSET', 'pid:' .. tag .. ':' .. today, provider, id) end
     if unread == '1' then
       local wm = 'unread:' .. tag .. ':' .. account .. ':' .. to

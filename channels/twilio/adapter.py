@@ -13,7 +13,7 @@ from bot.errors import AccountError, ContentError, InDoubtError, SendError, Sign
 from bot.messages import OutboundMessage, Receipt, Text
 from bot.phones import is_e164
 from bot.ports import Answer, Capabilities, ChannelType, Parsed, RawRequest, Toolkit, Verified
-from bot.sms import split, units16
+from bot.sms import spelled_out, split, units16
 from channels.twilio.config import TwilioConfig
 from channels.twilio.errors import error_of
 from channels.twilio.inbound import read
@@ -159,11 +159,7 @@ def _pieces(message: OutboundMessage) -> list[str]:
     content = message.content
     if not isinstance(content, Text):
         raise ContentError("this line sends plain texts only")
-    lines = [content.text]
-    if not content.numbered:
-        lines += [f"{i} {choice.label}" for i, choice in enumerate(content.choices, 1)]
-    lines += [f"{button.label} {button.url}" for button in content.buttons]
-    text = "\n".join(lines).strip()
+    text = spelled_out(content)
     if not text:
         raise ContentError("the text is empty")
     try:

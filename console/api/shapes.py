@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from bot.clock import rfc3339
+from bot.costs import cost
 from bot.coupons import Campaign, Counts, CouponState
 from bot.events import Money, Ms
 from bot.ids import show_member_number
@@ -130,8 +131,8 @@ def message(found: StoredMessage) -> dict[str, Any]:
         "state": found.state,
         "reason": found.reason or None,
         "text": "" if m.purpose == "code" else text,
-        "parts": m.parts or None,
-        "cost": "unknown",
+        "parts": found.parts or None,
+        "cost": money(cost(m.price, found.parts)) or "unknown",
         "history": [{"state": s, "at": rfc3339(at), "reason": r or None} for s, at, r in found.history],
     }
 

@@ -261,3 +261,27 @@ def test_any_value_anywhere(data: st.DataObject) -> None:
     finally:
         module._read = original
     assert told
+
+
+@pytest.mark.parametrize(
+    ("prices", "fault"),
+    [
+        (
+            'currency = "CNY"\nper_part = { CN = "0" }',
+            r"channels\.sms-cn\.prices\.per_part\.CN = '0': .*greater than 0",
+        ),
+        ('currency = "CNY"\nper_part = { CN = "nan" }', r"channels\.sms-cn\.prices\.per_part\.CN = 'nan': .*finite"),
+        (
+            'currency = "CNY"\nper_part = { CHN = "0.1" }',
+            r"channels\.sms-cn\.prices\.per_part.*CHN.*: .*two-letter country code",
+        ),
+        ('currency = "yuan"\nper_part = { CN = "0.1" }', r"channels\.sms-cn\.prices\.currency = 'yuan': "),
+        ('currency = "CNY"\nper_part = { }', r"channels\.sms-cn\.prices\.per_part: .*at least 1"),
+        ('currency = "CNY"\nper_part = { CN = "0.1" }\nas_of = "soon"', r"prices\.as_of = 'soon': must be a day"),
+    ],
+)
+def test_faults_of_prices_are_named(tmp_path: Path, prices: str, fault: str) -> None:
+    """A price is more than 0, of a country that exists, in a currency, as of a day."""
+    found = faults(tmp_path, f"{TEXT}\n[channels.sms-cn.prices]\n{prices}\n")
+    assert len(found) == 1, found
+    assert re.search(fault, found[0]), found

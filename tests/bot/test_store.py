@@ -297,3 +297,14 @@ async def test_the_rate_is_shared_by_all_processes(redis_client):
     assert sum(n for n, _ in given) <= 7
     assert given[-1][0] == 0
     assert 0 < given[-1][1] <= 20
+
+
+async def test_what_was_taken_beyond_the_given_is_paid_first(redis_client):
+    """A text of three parts takes three units: the next one is given only when all three have been earned."""
+    store = Store(redis_client, 4, "one")
+    assert (await store.allowance("a", 1, 10.0))[0] == 1
+    given, wait = await store.allowance("a", 1, 10.0, owed=2)
+    assert given == 0
+    assert 250 <= wait <= 300
+    await asyncio.sleep(wait / 1000 + 0.005)
+    assert (await store.allowance("a", 1, 10.0))[0] == 1

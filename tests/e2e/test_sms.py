@@ -9,6 +9,8 @@ from urllib.parse import urlencode
 
 import pytest
 
+from bot.access import create_token
+from bot.messages import Notice
 from channels.twilio.signature import FORM_TYPE, sign, string_to_sign
 from tests.channels.alibaba.peer import KEY_ID, SECRET, AlibabaPeer
 from tests.channels.lend import provider
@@ -86,6 +88,18 @@ class Sms:
         records = await self.harness.gateway.store.records({f"phone:{BUYER}"})
         return records[f"phone:{BUYER}"].address(account, BUYER)
 
+    async def message(self, n: int = 0) -> dict:
+        """The REST API's view of the n-th message that Twilio was handed."""
+        ref = self.twilio.forms[n]["StatusCallback"].rpartition("ref=")[2]
+        return await self.look_up(ref)
+
+    async def look_up(self, id: str) -> dict:
+        token = await create_token(self.harness.gateway.store, "tests", "owner")
+        headers = {"Authorization": f"Bearer {token}"}
+        async with self.harness.session.get(f"{self.harness.base}/api/v1/messages/{id}", headers=headers) as answer:
+            assert answer.status == 200
+            return await answer.json()
+
     async def settled(self, expected: list[str], timeout: float = 5.0) -> None:
         end = time.monotonic() + timeout
         while (found := await self.states()) != expected and time.monotonic() < end:
@@ -105,6 +119,13 @@ access_key_secret = "{SECRET}"
 sign_name = "小满衣橱"
 callback_key = "{KEY}"
 api_base = "{alibaba_base}"
+[channels.sms-main.prices]
+currency = "USD"
+per_part = {{ CN = "0.0359" }}
+as_of = 2026-11-01
+[channels.sms-cn.prices]
+currency = "CNY"
+per_part = {{ CN = "0.045" }}
 [policy.order_of_channels]
 service = ["sms-cn", "sms-main"]
 [notices.order_shipped.sms-cn]
@@ -239,3 +260,41 @@ async def test_a_notice_goes_out_by_template(sms):
     reply = {"phone_number": "13900001234", "content": "R", "sequence_id": "1"}
     assert (await post_alibaba(sms, reply))[0] == 200
     assert (await sms.address("sms-cn")).opted_out
+
+
+async def test_a_cost_is_planned_and_corrected_by_the_providers_count(sms):
+    """Parts times the country's price as soon as it is planned; Alibaba Cloud's receipt says how many it billed."""
+    await ship(sms)
+    end = time.monotonic() + 5
+    while not sms.alibaba.calls and time.monotonic() < end:
+        await asyncio.sleep(0.02)
+    id = sms.alibaba.calls[0][1]["OutId"]
+    planned = await sms.look_up(id)
+    assert planned["parts"] == 1
+    assert planned["cost"] == {"amount": "0.045", "currency": "CNY"}
+    report = {"phone_number": "13900001234", "success": True, "biz_id": "x", "out_id": id, "sms_size": "2"}
+    assert (await post_alibaba(sms, report))[0] == 200
+    await sms.harness.idle()
+    billed = await sms.look_up(id)
+    assert (billed["parts"], billed["cost"]) == (2, {"amount": "0.090", "currency": "CNY"})
+
+
+async def test_twilios_count_of_parts_wins(sms):
+    """The answer to the send names the parts; a text abroad, without a price, reads unknown."""
+    await sms.say("帮助")
+    await sms.said(1)
+    await sms.settled(["sent"])
+    found = await sms.message()
+    assert (found["parts"], found["cost"]) == (2, {"amount": "0.0718", "currency": "USD"})
+    await sms.say("HELP", From="+14155552671")
+    await sms.said(2)
+    await sms.settled(["sent", "sent"])
+    assert (await sms.message(1))["cost"] == "unknown"
+
+
+async def test_a_mainland_line_counts_as_the_mainland_does(sms):
+    """Every character counts one at Alibaba Cloud: 71 letters are two parts there and one at Twilio."""
+    speaker = sms.harness.gateway.worker._turns._speaker
+    text = Notice("SMS_1", {}, text="a" * 71)
+    assert speaker._billed("sms-cn", BUYER, text)[0] == 2
+    assert speaker._billed("sms-main", BUYER, text)[0] == 1
