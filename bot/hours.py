@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from bot.clock import MINUTE_MS
 from bot.events import Ms
 
 _SPAN = re.compile(r"([01]\d|2[0-4]):([0-5]\d)\s*[-–]\s*([01]\d|2[0-4]):([0-5]\d)")
@@ -84,30 +85,32 @@ def is_open(hours: Hours, at: Ms, where: tzinfo) -> bool:
 
 def next_open(hours: Hours, at: Ms, where: tzinfo) -> Ms:
     """The first instant from `at` on at which the hours hold."""
-    if is_open(hours, at, where):
-        return at
-    here = local(at, where)
-    for days in range(3):
-        day = here.date() + timedelta(days=days)
-        opens = instant(datetime.combine(day, time(hours.start // 60, hours.start % 60)), where)
-        if opens >= at and is_open(hours, opens, where):
-            return opens
-        # The opening minute falls into the gap of a clock change: walk to the first minute that exists within.
-        for minutes in range(0, 181, 5):
-            later = opens + minutes * 60_000
-            if later >= at and is_open(hours, later, where):
-                return later
-    return at
+    now = at
+    while not is_open(hours, now, where):
+        # By the wall clock of now; a change of the clocks on the way is a new start, and may itself be the opening.
+        into = now % MINUTE_MS
+        opens = now - into + ((hours.start - minute_of(now, where)) % DAY_MINUTES) * MINUTE_MS
+        now = _change(now, opens, where) or opens
+    return now
+
+
+def _change(start: Ms, end: Ms, where: tzinfo) -> Ms:
+    """The instant at which the clocks change between two instants less than a day apart, 0 for none."""
+    before = local(start, where).utcoffset()
+    if local(end, where).utcoffset() == before:
+        return 0
+    while end - start > 1:
+        middle = (start + end) // 2
+        if local(middle, where).utcoffset() == before:
+            start = middle
+        else:
+            end = middle
+    return end
 
 
 def instant(wall: datetime, where: tzinfo) -> Ms:
-    """The instant of a wall-clock time at a place: the earlier of two, and past a gap for one that does not exist."""
-    aware = wall.replace(tzinfo=where, fold=0).astimezone(UTC)
-    if aware.astimezone(where).replace(tzinfo=None) != wall:  # in a gap: Python maps it beyond
-        aware = wall.replace(tzinfo=where, fold=1).astimezone(UTC)
-        if aware.astimezone(where).replace(tzinfo=None) < wall:
-            aware = wall.replace(tzinfo=where, fold=0).astimezone(UTC)
-    return round(aware.timestamp() * 1000)
+    """The instant of a wall-clock time at a place: the earlier of two; one inside a gap is moved past it by its length."""
+    return round(wall.replace(tzinfo=where, fold=0).timestamp() * 1000)
 
 
 def day_start(at: Ms, where: tzinfo, days: int = 0) -> Ms:

@@ -4,7 +4,7 @@ purpose    hours, caps             opt-out               staff own the chat   wi
 reply      exempt                  its one confirmation  held back            needed
 code       exempt, own limits      allowed               allowed              none (SMS)
 service    service hours, cap      unless blocked        allowed              needed, else the next lane
-marketing  marketing hours, caps   refused, opt-in       held back            needed, else the next lane
+marketing  marketing hours, caps   refused, opt-in       waits                needed, else the next lane
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Plan:
     not_after: Ms = 0
     confirms_opt_out: bool = False
     needs_window: bool = False  # an open chat window only: never by SMS, never by template (review invitations)
-    hours_exempt: bool = False
+    topic: str = ""  # "coupons": what the buyer asked for by itself is enough, without consent to all marketing
 
 
 @dataclass(slots=True)
@@ -82,6 +82,7 @@ def decide(plan: Plan, settings: PolicySettings) -> Decision:
     if not _lane(plan, settings, decision):
         return decision
     if plan.purpose in ("service", "marketing"):
+        _held(plan, decision)
         _caps(plan, settings, decision)
         if decision.outcome != "skip":
             _hours(plan, settings, decision)
@@ -102,7 +103,7 @@ def _skip(decision: Decision, rule: Rule, reason: SkipReason, detail: str = "") 
 def candidates(plan: Plan, settings: PolicySettings) -> list[Address]:
     """The addresses to try: where the message came from for a reply, else the shop's order of channels, recent first."""
     if plan.reply_to is not None:
-        return [plan.reply_to]
+        return [plan.reply_to] if plan.reply_to.account in settings.accounts else []
     order = plan.only or tuple(settings.order_of_channels.get(plan.purpose, ()))
     rank = {account: position for position, account in enumerate(order)}
     known = [
@@ -158,14 +159,19 @@ def _refused(
     if plan.purpose == "marketing":
         if address.opted_out:
             return Rule.OPT_OUT, SkipReason.OPTED_OUT
-        if address.consent.marketing != "granted":
+        if not agreed(address, plan.topic):
             return Rule.CONSENT, SkipReason.NO_CONSENT
     if plan.purpose == "service" and address.consent.service == "refused":
         return Rule.CONSENT, SkipReason.OPTED_OUT
-    staff = address.staff_until > plan.now and plan.purpose in ("reply", "marketing")
-    if staff and not plan.confirms_opt_out:
+    if plan.purpose == "reply" and address.staff_until > plan.now and not plan.confirms_opt_out:
         return Rule.STAFF_OWN, SkipReason.STAFF_OWN
     return _window(plan, settings, decision, address, able)
+
+
+def agreed(address: Address, topic: str = "") -> bool:
+    """Whether the buyer agreed at this address to marketing, or at least to this one topic of it."""
+    consent = address.consent
+    return consent.marketing == "granted" or (topic == "coupons" and consent.coupons == "granted")
 
 
 def _window(
@@ -219,6 +225,14 @@ def zone_of(plan: Plan, settings: PolicySettings, address: Address | None) -> tz
     return hours.zone(name, settings.timezone)
 
 
+def _held(plan: Plan, decision: Decision) -> None:
+    """Marketing waits while staff own any conversation of the buyer, on whatever lane it would go."""
+    until = max((address.staff_until for address in plan.buyer.addresses), default=0)
+    if plan.purpose == "marketing" and until > plan.now:
+        decision.outcome, decision.reason, decision.until = "defer", str(SkipReason.STAFF_OWN), until
+        decision.note(Rule.STAFF_OWN, "defer", "", until)
+
+
 def _caps(plan: Plan, settings: PolicySettings, decision: Decision) -> None:
     where = zone_of(plan, settings, decision.address)
     today = hours.day_start(plan.now, where)
@@ -246,7 +260,8 @@ def _caps(plan: Plan, settings: PolicySettings, decision: Decision) -> None:
 
 
 def _cap(decision: Decision, rule: Rule, detail: str, until: Ms) -> None:
-    decision.outcome, decision.reason, decision.until = "defer", str(SkipReason.CAP_REACHED), until
+    decision.outcome, decision.reason = "defer", str(SkipReason.CAP_REACHED)
+    decision.until = max(decision.until, until)
     decision.note(rule, "defer", detail, until)
 
 
@@ -254,9 +269,6 @@ def _hours(plan: Plan, settings: PolicySettings, decision: Decision) -> None:
     marketing = plan.purpose == "marketing"
     rule = Rule.MARKETING_HOURS if marketing else Rule.SERVICE_HOURS
     allowed = settings.marketing_hours if marketing else settings.service_hours
-    if plan.hours_exempt:
-        decision.note(rule, "allow", "exempt")
-        return
     where = zone_of(plan, settings, decision.address)
     start = max(plan.now, decision.until)
     opens = hours.next_open(allowed, start, where)

@@ -59,6 +59,7 @@ class Consent(Struct, omit_defaults=True):
     service: Verdict = "granted"
     marketing: Verdict = "unknown"
     calls: Verdict = "unknown"
+    coupons: Verdict = "unknown"  # asked to be told once of the next coupons: a topic of marketing by itself
     at: Ms = 0
     wording: str = ""  # wording key and version that was shown
     source: str = ""
