@@ -3,6 +3,7 @@
 GatewayError
   RequestError            a webhook or API request that is refused; carries the HTTP status
     SignatureError 401    bad or missing signature (a failed GET handshake is answered 403)
+      RepeatedHeaderError 400  a signature, timestamp or id that stands twice
     UnknownAccountError 404
     PayloadError 400      verified, but not parseable (channels and shops: kept as a dead letter)
     TooLargeError 413
@@ -53,6 +54,16 @@ class SignatureError(RequestError):
 
     status = 401
     kind = "bad-signature"
+
+
+class RepeatedHeaderError(SignatureError):
+    """A header that a signature rests on stands twice: which one counts would be a guess. Not the sender's key, its form."""
+
+    status = 400
+    kind = "repeated-header"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"header {name} is repeated: send it once")
 
 
 class UnknownAccountError(RequestError):

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from multidict import CIMultiDictProxy
 
 from bot.config import AccountConfig
-from bot.errors import SignatureError
+from bot.errors import RepeatedHeaderError
 from bot.events import Event, Ms
 from bot.messages import OutboundMessage, Receipt
 
@@ -37,10 +37,10 @@ class RawRequest:
         return next((v for k, v in self.query if k == name), "")
 
     def header(self, name: str) -> str:
-        """A header that may stand once at most, or "". A repeated one is refused: which would count is a guess."""
+        """A header that may stand once at most, or "". Raises RepeatedHeaderError: which would count is a guess."""
         values = self.headers.getall(name, [])
         if len(values) > 1:
-            raise SignatureError(f"header {name} is repeated")
+            raise RepeatedHeaderError(name)
         return values[0] if values else ""
 
 

@@ -105,19 +105,21 @@ class Harness:
 
     # --- the shop -------------------------------------------------------------------------------------------------
 
-    async def shop(self, kind: str, id: str, data: dict, *, at: float | None = None, key: str = SHOP_KEY):
+    async def shop(self, kind: str, id: str, data: dict, *, at: float | None = None, key: str = SHOP_KEY, also=()):
+        """Posts one event; `also` are (name, value) headers beside the usual ones."""
         when = time.time() if at is None else at
         envelope = {"type": kind, "id": id, "occurred_at": rfc(when), "data": data}
         body = json.dumps(envelope).encode()
         stamp = str(int(time.time()))
         signed = f"{id}.{stamp}.".encode() + body
         signature = "v1," + base64.b64encode(hmac.new(base64.b64decode(key), signed, hashlib.sha256).digest()).decode()
-        headers = {
-            "webhook-id": id,
-            "webhook-timestamp": stamp,
-            "webhook-signature": signature,
-            "Content-Type": "application/json",
-        }
+        headers = [
+            ("webhook-id", id),
+            ("webhook-timestamp", stamp),
+            ("webhook-signature", signature),
+            ("Content-Type", "application/json"),
+            *also,
+        ]
         async with self.session.post(f"{self.base}/shops/main/webhook", data=body, headers=headers) as answer:
             return answer.status, await answer.text()
 

@@ -38,6 +38,22 @@ async def test_a_bad_signature_is_refused(gw):
     assert gw.graph.sent == []
 
 
+@pytest.mark.parametrize(
+    ("also", "status"),
+    [
+        (("webhook-signature", "v1,x"), 400),
+        (("webhook-id", "e1"), 400),
+        (("webhook-timestamp", "1"), 400),
+        (("svix-signature", "v1,x"), 200),
+    ],
+)
+async def test_a_header_that_stands_twice_is_a_bad_request(gw, also, status):
+    """The shop's door names the repeated header; nothing is taken in."""
+    answered, body = await gw.shop("order.updated", "e1", {"order": {"id": "5001"}}, also=[also])
+    assert answered == status
+    assert status == 200 or also[0] in body
+
+
 ORDER = {
     "id": "5001",
     "number": "#5001",
