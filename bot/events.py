@@ -266,13 +266,14 @@ class OrderBrief(Struct, frozen=True, omit_defaults=True):
     title: str = ""
     placed_at: Ms = 0
     paid_at: Ms = 0
+    stuck: bool = False  # a parcel of it is in trouble
 
 
 class Guard(Struct, frozen=True):
     """The reason of a touch that must still hold at the send: lane `lane` of record `subject` is one of `values`."""
 
     subject: str
-    lane: str  # pay | ship | refund | cart
+    lane: str  # pay | ship | ship:<shipment> | refund:<case> | review:<shipment> | cart
     values: tuple[str, ...]
 
 
@@ -295,6 +296,7 @@ class TouchAsked(Struct, frozen=True, tag="touch", omit_defaults=True):
     facts: BuyerFacts | None = None
     shop: str = ""
     large: bool = False  # payment reminder of a large order: a staff call first
+    parcel: str = ""  # the same notice of one parcel that carries two orders: carrier and tracking number
 
 
 class IdentityClaimed(Struct, frozen=True, tag="identity_claimed", omit_defaults=True):

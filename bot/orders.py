@@ -32,6 +32,8 @@ FRESH_MS: dict[str, Ms] = {
     "cart": 72 * HOUR_MS,
 }
 PAID = ("paid", "partially_refunded", "refunded")
+OPEN_REFUND = ("requested", "approved")
+PICKUP = "pickup_point"
 # A cancelled parcel no longer moves; one that is out for delivery after all was not.
 _PARCEL_RANK: dict[str, int] = SHIP_RANK | {"": -2, "cancelled": SHIP_RANK["arrived_city"]}
 _CLOSES = {"order.cancelled": "cancelled", "order.closed_unpaid": "closed_unpaid"}
@@ -40,8 +42,8 @@ _CLOSES = {"order.cancelled": "cancelled", "order.closed_unpaid": "closed_unpaid
 def apply(order: Order | None, event: Event) -> tuple[Order, tuple[str, ...]]:
     """The order after a shop event, and what it became.
 
-    Values: "created", "pay:paid", "closed:cancelled", "shipped:<id>", "ship:<state>:<id>", "refund:<state>:<id>" and the like.
-    Never blanks a known fact. `became` is empty when the event told nothing new.
+    Values: "created", "checkout", "pay:paid", "closed:cancelled", "shipped:<id>", "ship:<state>:<id>", "pickup:<id>" (out for
+    delivery, and now in a locker), "exception:<id>", "cleared:<id>", "refund:<state>:<id>", "reviewed". Never blanks a known fact. `became` is empty when the event told nothing new.
     """
     body = event.body
     assert isinstance(body, ShopEvent)
@@ -155,12 +157,20 @@ def _ship(order: Order, facts: ShipmentFacts, body: ShopEvent, event: Event, bec
     state = facts.state or ("label" if body.kind == "shipment.created" else "")
     if state == "exception":
         _exception(shipment, facts.reason or "unknown", version, became)
-    elif state and state != "unknown" and _advance(shipment.lane, state, _PARCEL_RANK, version, body.seq):
-        if state == "delivered":
-            shipment.delivered_at = facts.scan_at or body.occurred_at or event.at
-        became.append(f"ship:{state}:{facts.id}")
-    if _goes_on(shipment) and shipment.lane.version >= shipment.exception_at:
+    elif state and state != "unknown":
+        known = shipment.lane.state, shipment.reason
+        if _advance(shipment.lane, state, _PARCEL_RANK, version, body.seq):
+            shipment.reason = facts.reason
+            if state == "delivered":
+                shipment.delivered_at = facts.scan_at or body.occurred_at or event.at
+            became.append(f"ship:{state}:{facts.id}")
+        elif (state, version) == (shipment.lane.state, shipment.lane.version):
+            shipment.reason = facts.reason or shipment.reason
+            if (state, PICKUP) == ("out_for_delivery", shipment.reason) != known:
+                became.append(f"pickup:{facts.id}")
+    if shipment.exception and _goes_on(shipment) and shipment.lane.version >= shipment.exception_at:
         shipment.exception = ""
+        became.append(f"cleared:{facts.id}")
 
 
 def _goes_on(shipment: Shipment) -> bool:
@@ -202,6 +212,23 @@ def waits_for_payment(order: Order) -> bool:
     return order.pay.state in ("unpaid", "authorized", "partially_paid") and not order.closed and not order.cod
 
 
+def may_invite_review(order: Order, shipment_id: str) -> bool:
+    """Whether a parcel's buyer may be asked what they think: it was delivered, nothing is open, none is written yet.
+
+    Trouble that is over counts for nothing: whoever received is asked, not only the happy ones.
+    """
+    delivered = any(s.id == shipment_id and s.lane.state == "delivered" for s in order.shipments)
+    stuck = any(shipment.exception for shipment in order.shipments)
+    open_refund = any(case.lane.state in OPEN_REFUND for case in order.refunds)
+    return delivered and not (stuck or open_refund or order.reviewed)
+
+
+def at_pickup_point(shipment: Shipment) -> bool:
+    """Whether the parcel lies in a locker or station: the carrier says so, or its place came with its last state."""
+    told = any(shipment.known.get(fact) == shipment.lane.version for fact in ("place", "pickup_code"))
+    return shipment.reason == PICKUP or (not shipment.reason and told)
+
+
 def is_fresh(event: Event, kind: str, now: Ms) -> bool:
     """Whether an event is young enough to tell the buyer; an older one changes state only (backfills, replays)."""
     body = event.body
@@ -223,6 +250,7 @@ def brief(order: Order) -> OrderBrief:
         title=order.items[0].title if order.items else "",
         placed_at=order.placed_at,
         paid_at=order.paid_at,
+        stuck=any(shipment.exception for shipment in order.shipments),
     )
 
 
@@ -252,6 +280,8 @@ def lane_state(record: Record, lane: str) -> str:
         if not id:
             return record.ship_state
         return next((s.lane.state for s in record.shipments if s.id == id), "")
+    if kind == "review":
+        return "due" if may_invite_review(record, id) else "stopped"
     if not id:
         return record.refund_state
     return next((r.lane.state for r in record.refunds if r.id == id), "")

@@ -152,6 +152,8 @@ def _refused(
 ) -> tuple[Rule, SkipReason] | None:
     """Why this address cannot be used, or None."""
     able = settings.accounts[address.account]
+    if plan.needs_window and not (able.windows and able.free_text):
+        return Rule.WINDOW, SkipReason.WINDOW_CLOSED  # whatever the buyer agreed to there
     if address.blocked and not plan.confirms_opt_out:
         return Rule.BLOCKED, SkipReason.BLOCKED
     if not address.reachable:
@@ -179,8 +181,6 @@ def _window(
 ) -> tuple[Rule, SkipReason] | None:
     has_notice = (plan.key, address.account) in settings.notices
     if not able.free_text:
-        if plan.needs_window:
-            return Rule.WINDOW, SkipReason.WINDOW_CLOSED
         if not has_notice:
             return Rule.TEMPLATE, SkipReason.NO_TEMPLATE
         decision.notice = True
@@ -188,8 +188,6 @@ def _window(
         return None
     decision.notice = False
     if not able.windows:
-        if plan.needs_window:
-            return Rule.WINDOW, SkipReason.WINDOW_CLOSED
         decision.opener = ""
         return None
     opener, used_up = best_window(address, able, plan.now)

@@ -52,6 +52,7 @@ class SkipReason(StrEnum):
     CLOSES_TOO_SOON = "closes_too_soon"
     BUYER_ACTIVE = "buyer_active"
     ORDERED_SINCE = "ordered_since"
+    CASE_OPEN = "case_open"
     LEFT_CLUB = "left_club"
     ERASED = "erased"
     CANCELLED = "cancelled"

@@ -192,6 +192,7 @@ class Shipment(Struct, omit_defaults=True):
     tracking_no: str = ""
     tracking_url: str = ""
     city: str = ""
+    reason: str = ""  # what was said with its state: "pickup_point" for a locker or station
     exception: str = ""
     delivered_at: Ms = 0
     eta: Ms = 0

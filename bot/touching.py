@@ -30,6 +30,7 @@ def touch(
     since: Ms = 0,
     source: str = "",
     large: bool = False,
+    parcel: str = "",
 ) -> TouchAsked:
     """A touch with its variables as text. Empty values are left out: wordings guard every one of them."""
     texts = {name: _text(value) for name, value in values.items() if value}
@@ -43,6 +44,7 @@ def touch(
         since=since,
         source=source or f"journey:{notice}/1",
         large=large,
+        parcel=parcel,
     )
 
 

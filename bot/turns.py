@@ -302,17 +302,15 @@ class Turns:
             buyers.remember_order(buyer, touch.brief)
         if not touch.notice:
             return
-        if touch.key in buyer.touched:
+        # One parcel may carry two orders: its buyer hears of it once.
+        keys = [touch.key, *([f"{touch.notice}|{touch.parcel}"] if touch.parcel else [])]
+        if any(key in buyer.touched for key in keys):
             again = Skip(touch.key, SkipReason.ALREADY_SENT, Rule.ALREADY_SENT, source=touch.source)
             self._speaker.skip(run, again, buyer)
             return
-        buyer.touched[touch.key] = run.now
-        if len(buyer.touched) > MAX_TOUCHES:
+        buyer.touched.update(dict.fromkeys(keys, run.now))
+        while len(buyer.touched) > MAX_TOUCHES:
             buyer.touched.pop(min(buyer.touched, key=lambda key: buyer.touched[key]))
-        if touch.since and buyer.last_order_at > touch.since:
-            gone = Skip(touch.key, SkipReason.ORDERED_SINCE, Rule.REASON_HOLDS, "marketing", touch.source)
-            self._speaker.skip(run, gone, buyer)
-            return
         if touch.not_before_returning > run.now and _returns(buyer, touch):
             name = f"wait:{touch.key}"
             buyer.waiting[name] = Waiting(event=dump_event(event), id="")

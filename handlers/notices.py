@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from bot.clock import MINUTE_MS
 from bot.effects import Cancel, CloseTask, Effect, OpenTask, Say, Schedule, Skip
-from bot.events import Guard, TouchAsked
+from bot.events import Guard, Ms, TouchAsked
 from bot.handling import Handler, Trigger, Turn
+from bot.orders import OPEN_REFUND
 from bot.reasons import Rule, SkipReason
 from bot.records import Buyer
 from bot.touching import values
@@ -19,7 +20,8 @@ VARS: dict[str, tuple[str, ...]] = {
     "order_shipped": (*ITEM, "carrier", "tracking", "eta_at"),
     "parcel_in_city": ("city", "carrier", "eta_at"),
     "parcel_out": ("carrier",),
-    "parcel_delivered": ("exchange_at", "place", "pickup"),
+    "parcel_pickup": ("place", "pickup"),
+    "parcel_delivered": ("exchange_at", "left", "place", "pickup"),
     "refund_received": ("amount", "answer_at"),
     "payment_reminder": (*ITEM, "total", "cut_at", "ship_at", "until_at"),
     "review_invite": ITEM,
@@ -27,6 +29,7 @@ VARS: dict[str, tuple[str, ...]] = {
     "cart_2": ITEM,
     "cart_3": ITEM,
 }
+CASES = ("return", "parcel", "urgent", "refund", "bad_review")
 UNPAID = ("unpaid", "authorized", "partially_paid")
 ACTIVE_MS = 30 * MINUTE_MS
 
@@ -56,7 +59,7 @@ def _say(touch: TouchAsked, key: str, purpose: str, order: str = "") -> Say:
 
 
 def service(turn: Turn) -> Sequence[Effect]:
-    """Shipped, in city, out, delivered, refund acknowledged."""
+    """Shipped, in city, out, at the pickup point, delivered, refund acknowledged."""
     touch = _touch(turn)
     return [_say(touch, touch.notice, "service")]
 
@@ -126,12 +129,27 @@ def call_due(turn: Turn) -> Sequence[Effect]:
 
 
 def marketing(turn: Turn) -> Sequence[Effect]:
-    """Cart notes and review invitations. Nobody who is just writing to us is interrupted."""
+    """Cart notes and review invitations: nobody is interrupted, and nobody in trouble is asked for anything."""
     touch = _touch(turn)
-    last = max((address.last_in for address in turn.buyer.addresses), default=0)
-    if touch.notice.startswith("cart_") and turn.now - last < ACTIVE_MS:
-        return [Skip(touch.key, SkipReason.BUYER_ACTIVE, Rule.CONVERSATION, "marketing", touch.source)]
+    reason, rule = _untimely(turn.buyer, touch, turn.now)
+    if reason:
+        return [Skip(touch.key, reason, rule, "marketing", touch.source)]
     return [_say(touch, touch.notice, "marketing")]
+
+
+def _untimely(buyer: Buyer, touch: TouchAsked, now: Ms) -> tuple[str, Rule]:
+    """Why a marketing touch has no place now: reason and rule, or "" for none. Weighed again where it waited for its hour."""
+    last = max((address.last_in for address in buyer.addresses), default=0)
+    if touch.since and buyer.last_order_at > touch.since:
+        return SkipReason.ORDERED_SINCE, Rule.REASON_HOLDS
+    if any(address.staff_until > now for address in buyer.addresses):
+        return SkipReason.STAFF_OWN, Rule.STAFF_OWN
+    if touch.notice.startswith("cart_") and now - last < ACTIVE_MS:
+        return SkipReason.BUYER_ACTIVE, Rule.CONVERSATION
+    cases = any(task.kind in CASES for task in buyer.tasks.values())
+    if cases or any(order.stuck or order.refund in OPEN_REFUND for order in buyer.orders):
+        return SkipReason.CASE_OPEN, Rule.CONVERSATION
+    return "", Rule.REASON_HOLDS
 
 
 HANDLER = Handler(
@@ -139,7 +157,14 @@ HANDLER = Handler(
     runs={
         **{
             Trigger("touch", notice): service
-            for notice in ("order_shipped", "parcel_in_city", "parcel_out", "parcel_delivered", "refund_received")
+            for notice in (
+                "order_shipped",
+                "parcel_in_city",
+                "parcel_out",
+                "parcel_pickup",
+                "parcel_delivered",
+                "refund_received",
+            )
         },
         Trigger("touch", "order_paid"): paid,
         Trigger("touch", "payment_reminder"): reminder,

@@ -20,7 +20,7 @@ ALL = Wordings.load(Path("templates"))
 CHINESE = {
     "brand": "小满衣橱", "name": "欧阳小满", "item": "亚麻衬衫长袖", "others": 0, "city": "乌鲁木齐", "carrier": "顺丰",
     "tracking": "SF123456789012", "link": "https://s.cn/r/AbCd12", "total": Money(Decimal("188.50"), "CNY"),
-    "amount": Money(Decimal("188.50"), "CNY"), "number": "#5001", "place": "菜鸟驿站", "pickup": "12-3-4567",
+    "amount": Money(Decimal("188.50"), "CNY"), "number": "#5001", "left": "1", "place": "菜鸟驿站", "pickup": "12-3-4567",
     "cut_at": AT, "ship_at": AT, "until_at": AT, "eta_at": AT, "exchange_at": AT, "answer_at": AT, "tz": ZONE, "card": "",
 }  # fmt: skip
 ENGLISH = {**CHINESE, "brand": "Xiaoman", "name": "", "item": "Linen shirt long", "city": "Urumqi", "carrier": "SF",

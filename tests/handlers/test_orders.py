@@ -109,13 +109,16 @@ def test_the_cart_hears_of_its_order():
 
 
 def test_a_parcels_notices():
-    """Shipped, in the city, out, delivered: once each; old ones change the record only."""
+    """Shipped, in the city (after its hold), out, delivered: once each; old ones change the record only."""
     states = ("accepted", "in_transit", "arrived_city", "out_for_delivery", "delivered")
     order, effects = run(None, shipped("shipment.created", 0))
     seen = told(effects)
     for minute, state in enumerate(states, 1):
         order, effects = run(order, shipped("shipment.updated", minute, state))
         seen += told(effects)
+        if state == "arrived_city":
+            assert effects == [Schedule("in_city:s1", T + (minute + 30) * MINUTE)]
+            seen += told(timer(order, "in_city:s1", T + (minute + 30) * MINUTE))
     assert list(dict.fromkeys(seen)) == ["order_shipped", "parcel_in_city", "parcel_out", "parcel_delivered"]
     assert [e.at for e in effects if isinstance(e, Schedule)] == [T + 5 * MINUTE + 72 * HOUR]
     _, effects = run(None, shipped("shipment.created", 0), now=T + 49 * HOUR)
