@@ -142,8 +142,6 @@ def _untimely(buyer: Buyer, touch: TouchAsked, now: Ms) -> tuple[str, Rule]:
     last = max((address.last_in for address in buyer.addresses), default=0)
     if touch.since and buyer.last_order_at > touch.since:
         return SkipReason.ORDERED_SINCE, Rule.REASON_HOLDS
-    if any(address.staff_until > now for address in buyer.addresses):
-        return SkipReason.STAFF_OWN, Rule.STAFF_OWN
     if touch.notice.startswith("cart_") and now - last < ACTIVE_MS:
         return SkipReason.BUYER_ACTIVE, Rule.CONVERSATION
     cases = any(task.kind in CASES for task in buyer.tasks.values())
