@@ -46,7 +46,10 @@ def timers(partition: int) -> str:
 
 
 def message(partition: int, id: str) -> str:
-    """Hash of a message: b body, s state, t attempts, r reason, u updated, h history, p parts by the provider's count."""
+    """Hash of a message: b body, s state, t attempts, r reason, u updated, h history, p parts by the provider's count.
+
+    d: the attempt and state last settled.
+    """
     return f"msg:{tag(partition)}:{id}"
 
 

@@ -70,6 +70,7 @@ class Worker:
         self._parked: dict[str, deque[Taken]] = {}  # record -> entries that wait behind a failed one
         self._retry_at: dict[str, float] = {}
         self._backlog: list[Taken] = []
+        self._unposted: set[int] = set()  # partitions whose mail may be written but not relayed
         self._offset = 0
         self._look_again = 0.0
         self.stopping = False
@@ -90,7 +91,11 @@ class Worker:
         self.idle.set()
 
     def forget(self) -> None:
-        """Drops what was read but not handled: it is read again from the start of each lane."""
+        """Drops what was read but not handled: it is read again from the start of each lane.
+
+        A commit whose answer was lost may have written mail: it is relayed before any later mail, which would pass it.
+        """
+        self._unposted.update(self._store.fences)
         self._parked.clear()
         self._retry_at.clear()
         self._backlog.clear()
@@ -154,6 +159,9 @@ class Worker:
 
     async def _adopt(self) -> None:
         """Partitions taken since the last round: relay what a dead owner left unposted, and be careful with what it held."""
+        for partition in sorted(self._unposted):
+            await self._relay_left(partition)
+            self._unposted.discard(partition)
         if self._leases.fresh:
             await self._store.learn_days(self._leases.fresh, self._clock.now())
         while self._leases.fresh:

@@ -14,9 +14,12 @@ for i = 1, #KEYS do
   local unread, sent_at, journal, parts = ARGV[a + 10], ARGV[a + 11], ARGV[a + 12], ARGV[a + 13]
   a = a + 13
   local key = 'msg:' .. tag .. ':' .. id
-  local v = redis.call('HMGET', key, 's', 't', 'h', 'a', 'to', 'l', 'c')
+  local v = redis.call('HMGET', key, 's', 't', 'h', 'a', 'to', 'l', 'c', 'd')
+  local outcome = attempt .. state
   if not v[1] or v[2] ~= attempt then
     out[i] = {0}
+  elseif v[8] == outcome then
+    out[i] = {1} -- the answer was lost on its way, and the same outcome is told again
   else
     local done = {1}
     local account, to, lane = v[4], v[5], v[6]
@@ -25,7 +28,10 @@ for i = 1, #KEYS do
     -- A callback may have arrived before our own settlement: it is never taken back.
     local backward = (state == 'queued' or state == 'in_doubt') and before <= RANK.in_doubt
     if backward or RANK[state] > before then
-      redis.call('HSET', key, 's', state, 'r', reason, 'u', now, 'h', (v[3] or '') .. state .. ' ' .. now .. ' ' .. reason .. '\n')
+      redis.call('HSET', key, 's', state, 'r', reason, 'u', now, 'd', outcome,
+        'h', (v[3] or '') .. state .. ' ' .. now .. ' ' .. reason .. '\n')
+    else
+      redis.call('HSET', key, 'd', outcome)
     end
     if state == 'queued' and reason == 'throttled' then redis.call('HINCRBY', key, 'free', 1) end
     if state == 'in_doubt' then redis.call('HINCRBY', key, 'doubts', 1) end
