@@ -59,6 +59,14 @@ def open_window(address: Address, opener: str, at: Ms, capabilities: Capabilitie
         address.windows[opener] = Window(closes_at=closes, left=rule.quota)
 
 
+def shut_windows(address: Address, at: Ms, capabilities: Capabilities) -> None:
+    """The provider says that nothing may be sent: windows opened up to `at` are shut, whatever was counted here."""
+    for opener, window in list(address.windows.items()):
+        rule = capabilities.windows.get(opener)
+        if rule is None or window.closes_at - rule.lasts_ms <= at:
+            del address.windows[opener]
+
+
 def learn_facts(buyer: Buyer, facts: BuyerFacts, accounts: Mapping[str, Capabilities], source: str) -> None:
     """What a shop says of the buyer fills gaps; it never overwrites what the buyer said.
 
@@ -144,6 +152,7 @@ def _join_address(mine: Address, theirs: Address) -> None:
     mine.last_in = max(mine.last_in, theirs.last_in)
     mine.last_out = max(mine.last_out, theirs.last_out)
     mine.staff_until = max(mine.staff_until, theirs.staff_until)
+    mine.left_at = max(mine.left_at, theirs.left_at)
 
 
 def merge(survivor: Buyer, loser: Buyer) -> None:

@@ -117,22 +117,29 @@ class SendError(GatewayError):
     """One provider call that did not end in an acceptance.
 
     `reason` is a value of `bot.reasons.FailureReason`, `code` the provider's own code (for staff), never a secret,
-    a text or an address.
+    a text or an address. `alert`: staff must do something about it, though the account itself goes on.
     """
 
     reason = "provider_error"
 
-    def __init__(self, detail: str, *, code: str = "", reason: str = "") -> None:
+    def __init__(self, detail: str, *, code: str = "", reason: str = "", alert: bool = False) -> None:
         super().__init__(detail)
         self.code = code
+        self.alert = alert
         if reason:
             self.reason = reason
 
 
 class TemporaryError(SendError):
-    """Nothing was accepted; another attempt is safe."""
+    """Nothing was accepted; another attempt is safe. `most_tries`: fewer than the purpose allows (0: as many)."""
 
     reason = "provider_down"
+
+    def __init__(
+        self, detail: str, *, code: str = "", reason: str = "", alert: bool = False, most_tries: int = 0
+    ) -> None:
+        super().__init__(detail, code=code, reason=reason, alert=alert)
+        self.most_tries = most_tries
 
 
 class ThrottledError(TemporaryError):
@@ -140,8 +147,8 @@ class ThrottledError(TemporaryError):
 
     reason = "throttled"
 
-    def __init__(self, detail: str, *, code: str = "", retry_after_s: float = 0.0) -> None:
-        super().__init__(detail, code=code)
+    def __init__(self, detail: str, *, code: str = "", retry_after_s: float = 0.0, alert: bool = False) -> None:
+        super().__init__(detail, code=code, alert=alert)
         self.retry_after_s = retry_after_s
 
 
@@ -196,9 +203,13 @@ class UnreachableError(PermanentError):
 
 
 class AccountError(PermanentError):
-    """The account is at fault (token, rights, balance): it is paused and staff are alerted."""
+    """The account is at fault (token, rights, balance): it is paused (`pause_s` seconds, 0: as the sender does) and staff are alerted."""
 
     reason = "account"
+
+    def __init__(self, detail: str, *, code: str = "", reason: str = "", pause_s: float = 0) -> None:
+        super().__init__(detail, code=code, reason=reason, alert=True)
+        self.pause_s = pause_s
 
 
 class ConfigError(GatewayError):

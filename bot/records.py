@@ -96,6 +96,7 @@ class Address(Struct, omit_defaults=True):
     last_out: Ms = 0
     staff_until: Ms = 0  # staff own the conversation until then
     followed_at: Ms = 0
+    left_at: Ms = 0
     locale: str = ""
     timezone: str = ""
 

@@ -37,6 +37,7 @@ from bot.errors import (
     TemporaryError,
     ThrottledError,
     UnreachableError,
+    WindowClosedError,
 )
 from bot.events import AccountAlert, Event, Ms, StatusReported
 from bot.journal import SendEntry, dump
@@ -228,6 +229,11 @@ class Sender:
             log.info("message", id=message.id, account=message.account, purpose=message.purpose, ms=ms)
 
     def _outcome(self, job: _Job, line: Line, outcome: Receipt | SendError) -> None:
+        if isinstance(outcome, SendError):
+            # The error's own words, which hold neither text nor address: the only place for a provider's request id.
+            log.warning("not sent", id=job.message.id, account=job.message.account, code=outcome.code, why=str(outcome))
+            if outcome.alert:
+                self._alert(job.message, outcome)
         match outcome:
             case Receipt():
                 line.succeeded()
@@ -244,8 +250,7 @@ class Sender:
                 line.failed()
                 self._doubt(job, outcome)
             case AccountError():
-                line.pause(ACCOUNT_PAUSE_S)
-                self._alert(job.message, outcome)
+                line.pause(outcome.pause_s or ACCOUNT_PAUSE_S)
                 self._account_refused(job, outcome)
             case PermanentError():
                 line.succeeded()
@@ -259,12 +264,15 @@ class Sender:
         if job.message.purpose in ("reply", "code"):
             self._settled(job, "failed", error=error)
         else:
-            self._try_again(job, error, at_least_s=ACCOUNT_PAUSE_S)
+            self._try_again(job, error, at_least_s=error.pause_s or ACCOUNT_PAUSE_S)
 
     def _try_again(self, job: _Job, error: SendError, *, at_least_s: float = 0) -> None:
         now, real = self._clock.now(), self._clock.real()
         tries = job.claimed.tries
         message = job.message
+        if isinstance(error, TemporaryError) and 0 < error.most_tries <= tries:
+            self._settled(job, "failed", error=error)
+            return
         if message.purpose in ("reply", "code"):
             delay = (1000, 5000)[min(tries, 2) - 1]
             if tries >= REPLY_TRIES:
@@ -356,17 +364,19 @@ class Sender:
         self._settle_wake.set()
 
     def _tell_buyer(self, message: OutboundMessage, error: SendError) -> None:
-        """A refusal that says something of the address is news for the buyer's record."""
-        if not isinstance(error, OptedOutError | UnreachableError):
+        """A refusal that says something of the address is news for the buyer's record.
+
+        Its time is when the message was planned: a window that the buyer opened later is not the one that is shut.
+        """
+        if not isinstance(error, OptedOutError | UnreachableError | WindowClosedError):
             return
         body = StatusReported(state="failed", ref=message.id, reason=error.reason, code=error.code)
         subject = subjects.address(message.account, message.to)
-        now = self._clock.now()
-        self._events.append(Event("", subject, message.account, now, now, body))
+        self._events.append(Event("", subject, message.account, message.created_at, self._clock.now(), body))
 
     def _alert(self, message: OutboundMessage, error: SendError) -> None:
         now = self._clock.now()
-        body = AccountAlert(kind="send", detail=f"{error.reason} {error.code}".strip())
+        body = AccountAlert(kind="send", detail=f"{error.reason} {error.code}: {error}")
         self._events.append(
             Event(
                 f"{message.account}|{error.code}|{now // HOUR_MS}",

@@ -2,7 +2,7 @@
 
 A burst of calls may fail with the same old token: whoever comes with a token that is no longer the shared one just gets
 the shared one. Only one process asks the provider, un-forced first (a stable token stays the same); a forced refresh
-kills the token for everybody and is allowed once per 30 s.
+kills the token for everybody and is allowed once per 30 s and 20 times a day, counted over all processes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from bot import keys
 from bot.clock import SystemClock
-from bot.errors import AccountError, TemporaryError
+from bot.errors import AccountError, StoreError, TemporaryError, ThrottledError
 from bot.ports import Token
 from bot.redis_client import Scripts
 
@@ -22,6 +22,7 @@ WAIT_STEP_S = 0.05
 WAIT_STEPS = 200
 EARLY_MS = 300_000
 FORCE_EVERY_MS = 30_000
+FORCE_PER_DAY = 20
 
 
 class RedisTokens:
@@ -31,7 +32,6 @@ class RedisTokens:
         self._scripts = scripts
         self._clock = clock
         self._seen: dict[str, Token] = {}
-        self._forced: dict[str, int] = {}
 
     async def get(self, key: str, fetch: Callable[[bool], Awaitable[Token]], *, failed: str = "") -> str:
         """The shared token; see `bot.ports.Tokens.get`."""
@@ -40,10 +40,11 @@ class RedisTokens:
             return held.value
         owner = secrets.token_hex(8)
         for _ in range(WAIT_STEPS):
-            if (shared := await self._look(key, failed)) is not None:
-                self._seen[key] = shared
-                return shared.value
-            if await self._script(key, "lock", owner, LOCK_MS):
+            value, number = await self._script(key, "get", failed, owner, LOCK_MS)
+            if value:
+                self._seen[key] = Token(value.decode(), int(number))
+                return self._seen[key].value
+            if int(number):
                 return await self._refresh(key, fetch, failed, owner)
             await self._clock.sleep(WAIT_STEP_S)
         raise TemporaryError("another process holds the token's refresh")
@@ -53,10 +54,8 @@ class RedisTokens:
         try:
             token = await fetch(False)
             if failed and token.value == failed:
-                now = self._clock.real()
-                if now - self._forced.get(key, 0) < FORCE_EVERY_MS:
-                    raise AccountError("the provider refuses its own token", code="token")
-                self._forced[key] = now
+                token = None  # refused: not to be put back for others
+                await self._may_force(key, owner)
                 token = await fetch(True)
         finally:
             if token is not None:
@@ -67,9 +66,17 @@ class RedisTokens:
                 await self._script(key, "put", owner, "", 0)
         return token.value
 
-    async def _look(self, key: str, failed: str) -> Token | None:
-        value, expires = await self._script(key, "look", failed)
-        return Token(value.decode(), int(expires)) if value else None
+    async def _may_force(self, key: str, owner: str) -> None:
+        wait_ms = int(await self._script(key, "force", owner, FORCE_EVERY_MS, FORCE_PER_DAY))
+        if wait_ms < 0:
+            raise TemporaryError("another process refreshes the token")
+        if wait_ms > FORCE_EVERY_MS:
+            raise AccountError("the provider refuses its own token, and no more forced ones are allowed today")
+        if wait_ms > 0:
+            raise ThrottledError("the token was replaced a moment ago", code="token", retry_after_s=wait_ms / 1000)
 
     async def _script(self, key: str, what: str, *args: object) -> Any:
-        return await self._scripts.run("token", [keys.provider_token(key)], [what, self._clock.real(), *args])
+        try:
+            return await self._scripts.run("token", [keys.provider_token(key)], [what, self._clock.real(), *args])
+        except StoreError as error:  # a message that waits for its token has not been sent: nothing is in doubt
+            raise TemporaryError("the shared token cannot be read just now") from error

@@ -58,6 +58,7 @@ from bot.run import Answered, Issued, Run, Unresolved
 from bot.speaking import Speaker
 
 MAX_TOUCHES = 200
+_ABOUT_THE_ADDRESS = (SkipReason.UNREACHABLE, SkipReason.OPTED_OUT, SkipReason.WINDOW_CLOSED)
 HELD_EVENTS = 20
 
 
@@ -337,8 +338,10 @@ class Turns:
     def _status(self, run: Run, buyer: Buyer, event: Event, status: StatusReported) -> None:
         account, id = subjects.split_address(event.subject)
         address = buyer.address(account, id)
-        if status.reason == SkipReason.UNREACHABLE and address is not None:
+        if status.reason == SkipReason.UNREACHABLE and address is not None and address.last_in <= event.at:
             address.reachable = False
+        if status.reason == SkipReason.WINDOW_CLOSED and address is not None:
+            buyers.shut_windows(address, event.at, self._accounts[account])
         if status.reason == SkipReason.OPTED_OUT and address is not None:
             run.effects.append(OptOut(source=f"{account}:provider", blocks=True))
             run.turn = self._turn(run, event, buyer, address)
@@ -365,7 +368,7 @@ class Turns:
         elif home is not None and home < self._partitions:
             # A message is kept in the partition that its id names; its address may hash to another (a phone's link).
             run.change.mails.append(Letter(run.event.subject, b"", dump_event(run.event), home))
-        return status.state != "failed" or status.reason not in (SkipReason.UNREACHABLE, SkipReason.OPTED_OUT)
+        return status.state != "failed" or status.reason not in _ABOUT_THE_ADDRESS
 
     def _from_channel(self, run: Run, buyer: Buyer, event: Event) -> None:
         account, id = subjects.split_address(event.subject)
@@ -374,13 +377,14 @@ class Turns:
         body = event.body
         if isinstance(body, MessageReceived | Tapped | Followed | Scanned):
             address.last_in = max(address.last_in, event.at)
-            address.reachable = True
+            # Webhooks overtake each other: what the buyer did before leaving does not bring the buyer back.
+            address.reachable = address.reachable or event.at >= address.left_at
             if isinstance(body, Followed):
-                address.followed_at = event.at
+                address.followed_at = max(address.followed_at, event.at)
             if known is not None and body.opener:
                 buyers.open_window(address, body.opener, event.at, known)
-        if isinstance(body, Unfollowed):
-            address.reachable = False
+        if isinstance(body, Unfollowed) and event.at >= address.last_in:
+            address.reachable, address.left_at = False, event.at
             address.windows.clear()
         if address.dialog.state and address.dialog.until and address.dialog.until < run.now:
             buyers.reset_dialog(address)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from typing import Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
@@ -12,15 +13,47 @@ from bot.config import AccountConfig, Secrets
 
 
 class WeChatConfig(AccountConfig):
-    """`encoding_aes_key`: 43 characters (a list rotates). `mode`: safe when there is a key, else plain."""
+    """`encoding_aes_key`: 43 characters (a list rotates). `mode`: safe when there is a key, else plain.
 
-    app_id: str = Field(pattern=r"^wx[0-9a-z]{6,32}$")
-    app_secret: SecretStr = Field(min_length=1)
-    token: SecretStr = Field(min_length=3, max_length=32)
+    `timestamp_tolerance_s`: how far a request's timestamp may be from this machine's clock; 0 takes any.
+    """
+
+    app_id: str
+    app_secret: SecretStr
+    token: SecretStr
     encoding_aes_key: Secrets | None = None
     mode: Literal["safe", "compatible", "plain"] | None = None
     reply: Literal["auto", "api", "passive"] = "auto"
     api_base: str = "https://api.weixin.qq.com"
+    timestamp_tolerance_s: int = Field(default=300, ge=0, le=86_400)
+
+    @field_validator("app_id")
+    @classmethod
+    def _app_id(cls, value: str) -> str:
+        if not re.fullmatch(r"wx[0-9a-z]{6,32}", value):
+            raise ValueError("must be the AppID that the console shows: wx and 16 letters and digits")
+        return value
+
+    @field_validator("app_secret")
+    @classmethod
+    def _secret(cls, value: SecretStr) -> SecretStr:
+        if not re.fullmatch(r"[!-~]+", value.get_secret_value()):
+            raise ValueError("must be the AppSecret that the console shows, without blanks")
+        return value
+
+    @field_validator("token")
+    @classmethod
+    def _token(cls, value: SecretStr) -> SecretStr:
+        if not re.fullmatch(r"[0-9A-Za-z_-]{3,32}", value.get_secret_value()):
+            raise ValueError("must be the Token entered in the console: 3 to 32 letters, digits, - and _")
+        return value
+
+    @field_validator("api_base")
+    @classmethod
+    def _api(cls, value: str) -> str:
+        if not re.fullmatch(r"https?://[^\s/?#@]+[^\s?#]*", value):
+            raise ValueError('must be an address such as "https://api.weixin.qq.com"')
+        return value
 
     @field_validator("encoding_aes_key")
     @classmethod
@@ -40,7 +73,7 @@ class WeChatConfig(AccountConfig):
     @model_validator(mode="after")
     def _mode(self) -> Self:
         if self.mode in ("safe", "compatible") and not self.encoding_aes_key:
-            raise ValueError(f'mode = "{self.mode}" needs encoding_aes_key')
+            raise ValueError(f'mode = "{self.mode}" needs encoding_aes_key: the 43 characters that the console shows')
         if self.mode == "plain" and self.encoding_aes_key:
             raise ValueError('mode = "plain" beside a key: plain bodies are not covered by their signature; drop one')
         return self

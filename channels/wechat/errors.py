@@ -2,65 +2,84 @@
 
 from __future__ import annotations
 
+import re
+
 from bot.errors import (
     AccountError,
     ContentError,
-    OptedOutError,
     ProviderDownError,
     RejectedError,
     SendError,
+    TemporaryError,
     ThrottledError,
     UnreachableError,
     WindowClosedError,
 )
 
-TOKEN_CODES = frozenset({40001, 40014, 42001, 41001})
-_WINDOW = {45015, 45047, 45080}
-_UNREACHABLE = {40003, 43004, 46004, 49003, 50005}
-_OPTED_OUT = {43019, 43101, 48002}
-_CONTENT = {
-    40007,
-    40008,
-    40033,
-    40035,
-    40037,
-    40165,
-    40249,
-    41030,
-    43116,
-    44002,
-    44004,
-    45001,
-    45002,
-    45003,
-    45007,
-    47001,
-    47003,
-}
+TOKEN_CODES = frozenset({40001, 40014, 42001})
+"""The token is wrong, malformed or past its time: it is replaced once and the call repeated once."""
+
+MEDIA_GONE = 40007
+"""The picture's media_id is not known (any more): it is uploaded once more."""
+
+_WINDOW = {45015, 45047}
+# 46004 is "no such user"; 43019 our own blacklist; 48002 the buyer switched messages off. None says that the buyer wants
+# no more news anywhere, so none is an opt-out: the address is out of reach until the next sign of life.
+_UNREACHABLE = {40003, 43004, 43019, 46004, 48002, 49003, 50005}
+_CONTENT = {40008, 40033, 44002, 44004, 45001, 45002, 45003, 45007, 45008, 47001, MEDIA_GONE}
+_CONTENT_ALERT = {40035, 40037, 40165, 40249, 41030, 43116, 47003}
+"""Wrong until somebody changes the template or the words: staff are told."""
+
 _ACCOUNT = {
-    40013, 40125, 40164, 40243, 41002, 41004, 43100, 43106, 48001, 48004, 48005, 48006, 50001, 50002, 61004, 89503,
+    40002, 40013, 40125, 40243, 41001, 41002, 41004, 43100, 43106, 48001, 48003, 48004, 48005, 48008,
+    50001, 50002, 61004, 61007, 61016,
 }  # fmt: skip
+_WHITELIST = {40164, 89501, 89503, 89506, 89507}
+_RID = re.compile(r"rid: ?([0-9a-f]{4,12}(?:-[0-9a-f]{4,12}){2})")
+_FIELD = re.compile(r"data\.([a-z_]{1,32}\d{0,4})\.value")
+_UNKNOWN_TRIES = 3
 
 
-def error_of(code: int, message: str = "") -> SendError:
-    """The error for an errcode. `message` is used for its IP address only: it may quote what was sent."""
+def error_of(code: int, message: str = "", *, notice: bool = False) -> SendError:
+    """The error for an errcode. `message` may quote what was sent: only an address, a field and the request id are kept.
+
+    `notice`: of the template interface, whose rights and day quota are its own: the chat goes on.
+    """
     label = str(code)
+    rid = f" (rid {found[1]})" if (found := _RID.search(message)) else ""
     if code in _WINDOW:
-        return WindowClosedError("window shut or quota used up", code=label)
+        return WindowClosedError("window shut or quota used up" + rid, code=label)
     if code in _UNREACHABLE:
-        return UnreachableError("no follower with this openid", code=label)
-    if code in _OPTED_OUT:
-        return OptedOutError("the buyer refuses messages", code=label)
-    if code in _CONTENT:
-        return ContentError("WeChat refuses the content", code=label)
-    if code in (45009, 45011, 43117):
-        # 45009 is the day's quota, 45011 the minute's frequency; 43117 too frequent to this one openid.
-        return ThrottledError("too many calls", code=label, retry_after_s=3600 if code == 45009 else 60)
-    if code in (40164, 89503):
+        return UnreachableError("no follower with this openid" + rid, code=label)
+    if code in _CONTENT | _CONTENT_ALERT:
+        field = f": {found[1]}" if (found := _FIELD.search(message)) else ""
+        return ContentError(f"WeChat refuses the content{field}{rid}", code=label, alert=code in _CONTENT_ALERT)
+    if code in (45009, 45011):
+        # The day's quota of one interface, and the minute's frequency.
+        return _too_many(code, rid, notice=notice)
+    if code in _WHITELIST:
         ip = next((word.strip(",") for word in message.split() if word.count(".") == 3), "")
-        return AccountError(f"this machine's address {ip} is not in the account's IP whitelist", code=label)
+        named = f"address {ip}" if ip else "address"
+        pause = 300.0 if code == 40164 else 3600.0  # a refused confirmation blocks the address for an hour
+        return AccountError(
+            f"this machine's {named} is not in the account's IP whitelist{rid}", code=label, pause_s=pause
+        )
     if code in _ACCOUNT or code in TOKEN_CODES:
-        return AccountError("the account lacks the right, or its id or secret is wrong", code=label)
+        if notice and code not in TOKEN_CODES:
+            return RejectedError("the account may send no template messages" + rid, code=label, alert=True)
+        return AccountError("the account lacks the right, or its id or secret is wrong" + rid, code=label)
     if code in (-1, 50004):
-        return ProviderDownError("WeChat is busy", code=label)
-    return RejectedError("WeChat refuses the message", code=label)
+        return ProviderDownError("WeChat is busy" + rid, code=label)
+    if code in (43101, 43117, 40097, 61451):
+        # 43101: this notice is not wanted; 43117: this buyer gets too many. Only this message is dropped.
+        return RejectedError("WeChat refuses the message" + rid, code=label)
+    return TemporaryError(
+        "WeChat refuses it for an unknown reason" + rid, code=label, reason="rejected", most_tries=_UNKNOWN_TRIES
+    )
+
+
+def _too_many(code: int, rid: str, *, notice: bool) -> SendError:
+    day = code == 45009
+    if notice and day:
+        return TemporaryError("the day's quota of template messages is used up" + rid, code=str(code), alert=True)
+    return ThrottledError("too many calls" + rid, code=str(code), retry_after_s=3600 if day else 60, alert=day)

@@ -7,6 +7,7 @@ and time; two events of one second need more).
 from __future__ import annotations
 
 from bot import subjects
+from bot.clock import rfc3339
 from bot.errors import PayloadError
 from bot.events import (
     AccountAlert,
@@ -40,7 +41,8 @@ ALERTS = frozenset(
         "annual_renew", "verify_expired",
     }
 )  # fmt: skip
-PRIVACY = frozenset({"user_authorization_revoke", "user_authorization_cancellation", "user_info_modified"})
+GONE = "user_authorization_cancellation"
+"""The buyer closed the whole WeChat account. The other privacy pushes name data that is not kept here, and are counted."""
 
 
 def read(account: str, node: Node, received: Ms) -> Parsed:
@@ -96,16 +98,22 @@ def _event(account: str, sender: str, node: Node, at: Ms, received: Ms) -> Parse
     event, key = text(node, "Event", 60), text(node, "EventKey", 1000)
     id = f"{sender}|{at}|{event}|{key}"
     if event.lower() in ALERTS:
-        body = AccountAlert(kind=event.lower(), detail=text(node, "FailReason", 200))
+        body = AccountAlert(kind=event.lower(), detail=_detail(node))
         return Parsed(events=(Event(f"{account}|{id}", subjects.account(account), account, at, received, body),))
-    if event in PRIVACY:
-        return Parsed(ignored=(event,))
+    if event == GONE and (whom := text(node, "OpenID", 64)):
+        return Parsed(events=(_make(account, whom, f"{whom}|{id}", at, received, Unfollowed()),))
     if statuses := _statuses(account, sender, event, node, at, received):
         return Parsed(events=statuses)
     body_of = _body(event, key, node)
     if body_of is None:
         return Parsed(ignored=(event or "event without a name",))
     return Parsed(events=(_make(account, sender, id, at, received, body_of),))
+
+
+def _detail(node: Node) -> str:
+    """What to tell staff of a push about the account: a reason, or the day from which its rights are gone."""
+    expires = _time(text(node, "ExpiredTime", 20))
+    return text(node, "FailReason", 200) or (f"expires {rfc3339(expires)[:10]}" if expires else "")
 
 
 def _body(event: str, key: str, node: Node) -> Body | None:

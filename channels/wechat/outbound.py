@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bot.errors import ContentError
-from bot.messages import Card, Notice, OrderReceipt, OutboundMessage, Text
+from bot.messages import Card, OrderReceipt, OutboundMessage, Text
 from bot.sms import graphemes
 
 TEXT_BYTES = 2000  # documented 2048 bytes, which count the UTF-8 of the text
@@ -14,15 +14,22 @@ Json = dict[str, Any]
 
 
 def pieces(text: str) -> list[str]:
-    """A text in pieces of at most 2000 bytes, never cut inside a character."""
-    found, current, size = [], "", 0
+    """A text in pieces of at most 2000 bytes, cut after a line where one ends late enough, never inside a character."""
+    found, current = [], ""
+    size = 0
     for cluster in graphemes(text):
         weight = len(cluster.encode("utf-8", "surrogatepass"))
         if size + weight > TEXT_BYTES:
-            found.append(current)
-            current, size = "", 0
+            kept, rest = _at_line(current)
+            found.append(kept)
+            current, size = rest, len(rest.encode("utf-8", "surrogatepass"))
         current, size = current + cluster, size + weight
     return [*found, current] if current else found
+
+
+def _at_line(text: str) -> tuple[str, str]:
+    end = text.rfind("\n") + 1
+    return (text[:end], text[end:]) if end > len(text) // 2 else (text, "")
 
 
 def bodies(message: OutboundMessage) -> list[Json]:
@@ -42,9 +49,15 @@ def _text(content: Text) -> list[Json]:
     text = content.text
     if not text.strip():
         raise ContentError("the text is empty")
-    for button in content.buttons:
-        text += f'\n<a href="{button.url}">{button.label}</a>'
     parts = pieces(text)
+    # Links are lines of their own, whole in one piece.
+    for button in content.buttons:
+        url, label = button.url.replace('"', "%22"), button.label.replace("<", "＜")
+        link = f'\n<a href="{url}">{label}</a>'
+        if len((parts[-1] + link).encode("utf-8", "surrogatepass")) > TEXT_BYTES:
+            parts.append(link.lstrip())
+        else:
+            parts[-1] += link
     if content.choices and not content.numbered and len(content.choices) <= MENU_OPTIONS:
         menu = {
             "head_content": parts[-1],
@@ -55,13 +68,3 @@ def _text(content: Text) -> list[Json]:
     else:
         last = {"msgtype": "text", "text": {"content": parts[-1]}}
     return [*({"msgtype": "text", "text": {"content": part}} for part in parts[:-1]), last]
-
-
-def template(message: OutboundMessage, notice: Notice) -> Json:
-    """The body of `message/template/send`; our id dedups for 10 minutes."""
-    return {
-        "touser": message.to,
-        "template_id": notice.template_id,
-        "client_msg_id": message.id[:32],
-        "data": {name: {"value": value} for name, value in notice.fields.items()},
-    }

@@ -9,7 +9,7 @@ from xml.parsers import expat
 from bot.errors import PayloadError
 
 MAX_DEPTH = 20
-MAX_ELEMENTS = 400
+MAX_ELEMENTS = 200
 Node = dict[str, Any]
 
 

@@ -8,10 +8,10 @@ from typing import Any
 from bot.errors import (
     AccountError,
     ContentError,
-    OptedOutError,
     ProviderDownError,
     RejectedError,
     SendError,
+    TemporaryError,
     ThrottledError,
     UnreachableError,
     WindowClosedError,
@@ -109,8 +109,8 @@ def _pic(got):
     assert int.from_bytes(png[8:12], "big") >= 29 * 8, "Micro QR"
 
 
-def code(n: Any, raises: type[SendError], msg: str = "Order 1009 packed") -> ErrorCase:
-    return ErrorCase(str(n), reply({"errcode": n, "errmsg": msg}), raises, str(n))
+def code(n: Any, raises: type[SendError], msg: str = "Order 1009 packed", *, wait: float | None = None) -> ErrorCase:
+    return ErrorCase(str(n), reply({"errcode": n, "errmsg": msg}), raises, str(n), wait)
 
 
 CASE = ChannelCase(
@@ -158,12 +158,30 @@ CASE = ChannelCase(
         code(45015, WindowClosedError),
         code(45047, WindowClosedError),
         code(40003, UnreachableError),
-        code(43101, OptedOutError),
+        code(43004, UnreachableError),
+        code(43019, UnreachableError),
+        code(48002, UnreachableError),
+        code(49003, UnreachableError),
+        code(50005, UnreachableError),
+        code(43101, RejectedError),
+        code(43117, RejectedError),
+        code(40097, RejectedError),
+        code(40007, ContentError),
+        code(40033, ContentError),
         code(40037, ContentError),
+        code(40249, ContentError),
+        code(44004, ContentError),
+        code(45002, ContentError),
+        code(47001, ContentError),
+        code(47003, ContentError, "argument invalid! data.thing2.value invalid rid: 66aa-bb11-cc22"),
+        *(
+            code(n, AccountError)
+            for n in (40002, 40013, 40125, 40243, 41001, 43106, 48003, 48004, 50001, 50002, 61004, 61007, 89503, 89507)
+        ),
         code(48001, AccountError),
-        code(45009, ThrottledError),
-        code(45011, ThrottledError),
-        code(99999, RejectedError),
+        code(45009, ThrottledError, wait=3600.0),
+        code(45011, ThrottledError, wait=60.0),
+        code(99999, TemporaryError),
         code("40003", UnreachableError),
         code(40164, AccountError, f"invalid ip 10.0.0.1 ipv6 {FixedTokens.token}"),
     ),

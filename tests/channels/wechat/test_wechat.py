@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -16,17 +18,32 @@ from bot.errors import (
     ContentError,
     InDoubtError,
     PayloadError,
+    ProviderDownError,
+    RejectedError,
+    SendError,
     SignatureError,
+    TemporaryError,
     ThrottledError,
     UnreachableError,
     WindowClosedError,
 )
-from bot.events import Followed, MessageReceived, Scanned, StaffReleased, StaffTook, StatusReported, Tapped, Unfollowed
-from bot.messages import Card, Choice, Notice, OutboundMessage, Picture, Text
+from bot.events import (
+    AccountAlert,
+    Followed,
+    MessageReceived,
+    Scanned,
+    StaffReleased,
+    StaffTook,
+    StatusReported,
+    Tapped,
+    Unfollowed,
+)
+from bot.messages import Button, Card, Choice, Notice, OutboundMessage, Picture, Text
 from bot.ports import HttpResponse, RawRequest, Token, Toolkit, Verified
 from channels.wechat.adapter import TYPE, WeChat
 from channels.wechat.config import WeChatConfig, decode_key
 from channels.wechat.crypto import Crypto, matches, signature
+from channels.wechat.notices import fit
 
 TOKEN, KEY, APPID, TS, NONCE = (
     "tok3n_Shop01",
@@ -58,6 +75,19 @@ VECTORS = [
         "9b2ea0057c6cc00830904f890957092104880914",
     ),
 ]
+
+
+V4_XML = (
+    "<xml><ToUserName><![CDATA[oFAKEbuyer0001]]></ToUserName><FromUserName><![CDATA[gh_fakeshop0001]]></FromUserName>"
+    "<CreateTime>1760000001</CreateTime><MsgType><![CDATA[text]]></MsgType><Content><![CDATA[ok]]></Content></xml>"
+)
+V4 = (
+    "aGmuggls+XNS0Mezp6VmL2k3qVAVcgtpfbOWSiKc4iSPjKYu/OLuOl+6DnGtlJiy1JcZKkkA897PJHobNqZ2jHOrZz6RltSLg8rt"
+    "LViOIYxDAkveTaQB+2ki4U3tjPnT4cKxm7OHXFQQ7MlbjZzurR9Z/wtskD81yyjMllEN5Y6e0o6RVQrvEo9RvP22sH1XT9JXVlg1"
+    "MHSaN8BFOp/6u3ZPNCErU1zPWBIRp7+B/aMA5tepLDtEKfzO6bOR9P1Ays/1vwgYqvPJud8CBTc+haA4srHuynGzW+p3nRhhWTz4"
+    "X7tc8UsxmJvUk38HzCnmLNfJFw41OIO323wE2FTvHUWSytGiCpx4rh5hVUddNxAfnV0q1OOzjCcvYNNX/ppb"
+)
+V5 = "aGmuggls+XNS0Mezp6VmL8qWvp0tgRpnWEjg5qno82dcWH9TEHAtlkVMLtuuh/T2l6kh7a1rgVhsyhGFw6WFNw=="
 
 
 class Clock:
@@ -121,7 +151,7 @@ def request(body: bytes = b"", **query) -> RawRequest:
         tuple(query.items()),
         body,
         "127.0.0.1",
-        1,
+        1_760_000_000_000,
     )
 
 
@@ -152,6 +182,61 @@ def test_encryption_vectors_both_ways(message, encrypted, expected):
     assert matches(expected, TOKEN, TS, NONCE, encrypted)
     flipped = ("0" if expected[0] != "0" else "1") + expected[1:]
     assert not matches(flipped, TOKEN, TS, NONCE, encrypted)
+
+
+def test_an_encrypted_reply_is_the_known_one():
+    """V4: what a passive reply would be, byte for byte, and its signature."""
+    encrypted = Crypto([decode_key(KEY)], APPID).encrypt(V4_XML.encode(), RANDOM16)
+    assert encrypted == V4
+    assert signature(TOKEN, "1760000001", NONCE, encrypted) == "daacf59a959c2a40979cefaf0f3307b2f2173c12"
+    assert Crypto([decode_key(KEY)], APPID).decrypt(V4) == V4_XML.encode()
+
+
+def test_another_receiver_than_an_app_id():
+    """V5: the same envelope with a company's id at its end."""
+    company = Crypto([decode_key(KEY)], "ww0fakecorp")
+    assert company.decrypt(V5) == b"echo-123"
+    assert company.encrypt(b"echo-123", RANDOM16) == V5
+    assert matches("b48168fc59b1362de190e321e10dafafd299c4a3", TOKEN, TS, NONCE, V5)
+    with pytest.raises(SignatureError):
+        Crypto([decode_key(KEY)], APPID).decrypt(V5)
+
+
+def _sealed(plain: bytes, pad: bytes) -> str:
+    """Encrypted with any padding at all."""
+    key = decode_key(KEY)
+    encryptor = Cipher(algorithms.AES(key), modes.CBC(key[:16])).encryptor()
+    return base64.b64encode(encryptor.update(plain + pad) + encryptor.finalize()).decode()
+
+
+BARE = RANDOM16 + (2).to_bytes(4, "big") + b"hi" + APPID.encode()  # 40 bytes: 24 of padding are right
+
+
+@pytest.mark.parametrize(
+    ("plain", "pad"),
+    [
+        (BARE, bytes([23]) * 24),
+        (BARE, b"\x00" * 24),
+        (BARE, bytes([33]) * 24),
+        (BARE, b"\x01" + bytes([24]) * 23),
+        (BARE, bytes([40]) * 40),
+        (BARE[:16] + (60).to_bytes(4, "big") + BARE[20:], bytes([24]) * 24),
+        (BARE[:16] + (2**32 - 1).to_bytes(4, "big") + BARE[20:], bytes([24]) * 24),
+        (b"", bytes([32]) * 32),
+        (BARE + b"x", bytes([23]) * 23),
+    ],
+)
+def test_padding_length_and_receiver_are_checked_strictly(plain, pad):
+    """Every byte of the padding, 1 to 32 of them, a length within the message, the AppID to its last letter."""
+    with pytest.raises(SignatureError, match=r"^the message cannot be decrypted$"):
+        Crypto([decode_key(KEY)], APPID).decrypt(_sealed(plain, pad))
+
+
+def test_every_amount_of_padding_is_read():
+    """1 to 32 bytes, the full block of an aligned message among them."""
+    crypto = Crypto([decode_key(KEY)], APPID)
+    for size in range(70):
+        assert crypto.decrypt(crypto.encrypt(b"m" * size, RANDOM16)) == b"m" * size
 
 
 def test_another_app_id_is_refused_with_the_one_error():
@@ -200,6 +285,24 @@ def test_without_a_key_the_plain_signature_counts():
     assert event.subject == "address:wechat-main:oFAKEbuyer0001"
     with pytest.raises(SignatureError):
         channel.verify(request(V3_XML.encode(), signature="0" * 40, timestamp=TS, nonce=NONCE))
+
+
+def test_a_request_that_somebody_kept_is_refused():
+    """Over five minutes from this machine's clock, either way, or with no time at all; 0 takes any."""
+    whole = f"<xml><Encrypt><![CDATA[{VECTORS[2][1]}]]></Encrypt></xml>".encode()
+    for stamp, good in ((TS, True), ("1759999700", True), ("1759999699", False), ("1760000301", False), ("", False)):
+        sent = request(whole, msg_signature=signature(TOKEN, stamp, NONCE, VECTORS[2][1]), timestamp=stamp, nonce=NONCE)
+        if good:
+            assert adapter().verify(sent).body == V3_XML.encode()
+        else:
+            with pytest.raises(SignatureError, match="clock"):
+                adapter().verify(sent)
+        assert adapter(timestamp_tolerance_s=0).verify(sent).body == V3_XML.encode()
+    plain = request(
+        V3_XML.encode(), signature=signature(TOKEN, "1759990000", NONCE), timestamp="1759990000", nonce=NONCE
+    )
+    with pytest.raises(SignatureError, match="clock"):
+        adapter(encoding_aes_key=None).verify(plain)
 
 
 def test_handshake():
@@ -294,8 +397,65 @@ def test_events_of_one_second_are_told_apart():
 
 def test_useless_events_are_counted():
     """VIEW, LOCATION and the like are known and of no use."""
-    for name in ("VIEW", "LOCATION", "card_pass_check", "user_authorization_revoke", "nonsense"):
+    for name in (
+        "VIEW", "view_miniprogram", "LOCATION", "pic_sysphoto", "location_select", "MASSSENDJOBFINISH",
+        "subscribe_msg_popup_event", "subscribe_msg_change_event", "FREEPUBLISHJOBFINISH", "user_info_modified",
+        "user_get_card", "card_pass_check", "user_authorization_revoke", "nonsense",
+    ):  # fmt: skip
         assert push(event(name)).ignored == (name,)
+        assert push(event(name)).events == ()
+
+
+def test_a_buyer_who_closed_the_whole_account_is_gone():
+    """The push comes from a platform account: whom it is about stands in OpenID."""
+    inner = "<OpenID>oFAKEbuyer0009</OpenID><AppID>wx00aa11bb22cc33dd</AppID><RevokeInfo></RevokeInfo>"
+    [found] = push(event("user_authorization_cancellation", inner)).events
+    assert (found.subject, found.body) == ("address:wechat-main:oFAKEbuyer0009", Unfollowed())
+    assert push(event("user_authorization_cancellation")).ignored == ("user_authorization_cancellation",)
+
+
+def test_news_of_the_account_itself_is_an_alert_with_its_date_or_reason():
+    """Certification that runs out takes the interfaces with it."""
+    for name, inner, detail in (
+        ("verify_expired", "<ExpiredTime>1800000000</ExpiredTime>", "expires 2027-01-15"),
+        ("naming_verify_fail", "<FailTime>1</FailTime><FailReason>no licence</FailReason>", "no licence"),
+        ("annual_renew", "<ExpiredTime>soon</ExpiredTime>", ""),
+    ):
+        [found] = push(event(name, inner)).events
+        assert found.subject == "account:wechat-main"
+        assert found.body == AccountAlert(name, detail)
+
+
+def test_results_of_notices_name_the_message():
+    """One or several entries, as siblings or in a JSON list; ids beyond 2^53 stay exact."""
+    entry = "<List><TemplateId>t</TemplateId><MsgID>{}</MsgID><ErrorCode>{}</ErrorCode></List>"
+    inner = entry.format(1800000000000000001, 0) + entry.format(1800000000000000002, 43101)
+    found = push(event("subscribe_msg_sent_event", f"<SubscribeMsgSentEvent>{inner}</SubscribeMsgSentEvent>")).events
+    assert [(e.body.provider_id, e.body.state) for e in found] == [
+        ("1800000000000000001", "delivered"),
+        ("1800000000000000002", "failed"),
+    ]
+    for status, state in (
+        ("success", "delivered"),
+        ("failed: system failed", "failed"),
+        ("failed:freq limit", "failed"),
+    ):
+        [one] = push(
+            event("TEMPLATESENDJOBFINISH", f"<MsgID>3300000000000000001</MsgID><Status>{status}</Status>")
+        ).events
+        assert (one.body.provider_id, one.body.state) == ("3300000000000000001", state)
+
+
+def test_a_json_push_is_the_same_push():
+    """The console's other data format: the same keys, numbers as numbers or as text."""
+    for created in (1760000000, "1760000000"):
+        fields = {
+            "ToUserName": "gh_x", "FromUserName": "oFAKEbuyer0001", "CreateTime": created, "MsgType": "text",
+            "Content": "你好", "MsgID": 24000000000000002,
+        }  # fmt: skip
+        [found] = adapter().parse(Verified(request(), json.dumps(fields).encode())).events
+        assert (found.id, found.at) == ("wechat-main|24000000000000002", 1_760_000_000_000)
+        assert found.body == MessageReceived(text="你好")
 
 
 BOMB = b'<?xml version="1.0"?><!DOCTYPE l [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]><xml><FromUserName>&b;</FromUserName></xml>'
@@ -309,7 +469,8 @@ BOMB = b'<?xml version="1.0"?><!DOCTYPE l [<!ENTITY a "ha"><!ENTITY b "&a;&a;">]
         b"not xml",
         BOMB,
         b"<a>" * 500,
-        b"<xml>" + b"<i>x</i>" * 1000 + b"</xml>",
+        b"<xml>" + b"<i>x</i>" * 200 + b"</xml>",
+        b"<a>" * 21 + b"</a>" * 21,
         b"\xff\xfe\x00",
         b'{"a":',
         b"[]",
@@ -382,6 +543,106 @@ async def test_long_texts_are_cut_between_characters():
     texts = [json.loads(call[2])["text"]["content"] for call in http.calls]
     assert "".join(texts) == "好👨‍👩‍👧" * 400
     assert all(len(text.encode()) <= 2048 for text in texts)
+
+
+async def test_long_texts_end_with_a_line_and_links_stay_whole():
+    """A cut falls after a line where there is one; a link that does not fit begins the next piece."""
+    http = Http()
+    text = "".join(f"第{number}行：{'字' * 40}\n" for number in range(30))
+    button = Button('去"付款" <这里>', 'https://x.example/?a=1&b="2"')
+    await adapter(http).send(out(Text(text + "尾" * 500, buttons=(button,))))
+    texts = [json.loads(call[2])["text"]["content"] for call in http.calls]
+    assert all(piece.endswith("\n") for piece in texts[:2])
+    assert all(len(piece.encode()) <= 2048 for piece in texts)
+    assert "".join(texts).count('<a href="https://x.example/?a=1&b=%222%22">去"付款" ＜这里></a>') == 1
+    http = Http()
+    await adapter(http).send(out(Text("满" * 660, buttons=(button,))))
+    assert json.loads(http.calls[1][2])["text"]["content"].startswith("<a href=")
+
+
+async def test_a_media_id_that_is_gone_is_made_once_more():
+    """40007: uploaded again, sent again, once; the second 40007 is final."""
+    http = Http({"media_id": "M1"}, {"errcode": 40007}, {"media_id": "M2"}, {"errcode": 0})
+    await adapter(http).send(out(Picture("801234567890", "卡号")))
+    assert [json.loads(http.calls[n][2])["image"]["media_id"] for n in (1, 3)] == ["M1", "M2"]
+    http = Http({"media_id": "M1"}, {"errcode": 40007}, {"media_id": "M2"}, {"errcode": 40007})
+    with pytest.raises(ContentError):
+        await adapter(http).send(out(Picture("801234567890", "卡号")))
+    assert len(http.calls) == 4
+
+
+@pytest.mark.parametrize(
+    "answer", [InDoubtError("cut"), (502, b"bad"), (200, b"<html>"), {"errcode": 0}, {"media_id": ""}]
+)
+async def test_an_upload_or_a_token_without_answer_leaves_no_doubt(answer):
+    """Neither reaches the buyer, so both are simply done again: nothing was accepted."""
+    with pytest.raises(ProviderDownError):
+        await adapter(Http(answer)).send(out(Picture("801234567890", "卡号")))
+    if answer != {"errcode": 0} and answer != {"media_id": ""}:
+        with pytest.raises(ProviderDownError):
+            await adapter(Http(answer)).check()
+
+
+async def test_notices_are_made_to_fit_their_fields():
+    """Prose is cut and cleaned, nothing is empty; half a number or amount is refused by its field's name."""
+    http = Http({"errcode": 0, "msgid": 3300000000000000001})
+    fields = {
+        "thing1": "亚麻衬衫😀\n白色 加大码 两件 送礼袋一只和手写卡",
+        "thing2": " ",
+        "character_string3": "",
+        "name4": "欧阳娜娜司马相如诸葛",
+        "phrase5": "已经发货了",
+        "amount6": "¥25.80",
+        "const7": "顺丰℃",
+    }
+    receipt = await adapter(http).send(out(Notice("tpl", fields)))
+    data = {name: one["value"] for name, one in json.loads(http.calls[0][2])["data"].items()}
+    assert data == {
+        "thing1": "亚麻衬衫 白色 加大码 两件 送礼袋一…",
+        "thing2": "无",
+        "character_string3": "-",
+        "name4": "欧阳娜娜司马相如诸葛",
+        "phrase5": "已经发货了",
+        "amount6": "¥25.80",
+        "const7": "顺丰℃",
+    }
+    assert receipt.provider_id == "3300000000000000001"
+    with pytest.raises(ContentError, match="character_string1"):
+        await adapter().send(out(Notice("tpl", {"character_string1": "9" * 33})))
+
+
+@given(st.sampled_from(["thing1", "name2", "phrase3", "date4", "x"]), st.text(max_size=60))
+def test_whatever_is_filled_in_fits(name, value):
+    """Never empty, never a line break, a control or half a character, never over the type's length."""
+    fitted = fit(name, value)
+    most = {"thing1": 20, "name2": 20, "phrase3": 5}.get(name, 200)
+    assert 0 < len(fitted) <= most
+    assert fitted.encode().decode().isprintable()
+
+
+async def test_a_notice_that_may_not_be_sent_does_not_stop_the_chat():
+    """Rights and day quota of the template interface are its own: staff are told, the account goes on."""
+    for code, error in ((48001, RejectedError), (43106, RejectedError), (45009, TemporaryError)):
+        with pytest.raises(error) as caught:
+            await adapter(Http({"errcode": code})).send(out(Notice("tpl", {"thing1": "a"})))
+        assert type(caught.value) is error
+        assert caught.value.alert
+
+
+async def test_an_error_says_what_support_asks_for():
+    """The request id, the refused field and the address for the whitelist; nothing else of the answer."""
+    for answer, words in (
+        ({"errcode": 45015, "errmsg": "out of time rid: 66f0aa11-0bb22cc3-1dd44ee5"}, "rid 66f0aa11-0bb22cc3-1dd44ee5"),
+        ({"errcode": 47003, "errmsg": "argument invalid! data.thing2.value invalid rid: x"}, "thing2"),
+        (
+            {"errcode": 40164, "errmsg": "invalid ip 203.0.113.7 ipv6 ::ffff:203.0.113.7, not in whitelist"},
+            "203.0.113.7",
+        ),
+    ):
+        with pytest.raises(SendError) as caught:
+            await adapter(Http(answer)).send(out(Text("秘密的话")))
+        assert words in str(caught.value)
+    assert caught.value.pause_s == 300
 
 
 async def test_pictures_are_uploaded_and_notices_use_the_template_api():

@@ -1,0 +1,139 @@
+"""WeChat's API: calls with the shared access token, uploads, and what its answers mean."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from bot.errors import AccountError, ContentError, InDoubtError, ProviderDownError, SendError, ThrottledError
+from bot.ports import Clock, Http, HttpResponse, Token, Tokens
+from channels.wechat.config import WeChatConfig
+from channels.wechat.errors import TOKEN_CODES, error_of
+
+Call = Callable[[str], Awaitable[HttpResponse]]
+_JSON = {"Content-Type": "application/json; charset=utf-8"}
+
+
+class Api:
+    """One account's calls. Every error is a SendError."""
+
+    def __init__(self, config: WeChatConfig, http: Http, tokens: Tokens, clock: Clock) -> None:
+        self._app_id, self._secret = config.app_id, config.app_secret
+        self._base = config.api_base.rstrip("/")
+        self._http, self._tokens, self._clock = http, tokens, clock
+        self._key = f"wechat:{config.app_id}"
+
+    async def post(self, path: str, body: dict[str, Any], *, notice: bool = False) -> dict[str, Any]:
+        """Posts a body, its characters unescaped (WeChat may refuse escaped ones); answers WeChat's JSON."""
+        try:
+            data = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+        except UnicodeEncodeError:
+            raise ContentError("the text holds half a character") from None
+
+        async def call(token: str) -> HttpResponse:
+            url = f"{self._base}{path}?access_token={token}"
+            return await self._http.request("POST", url, headers=_JSON, body=data)
+
+        answer = await self._with_token(call, notice=notice)
+        if "errcode" not in answer:
+            raise InDoubtError("the answer does not say what became of the message", code="200")
+        return answer
+
+    async def upload(self, png: bytes) -> str:
+        """A temporary picture's media_id. Nothing reaches a buyer by it, so whatever goes wrong can be done again."""
+        boundary = secrets.token_hex(16)
+        head = (
+            f"--{boundary}\r\n"
+            'Content-Disposition: form-data; name="media"; filename="card.png"\r\n'
+            "Content-Type: image/png\r\n\r\n"
+        )
+        body = head.encode() + png + f"\r\n--{boundary}--\r\n".encode()
+        headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+
+        async def call(token: str) -> HttpResponse:
+            url = f"{self._base}/cgi-bin/media/upload?access_token={token}&type=image"
+            return await self._http.request("POST", url, headers=headers, body=body)
+
+        try:
+            media = (await self._with_token(call)).get("media_id")
+        except InDoubtError as error:
+            raise ProviderDownError("the picture could not be uploaded", code=error.code) from None
+        if not isinstance(media, str) or not media:
+            raise ProviderDownError("the upload's answer holds no media_id", code="200")
+        return media
+
+    async def check(self) -> str:
+        """Gets a token with the account's id and secret; one plain line."""
+        await self._fetch(False)
+        return f"account {self._app_id} gives a token"
+
+    # --- the token ------------------------------------------------------------------------------------------------
+
+    async def _with_token(self, call: Call, *, notice: bool = False) -> dict[str, Any]:
+        """Calls with the shared token; a token that is refused is replaced once and the call repeated once."""
+        token = await self._tokens.get(self._key, self._fetch)
+        answer = _answer(await call(token))
+        if answer.get("errcode") in TOKEN_CODES:
+            token = await self._tokens.get(self._key, self._fetch, failed=token)
+            answer = _answer(await call(token))
+        if code := answer.get("errcode"):
+            raise error_of(code, str(answer.get("errmsg", "")), notice=notice)
+        return answer
+
+    async def _fetch(self, force: bool) -> Token:  # noqa: FBT001  # the port's signature
+        """A token. It comes before the message, so no answer leaves nothing in doubt."""
+        body = {
+            "grant_type": "client_credential",
+            "appid": self._app_id,
+            "secret": self._secret.get_secret_value(),
+            "force_refresh": force,
+        }
+        data = json.dumps(body).encode()
+        try:
+            answer = _answer(
+                await self._http.request("POST", f"{self._base}/cgi-bin/stable_token", headers=_JSON, body=data)
+            )
+        except InDoubtError as error:
+            raise ProviderDownError("WeChat gives no token just now", code=error.code) from None
+        if code := answer.get("errcode"):
+            raise error_of(code, str(answer.get("errmsg", "")))
+        value, lasts = answer.get("access_token"), answer.get("expires_in")
+        if not isinstance(value, str) or not value or not isinstance(lasts, int):
+            raise AccountError("the token answer holds no token")
+        return Token(value, self._clock.real() + lasts * 1000)
+
+
+def _answer(response: HttpResponse) -> dict[str, Any]:
+    """The JSON of an answer. Raises a SendError for anything else.
+
+    WeChat says all it says in a 200: other statuses come from proxies, a wrong `api_base`, or WeChat in trouble.
+    """
+    if response.status != 200:
+        raise _by_status(response)
+    value = response.json_object()
+    if value is None:
+        raise InDoubtError("no JSON object in the answer", code="200")
+    answer = dict(value)
+    if "errcode" in answer:
+        answer["errcode"] = _whole(answer["errcode"])
+    return answer
+
+
+def _whole(code: object) -> int:
+    """An errcode; one that is no number is read as "some error"."""
+    if isinstance(code, str) and len(code) < 10 and code.removeprefix("-").isdecimal():
+        return int(code)
+    return code if isinstance(code, int) and not isinstance(code, bool) else 1
+
+
+def _by_status(response: HttpResponse) -> SendError:
+    status = response.status
+    if status == 429:
+        value = response.headers.get("retry-after", "")
+        pause = float(value) if value.isascii() and value.isdigit() and len(value) < 9 else 60.0
+        return ThrottledError("too many calls", code="429", retry_after_s=min(pause, 3600.0))
+    if 300 <= status < 500 and status != 408:
+        return AccountError("api_base does not lead to WeChat", code=str(status))
+    return InDoubtError("no proper answer", code=str(status))
