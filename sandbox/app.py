@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -28,11 +29,13 @@ from sandbox.shop import VERBS, ShopProvider
 from sandbox.state import Phones, SandboxClock
 
 STATIC = Path(__file__).parent / "static"
+ASSETS = frozenset(path.name for path in STATIC.glob("*.*") if path.suffix in (".css", ".js"))
 BUYER_NAME = "林小满"
 BUYER_PHONE = "+8613900001234"
 IDS = {"wechat": "oSandboxLinXiaoman01", "messenger": "7001002003004005", "twilio": BUYER_PHONE, "alibaba": BUYER_PHONE}
 FAULTS = ("429", "500", "hang", "html", "reset", "drop_after_accept", "duplicate")
 MOST_ADVANCE_S = 400 * 86400
+TOUR_ADVANCE_S = 7200  # the tour's step "two hours later"
 FIRST_LOOK_S = 0.4  # a buyer who has just followed reads the greeting before writing
 MOST_SAID, MOST_FAULTS = 4000, 1000
 _NUMBER = re.compile(r"\+[1-9]\d{6,14}")
@@ -186,16 +189,14 @@ class Sandbox:
 
     async def static(self, request: web.Request) -> web.StreamResponse:
         """Its style and script."""
-        kinds = {"phone.css": "text/css", "phone.js": "text/javascript", "words.js": "text/javascript"}
         name = request.match_info["name"]
-        if name not in kinds:
+        if name not in ASSETS:
             return problem(404, "not-found", "no such file")
-        return web.Response(body=(STATIC / name).read_bytes(), content_type=kinds[name], charset="utf-8")
+        kind = "text/css" if name.endswith(".css") else "text/javascript"
+        return web.Response(body=(STATIC / name).read_bytes(), content_type=kind, charset="utf-8")
 
     async def state(self, request: web.Request) -> web.StreamResponse:
-        """All that the page shows, in one answer."""
-        given = request.query.get("after", "")
-        after = int(given) if given.isdecimal() and len(given) < 16 else 0
+        """All that the page shows, in one answer; with ?have=VERSION only the time where nothing else is new."""
         phones = []
         for name, config in self.deps.channels.items():
             if config.type in self.providers:
@@ -203,18 +204,22 @@ class Sandbox:
                 phones.append(
                     {"account": name, "type": config.type, "id": id, "messages": await self.phones.messages(name, id)}
                 )
-        shops = {name: await shop.orders() for name, shop in self.shops.items()}
+        decisions = await self.deps.decisions(0)
         body = {
-            "now": self.deps.clock.now(),
             "next_due": await self.deps.clock.next_due(),
             "brand": self.deps.brand,
             "buyer": BUYER_NAME,
             "timezone": self.deps.timezone,
             "phones": phones,
-            "shops": shops,
-            "decisions": await self.deps.decisions(after),
+            "shops": {name: await shop.orders() for name, shop in self.shops.items()},
+            "decisions": decisions,
+            "seen": await self.phones.saw(_final_keys(decisions)),
         }
-        return _json(body)
+        version = hashlib.blake2b(json.dumps(body, ensure_ascii=False).encode(), digest_size=8).hexdigest()
+        now = self.deps.clock.now()
+        if request.query.get("have") == version:
+            return _json({"now": now, "version": version})
+        return _json({"now": now, "version": version, **body})
 
     # --- clock ----------------------------------------------------------------------------------------------------
 
@@ -233,6 +238,8 @@ class Sandbox:
             raise RequestError(
                 "advance_s must be a number of seconds, 0 or more: the clock runs forward only", field="advance_s"
             )
+        if seconds >= TOUR_ADVANCE_S:
+            await self.phones.saw({"clock"})
         return _json({"now": rfc3339(await self.deps.clock.advance(seconds))})
 
     # --- phones ---------------------------------------------------------------------------------------------------
@@ -292,6 +299,8 @@ class Sandbox:
         if verb not in VERBS:
             return problem(404, "unknown-verb", f"a shop can {', '.join(VERBS)}")
         done = await self.shops[name].act(verb, await self._body(request))
+        if verb == "abandon":
+            await self.phones.saw({"abandoned"})
         if "detail" in done:
             return problem(404, "unknown-order", str(done["detail"]))
         return _json(done) if 200 <= int(done["status"]) < 300 else _answered(int(done["status"]))
@@ -313,6 +322,11 @@ class Sandbox:
         """Everything that this simulated provider accepted."""
         name, _, _ = self._account(request)
         return _json({"items": await self.phones.ledger(name)})
+
+
+def _final_keys(decisions: list[dict[str, Any]]) -> set[str]:
+    """The wordings that were sent or refused: what the page's tour ticks off by."""
+    return {str(one["key"]) for one in decisions if one["outcome"] != "defer" and one["key"]}
 
 
 def _not_found(kind: str, detail: str) -> RequestError:

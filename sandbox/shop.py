@@ -17,13 +17,7 @@ from sandbox.providers.common import World, secret
 
 RETRIES = (5.0, 300.0, 1800.0, 7200.0, 18000.0)  # after the first try: the schedule of Standard Webhooks
 FINAL = (400, 401, 404, 410, 413, 415)  # answers that no further try would change
-ITEM = {
-    "title": "亚麻宽松衬衫",
-    "short_title": "亚麻衬衫",
-    "qty": 1,
-    "sku": "LS-M",
-    "price": {"amount": "188.00", "currency": "CNY"},
-}
+TITLES = {"zh": ("亚麻宽松衬衫", "亚麻衬衫"), "en": ("Loose linen shirt", "Linen shirt")}
 VERBS = ("place", "pay", "cancel", "ship", "arrive", "out", "deliver", "refund", "abandon")
 _STATES = {"ship": "accepted", "arrive": "arrived_city", "out": "out_for_delivery", "deliver": "delivered"}
 
@@ -76,7 +70,7 @@ class ShopProvider:
             "state": "unpaid",
             "paid": False,
             "total": given.get("total") or {"amount": "188.00", "currency": "CNY"},
-            "items": given.get("items") or [ITEM],
+            "items": given.get("items") or [_item(given)],
             "buyer": given.get("buyer", dict(self._buyer)),
             "expires_in_s": _seconds(given.get("expires_in_s")),
         }
@@ -109,6 +103,7 @@ class ShopProvider:
             order["state"] = "cancelled"
             return "order.cancelled", {"order": self._facts(order, reason="customer")}
         if verb == "refund":
+            order["refund"] = True
             refund = {"id": f"r{order['id']}", "amount": order["total"], "kind": "refund_only"}
             return "refund.requested", {"order": self._facts(order), "refund": refund}
         order["state"] = verb
@@ -129,7 +124,7 @@ class ShopProvider:
         now = _rfc(self._world.now_s)
         checkout = {
             "token": token,
-            "items": given.get("items") or [ITEM],
+            "items": given.get("items") or [_item(given)],
             "total": {"amount": "188.00", "currency": "CNY"},
             "recover_url": f"{self._world.public_url}/sandbox/cart/{token}",
             "updated_at": now,
@@ -159,6 +154,13 @@ class ShopProvider:
             "Content-Type": "application/json",
         }
         return f"{self._world.base}/shops/{self._name}/webhook", body, headers
+
+
+def _item(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The shop's one shirt, named in the language that the phone page is read in ("lang")."""
+    title, short = TITLES["en" if given.get("lang") == "en" else "zh"]
+    price = {"amount": "188.00", "currency": "CNY"}
+    return {"title": title, "short_title": short, "qty": 1, "sku": "LS-M", "price": price}
 
 
 def _seconds(value: object) -> int:

@@ -82,6 +82,12 @@ class Phones:
         """Whether this phone ever wrote or was written to."""
         return bool(await self.redis.exists(f"{self._key(account, id)}:n"))
 
+    async def saw(self, deeds: set[str]) -> list[str]:
+        """Remembers what the visitor has seen or done; answers all of it, sorted."""
+        if deeds:
+            await self.redis.sadd("sandbox:seen", *deeds)
+        return sorted(text_of(one) for one in await self.redis.smembers("sandbox:seen"))
+
     # --- windows --------------------------------------------------------------------------------------------------
 
     async def open(self, account: str, id: str, opener: str, window: Window) -> None:

@@ -112,7 +112,7 @@ class TwilioProvider:
         await self._world.phones.accepted(name, to, ref)
         for _ in range(2 if fault == "duplicate" else 1):
             await self._world.phones.show(
-                name, to, **{"from": "shop"}, kind="text", text=body, provider_id=sid, ref=ref
+                name, to, **{"from": "shop"}, kind="text", text=body, provider_id=sid, ref=ref, parts=_parts(body)
             )
         self._world.mark_later(name, to, sid, "delivered", 0.7)
         if callback:
