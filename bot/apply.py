@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from msgspec import structs
 
 from bot import buyers, ids, orders, subjects
-from bot.change import Letter
+from bot.change import Letter, StatusChange
 from bot.codec import dump_event, pack
 from bot.effects import (
     Cancel,
@@ -46,7 +46,8 @@ from bot.events import Body, Event, MessageReceived, Ms, StaffAsked, TouchAsked
 from bot.identity import claim
 from bot.journal import NoteRecord
 from bot.locales import detect
-from bot.records import Address, Buyer, Cart, Consent, Coupon, Dialog, Member, Order, Task, Timer
+from bot.reasons import SkipReason
+from bot.records import Address, Buyer, Cart, Coupon, Dialog, Member, Order, Task, Timer
 from bot.run import Run
 from bot.speaking import Speaker
 
@@ -86,7 +87,9 @@ class Applier:
     def _on_buyer(self, run: Run, buyer: Buyer, effect: Effect) -> None:
         match effect:
             case Say():
-                self.speaker.say(run, buyer, effect)
+                if self.speaker.say(run, buyer, effect):
+                    for follows in effect.after:
+                        self.effect(run, follows)
             case Enter() | Leave() | Missed() | StaffOwns():
                 self._dialog(run, buyer, effect)
             case LeaveClub():
@@ -132,6 +135,11 @@ class Applier:
             data.setdefault("account", run.turn.address.account)
             data.setdefault("to", run.turn.address.id)
         record.timers[effect.name] = Timer(due=effect.at, data=data)
+
+    def settle(self, run: Run, id: str, reason: SkipReason) -> None:
+        """Ends a held message ("" is none) as skipped."""
+        if id:
+            run.change.statuses.append(StatusChange("ref", id, "skipped", run.now, str(reason)))
 
     def post(self, run: Run, subject: str, body: Body) -> None:
         """Mails something new to a record."""
@@ -258,24 +266,29 @@ class Applier:
         buyer.member, buyer.left_club_at = None, run.now
         buyer.birthday, buyer.gender, buyer.sizes = "", "", {}
         for address in buyer.addresses:
-            address.consent.marketing = "refused"
-            address.consent.at = run.now
+            buyers.refuse(address, run.now, "left the club")
         run.entry.notes.append(NoteRecord("member", "left"))
 
-    def coupon(self, buyer: Buyer, result: ClaimResult, now: Ms) -> None:
-        """Puts a claimed coupon into the wallet."""
-        if result.code and not any(c.code == result.code for c in buyer.coupons):
-            buyer.coupons.append(
-                Coupon(code=result.code, campaign=result.campaign, expires_at=result.expires_at, claimed_at=now)
-            )
+    def coupon(self, buyer: Buyer, result: ClaimResult, now: Ms) -> ClaimResult:
+        """Puts a claimed coupon into the wallet. What the wallet has not seen was won now, by an attempt that died."""
+        if not result.code or any(c.code == result.code for c in buyer.coupons):
+            return result
+        buyer.coupons.append(
+            Coupon(code=result.code, campaign=result.campaign, expires_at=result.expires_at, claimed_at=now)
+        )
+        return structs.replace(result, outcome="won") if result.outcome == "again" else result
 
     def _consent(self, run: Run, buyer: Buyer, effect: SetConsent) -> None:
         address = buyer.address(effect.account, effect.to) if effect.account else self._address(run)
         if address is None:
             return
         wording = self.speaker.wordings.evidence(effect.wording, address.locale or buyer.locale)
-        setattr(address.consent, effect.topic, effect.verdict)
-        address.consent.at, address.consent.wording, address.consent.source = run.now, wording, effect.source
+        consent = address.consent
+        setattr(consent, effect.topic, effect.verdict)
+        if effect.topic == "coupons":
+            consent.coupons_at, consent.coupons_wording = run.now, wording
+        else:
+            consent.at, consent.wording, consent.source = run.now, wording, effect.source
         summary = f"{effect.topic} {effect.verdict} ({wording}, {effect.source})"
         run.entry.notes.append(NoteRecord("consent", summary))
 
@@ -284,8 +297,7 @@ class Applier:
         if isinstance(effect, OptOut):
             for address in buyer.addresses:
                 address.opted_out = True
-                address.consent.marketing = "refused"
-                address.consent.at, address.consent.source = run.now, effect.source
+                buyers.refuse(address, run.now, effect.source)
             if here is not None and effect.blocks:
                 here.blocked = True
         else:
@@ -293,14 +305,9 @@ class Applier:
                 address.opted_out = False
             if here is not None:
                 here.blocked = False
-                here.consent = Consent(
-                    service=here.consent.service,
-                    marketing="granted",
-                    calls=here.consent.calls,
-                    at=run.now,
-                    wording=self.speaker.wordings.evidence(effect.wording, here.locale or buyer.locale),
-                    source=effect.source,
-                )
+                here.consent.marketing, here.consent.at = "granted", run.now
+                here.consent.wording = self.speaker.wordings.evidence(effect.wording, here.locale or buyer.locale)
+                here.consent.source = effect.source
         kind = "opt_out" if isinstance(effect, OptOut) else "opt_in"
         run.entry.notes.append(NoteRecord(kind, effect.source))
 

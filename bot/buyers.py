@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 
+from msgspec import structs
+
 from bot import ids, subjects
 from bot.clock import DAY_MS
 from bot.events import BuyerFacts, Ms, OrderBrief
@@ -31,12 +33,19 @@ def new_buyer(subject: str, partition: int, at: Ms, seed: str) -> Buyer:
 
 
 def ensure_address(buyer: Buyer, account: str, id: str) -> Address:
-    """The buyer's address on an account, added if it is new."""
+    """The buyer's address on an account, added if it is new. Who said stop said it for new addresses too."""
     found = buyer.address(account, id)
     if found is None:
-        found = Address(account=account, id=id)
+        found = Address(account=account, id=id, opted_out=any(a.opted_out for a in buyer.addresses))
         buyer.addresses.append(found)
     return found
+
+
+def refuse(address: Address, at: Ms, source: str) -> None:
+    """No marketing at this address, of no topic, by the buyer's own act."""
+    consent = address.consent
+    consent.marketing = consent.coupons = "refused"
+    consent.at, consent.wording, consent.source = at, "", source
 
 
 def add_phone(buyer: Buyer, phone: str, accounts: Mapping[str, Capabilities]) -> None:
@@ -70,7 +79,8 @@ def shut_windows(address: Address, at: Ms, capabilities: Capabilities) -> None:
 def learn_facts(buyer: Buyer, facts: BuyerFacts, accounts: Mapping[str, Capabilities], source: str) -> None:
     """What a shop says of the buyer fills gaps; it never overwrites what the buyer said.
 
-    `consent.sms` yes or no with a time counts for SMS addresses only, unless the buyer answered later.
+    `consent.sms` yes or no with a time counts for SMS addresses only, unless the buyer answered later; a yes for the
+    numbers that it came with.
     """
     if facts.name and not buyer.name:
         buyer.name = facts.name
@@ -83,18 +93,14 @@ def learn_facts(buyer: Buyer, facts: BuyerFacts, accounts: Mapping[str, Capabili
         buyer.emails.append(facts.email)
     if facts.sms_consent == "unknown" or not facts.consent_at:
         return
-    verdict = "granted" if facts.sms_consent == "yes" else "refused"
     for address in buyer.addresses:
         capabilities = accounts.get(address.account)
         if capabilities and capabilities.sms and facts.consent_at > address.consent.at:
-            address.consent = Consent(
-                service=address.consent.service,
-                marketing="granted" if verdict == "granted" else "refused",
-                calls=address.consent.calls,
-                at=facts.consent_at,
-                wording="shop",
-                source=source,
-            )
+            if facts.sms_consent == "no":
+                refuse(address, facts.consent_at, source)
+            elif not facts.phones or address.id in facts.phones:
+                address.consent.marketing, address.consent.at = "granted", facts.consent_at
+                address.consent.wording, address.consent.source = "shop", source
 
 
 def remember_order(buyer: Buyer, brief: OrderBrief) -> None:
@@ -133,6 +139,9 @@ def _stricter(one: Consent, other: Consent) -> Consent:
         service=min(one.service, other.service, key=order.__getitem__),
         marketing=min(one.marketing, other.marketing, key=order.__getitem__),
         calls=min(one.calls, other.calls, key=order.__getitem__),
+        coupons=min(one.coupons, other.coupons, key=order.__getitem__),
+        coupons_at=max(one.coupons_at, other.coupons_at),
+        coupons_wording=newer.coupons_wording,
         at=newer.at,
         wording=newer.wording,
         source=newer.source,
@@ -158,18 +167,22 @@ def _join_address(mine: Address, theirs: Address) -> None:
 def merge(survivor: Buyer, loser: Buyer) -> None:
     """Takes a merged buyer's record into the older one.
 
-    Consent the stricter, caps the sum, dialog the newer, card the older number (both resolve). An opt-out of either holds for all addresses of the survivor.
+    Consent the stricter, caps the sum, dialog the newer, card the older number (both resolve). An opt-out of either holds
+    for all addresses of the survivor, as if it had been said there: an older consent is not revived by a later START.
     """
-    out = any(a.opted_out for a in (*survivor.addresses, *loser.addresses))
+    out = next((a for a in (*survivor.addresses, *loser.addresses) if a.opted_out), None)
     for theirs in loser.addresses:
         mine = survivor.address(theirs.account, theirs.id)
         if mine is None:
             survivor.addresses.append(theirs)
         else:
             _join_address(mine, theirs)
-    if out:
+    if out is not None:
+        at, source = out.consent.at, out.consent.source
         for address in survivor.addresses:
-            address.opted_out = True
+            if not address.opted_out:
+                address.opted_out = True
+                refuse(address, at, source)
     survivor.name = survivor.name or loser.name
     survivor.locale = survivor.locale or loser.locale
     survivor.timezone = survivor.timezone or loser.timezone
@@ -196,7 +209,9 @@ def merge(survivor: Buyer, loser: Buyer) -> None:
     )
     survivor.touched = {**loser.touched, **survivor.touched}
     survivor.timers = {**loser.timers, **survivor.timers}
-    survivor.waiting = {**loser.waiting, **survivor.waiting}
+    # What waits carries an id of the loser's partition: it gets a new one here.
+    waiting = {name: structs.replace(held, id="") for name, held in loser.waiting.items()}
+    survivor.waiting = {**waiting, **survivor.waiting}
     survivor.tasks = {**loser.tasks, **survivor.tasks}
     for name, count in loser.tallies.items():
         survivor.tallies[name] = max(survivor.tallies.get(name, 0), count)

@@ -22,10 +22,11 @@ from bot.redis_client import Scripts
 from bot.store import Store
 
 ALPHABET = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
-Outcome = Literal["won", "again", "sold_out", "not_started", "ended", "unknown"]
+Outcome = Literal["won", "again", "limit", "sold_out", "not_started", "ended", "unknown"]
 OUTCOMES: Mapping[bytes, Outcome] = {
     b"won": "won",
     b"again": "again",
+    b"limit": "limit",
     b"sold_out": "sold_out",
     b"not_started": "not_started",
     b"ended": "ended",
@@ -150,8 +151,14 @@ class Coupons:
 
     # --- claims ---------------------------------------------------------------------------------------------------
 
-    async def claim(self, key: str, buyer: str, now: Ms, data: Mapping[str, str] | None = None) -> ClaimResult:
-        """One coupon of a campaign for a buyer; the same buyer again gets the same code."""
+    async def claim(
+        self, key: str, buyer: str, now: Ms, data: Mapping[str, str] | None = None, *, merged: Sequence[str] = ()
+    ) -> ClaimResult:
+        """One coupon of a campaign for a buyer; the same buyer again gets the code that still works, if there is one.
+
+        `merged`: ids of buyers that were merged into this one; what they hold counts. "limit" carries the last code:
+        used or expired, and no further one is given.
+        """
         found = self._cache.get(key)
         campaign = found[0] if found else None
         if campaign is None:
@@ -169,7 +176,7 @@ class Coupons:
                 expiry(campaign, now),
                 campaign.per_buyer,
             ]
-            args.append("" if campaign.own_codes else new_code())
+            args += ["" if campaign.own_codes else new_code(), *merged]
             outcome, code, expires = await self._scripts.run("coupons_claim", keys.campaign(key), args)
         if code:
             await self._store.command("HSET", keys.coupon_codes(code.decode()), code, key)

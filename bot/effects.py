@@ -38,6 +38,8 @@ class Say(Struct, frozen=True):
     ask_phone: bool = False
     needs_window: bool = False  # an open chat window only: neither SMS nor template
     confirms_opt_out: bool = False  # the one reply that an opt-out still gets
+    topic: str = ""  # of marketing: "coupons" goes to who asked for that alone
+    after: tuple[Effect, ...] = ()  # applied only if the message goes: what is marked as asked was asked
     id: str = ""  # message id given beforehand (REST)
     text: str = ""  # literal text instead of a wording (REST), subset-checked there
 
@@ -100,7 +102,7 @@ class ClaimCoupon(Struct, frozen=True):
 
 
 class ClaimResult(Struct, frozen=True, tag="claim_result", omit_defaults=True):
-    """How a claim ended. `won` and `again` carry the coupon's code."""
+    """How a claim ended. `won` and `again` carry the coupon's code, `limit` the last one: used or expired."""
 
     outcome: Literal["won", "again", "sold_out", "not_started", "ended", "unknown", "limit"]
     campaign: str
@@ -157,7 +159,7 @@ class Tag(Struct, frozen=True):
 class SetConsent(Struct, frozen=True):
     """Record a consent answer. Without `account` it counts for the address of the event."""
 
-    topic: Literal["marketing", "service", "calls"]
+    topic: Literal["marketing", "service", "calls", "coupons"]
     verdict: Verdict
     wording: str
     source: str

@@ -58,6 +58,7 @@ class SkipReason(StrEnum):
     CANCELLED = "cancelled"
     SPEND_LIMIT = "spend_limit"
     CALL_MADE = "call_made"
+    MERGED = "merged"
 
 
 class FailureReason(StrEnum):

@@ -22,10 +22,14 @@ class Timer(Struct, omit_defaults=True):
 
 
 class Waiting(Struct, omit_defaults=True):
-    """A message that waits for its hour: the encoded event that asked for it, and the id it will carry."""
+    """A message that waits for its hour: the encoded event that asked for it, and the id it will carry.
+
+    `data` is what the timer was set with, where it was a timer that asked.
+    """
 
     event: bytes
     id: str
+    data: dict[str, str] = field(default_factory=dict)
 
 
 class Task(Struct, omit_defaults=True):
@@ -60,6 +64,8 @@ class Consent(Struct, omit_defaults=True):
     marketing: Verdict = "unknown"
     calls: Verdict = "unknown"
     coupons: Verdict = "unknown"  # asked to be told once of the next coupons: a topic of marketing by itself
+    coupons_at: Ms = 0
+    coupons_wording: str = ""
     at: Ms = 0
     wording: str = ""  # wording key and version that was shown
     source: str = ""

@@ -53,7 +53,8 @@ class EffectResolver:
                 count = await self._store.command("INCR", keys.cards(run.partition))
                 return Issued(ids.member_number(run.partition, int(count)))
             case ClaimCoupon():
-                return await self._coupons.claim(effect.campaign, buyer.id, self._clock.now(), effect.data)
+                now = self._clock.now()
+                return await self._coupons.claim(effect.campaign, buyer.id, now, effect.data, merged=buyer.merged)
             case SendCode():
                 return await self._code(effect)
 

@@ -45,8 +45,8 @@ class Speaker:
 
     # --- saying ---------------------------------------------------------------------------------------------------
 
-    def say(self, run: Run, buyer: Buyer, effect: Say) -> None:
-        """Decides and plans one message; records the decision whatever it is."""
+    def say(self, run: Run, buyer: Buyer, effect: Say) -> bool:
+        """Decides and plans one message; records the decision whatever it is. True: it is on its way."""
         address = run.turn.address if run.turn is not None else None
         explicit = buyer.address(effect.account, effect.to) if effect.account and effect.to else None
         reply_to = explicit or (address if effect.purpose == "reply" else None)
@@ -63,6 +63,7 @@ class Speaker:
             not_after=effect.not_after,
             confirms_opt_out=effect.confirms_opt_out,
             needs_window=effect.needs_window,
+            topic=effect.topic,
         )
         decision = decide(plan, self.policy)
         id = run.deferred_id or effect.id or ids.derived("m", run.partition, self._seed(run, buyer))
@@ -74,6 +75,7 @@ class Speaker:
             self._defer(run, buyer, effect, decision, id)
         else:
             self._row(run, buyer, effect, decision, id, "skipped")
+        return decision.outcome == "send"
 
     def _seed(self, run: Run, buyer: Buyer) -> str:
         count = len(run.entry.decisions)
@@ -100,7 +102,8 @@ class Speaker:
     def _defer(self, run: Run, buyer: Buyer, effect: Say, decision: Decision, id: str) -> None:
         """The event that asked is kept, and asks again at the hour: conditions are then weighed anew."""
         name = f"wait:{id}"
-        buyer.waiting[name] = Waiting(event=dump_event(run.event), id=id)
+        data = dict(run.turn.data) if run.turn is not None else {}
+        buyer.waiting[name] = Waiting(event=dump_event(run.event), id=id, data=data)
         buyer.timers[name] = Timer(due=decision.until)
         self._row(run, buyer, effect, decision, id, "queued", held=True)
 
@@ -247,7 +250,8 @@ class Speaker:
         decision = Decision("skip", reason=skip.reason)
         decision.rules.append(RuleVerdict(skip.rule, "deny", skip.detail))
         somebody = buyer or Buyer(id="", home=run.taken.subject, created_at=0)
-        id = ids.derived("m", run.partition, self._seed(run, somebody) + "skip")
+        id = run.deferred_id or ids.derived("m", run.partition, self._seed(run, somebody) + "skip")
+        run.deferred_id = ""
         self._record(run, somebody, effect, decision, id)
         self._row(run, somebody, effect, decision, id, "skipped")
 

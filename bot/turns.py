@@ -111,7 +111,7 @@ class Turns:
                 if isinstance(answer, CodeResult):
                     self._apply.queue_code(run, answer)
                 elif isinstance(answer, ClaimResult) and isinstance(run.record, Buyer):
-                    self._apply.coupon(run.record, answer, run.now)
+                    answer = self._apply.coupon(run.record, answer, run.now)
                     if answer.outcome == "won":
                         run.claims.append(answer)
                 effects.extend(self._continue(run, effect.then, answer))
@@ -122,6 +122,8 @@ class Turns:
         """Applies the effects in order and completes the change."""
         for effect in run.effects:
             self._apply.effect(run, effect)
+        # A deferred message that its handler does not want any more has ended too.
+        self._apply.settle(run, run.deferred_id, SkipReason.REASON_GONE)
         self._close(run)
         return run.change
 
@@ -258,6 +260,8 @@ class Turns:
         for subject, body in result.mails:
             self._apply.post(run, subject, body)
         if result.became is not None:
+            for held in buyer.waiting.values():  # planned anew, with a new id, at the survivor
+                self._apply.settle(run, held.id, SkipReason.MERGED)
             run.record = result.became
             run.before_timers = {}
             return
@@ -278,7 +282,7 @@ class Turns:
             run.deferred_id = waiting.id
             inner = load_event(waiting.event)
             run.event = inner
-            self._again(run, buyer, inner)
+            self._again(run, buyer, inner, waiting)
             return
         # The address that the timer was set from, where the handler noted it.
         address = buyer.address(held.data.get("account", ""), held.data.get("to", ""))
@@ -288,11 +292,16 @@ class Turns:
         kind, _, arg = name.partition(":")
         self._run_handler(run, "timer", kind, replace(turn, arg=arg, data=held.data), record)
 
-    def _again(self, run: Run, buyer: Buyer, event: Event) -> None:
+    def _again(self, run: Run, buyer: Buyer, event: Event, waiting: Waiting) -> None:
+        """The hour of a deferred message has come: what asked for it asks again."""
         if isinstance(event.body, TouchAsked):
             self._handle(run, buyer, event, "touch", event.body.notice, None)
         elif isinstance(event.body, StaffAsked):
             self._handle(run, buyer, event, "staff", event.body.action, None)
+        elif isinstance(event.body, TimerDue):
+            address = buyer.address(waiting.data.get("account", ""), waiting.data.get("to", ""))
+            turn = replace(self._turn(run, event, buyer, address), again=True)
+            self._run_timer(run, event.body.name, Timer(event.body.due, waiting.data), turn)
         else:
             self._handle(run, buyer, event, "event", _tag(event.body), None)
 

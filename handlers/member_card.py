@@ -24,7 +24,7 @@ from bot.events import MessageReceived
 from bot.handling import Handler, Trigger, Turn
 from bot.messages import Picture
 from handlers.coupon_words import coupon_values
-from handlers.profile import CONSENT_AFTER_MS, first_step
+from handlers.profile import CONSENT_AFTER_MS, consent_open, consent_question, first_step
 from handlers.resume import resume
 
 MAX_TRIES = 3
@@ -39,8 +39,10 @@ def _by_phone(turn: Turn) -> bool:
 
 
 def show(turn: Turn) -> list[Effect]:
-    """The card that the buyer has."""
-    return [Say("card_show"), *_picture(turn)]
+    """The card that the buyer has; and the question about marketing, if it could not be asked so far."""
+    shown: list[Effect] = [Say("card_show"), *_picture(turn)]
+    waits = "consent_ask" in turn.buyer.timers or (turn.address is not None and turn.address.dialog.state)
+    return [*shown, consent_question()] if consent_open(turn) and not waits else shown
 
 
 def _picture(turn: Turn) -> list[Effect]:

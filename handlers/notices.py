@@ -115,7 +115,7 @@ def call_due(turn: Turn) -> Sequence[Effect]:
     """The slot has ended: the message goes if nobody called."""
     task = turn.buyer.tasks.get(f"call:{turn.arg}")
     key = f"call|{turn.arg}"
-    if task is None:
+    if task is None and not turn.again:
         return [Skip(key, SkipReason.CALL_MADE, Rule.REASON_HOLDS, source="journey:payment_reminder/1", order=turn.arg)]
     touch = TouchAsked(
         notice="payment_reminder",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bot.effects import Effect, OptIn, OptOut, Say
+from bot.effects import Effect, Leave, OptIn, OptOut, Say
 from bot.events import OptChanged
 from bot.handling import Handler, Trigger, Turn
 
@@ -23,6 +23,8 @@ def out(turn: Turn) -> Sequence[Effect]:
     """The buyer says stop. Confirmed once; a repeat is heard and not answered."""
     already = turn.address is not None and turn.address.opted_out
     effects: list[Effect] = [OptOut(source=f"{turn.event.account}:keyword", blocks=_blocks(turn))]
+    if turn.address is not None and turn.address.dialog.state == "consent.marketing":
+        effects.append(Leave())  # that was the answer: a "yes" typed later is no answer to it any more
     return effects if already else [*effects, Say("opt_out_done", confirms_opt_out=True)]
 
 

@@ -131,20 +131,31 @@ def size(turn: Turn) -> Sequence[Effect]:
 
 def ask_consent(turn: Turn) -> list[Effect]:
     """The question of its own, once; the answer changes nothing about the card."""
-    done: list[Effect] = [Cancel("consent_ask")]
-    asked = turn.buyer.tallies.get("consent_asked", 0)
+    done: list[Effect] = [Cancel("consent_ask"), Leave()]
+    return [*done, consent_question()] if consent_open(turn) else [*done, Say("profile_done")]
+
+
+def consent_open(turn: Turn) -> bool:
+    """Whether the question was neither asked nor answered yet."""
     answered = any(address.consent.marketing != "unknown" for address in turn.buyer.addresses)
-    if asked or answered:
-        return [*done, Leave(), Say("profile_done")]
-    return [*done, Remember("consent_asked"), Enter("consent.marketing", timeout_s=86_400), Say("ask_marketing")]
+    return not answered and not turn.buyer.tallies.get("consent_asked", 0)
+
+
+def consent_question() -> Say:
+    """The question. Only one that is really said counts as asked: held back, it is asked with the next look at the card."""
+    return Say("ask_marketing", after=(Remember("consent_asked"), Enter("consent.marketing", timeout_s=86_400)))
 
 
 def silence(turn: Turn) -> Sequence[Effect]:
     """Ten minutes of silence after the card: the question comes then."""
-    if turn.buyer.member is None or turn.address is None:
+    if turn.buyer.member is None or turn.address is None or not consent_open(turn):
         return []
+    later = turn.now + CONSENT_AFTER_MS
     if turn.address.staff_until > turn.now:  # not into a conversation that people are in
         return [Schedule("consent_ask", turn.address.staff_until + CONSENT_AFTER_MS)]
+    dialog = turn.address.dialog
+    if dialog.state and not dialog.state.startswith("profile.") and dialog.until > turn.now:
+        return [Schedule("consent_ask", later)]  # not into another question
     return ask_consent(turn)
 
 

@@ -8,6 +8,7 @@ from bot.effects import Effect, Leave, Say
 from bot.events import Followed, Scanned
 from bot.handling import Handler, Trigger, Turn
 from handlers.member_card import start as start_card
+from handlers.resume import resume
 
 
 def menu(turn: Turn) -> Sequence[Effect]:
@@ -31,8 +32,9 @@ def arrived(turn: Turn) -> Sequence[Effect]:
 
 
 def left(turn: Turn) -> Sequence[Effect]:
-    """The buyer leaves a dialog."""
-    del turn
+    """The buyer leaves a dialog; the one that it interrupted, if any, goes on."""
+    if turn.address is not None and turn.address.dialog.paused:
+        return resume(turn)
     return [Leave(), Say("dialog_left")]
 
 

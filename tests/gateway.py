@@ -139,6 +139,14 @@ class Harness:
             await asyncio.sleep(0.02)
         raise AssertionError("the gateway did not become idle")
 
+    async def quiet(self, timeout: float = 5.0) -> None:
+        """Until nothing is left to handle and nothing ready to be sent."""
+        end = time.monotonic() + timeout
+        await self.idle(timeout)
+        while await self.gateway.store.ready_lanes(list(self.gateway.lines)) and time.monotonic() < end:
+            await asyncio.sleep(0.02)
+        await self.idle(timeout)
+
     async def advance(self, seconds: float) -> None:
         """Moves the virtual clock."""
         await self.idle()
@@ -162,7 +170,7 @@ processes = 1
 url = "{redis}"
 lease_seconds = 2
 [policy]
-marketing_hours = "always"
+marketing_hours = "{marketing_hours}"
 service_hours = "always"
 service_per_day = 50
 [staff]
@@ -184,7 +192,9 @@ secret = "whsec_{shop}"
 
 
 @asynccontextmanager
-async def running(valkey: Valkey, tmp_path: Path, *, extra: str = "", owner: str = "test"):
+async def running(
+    valkey: Valkey, tmp_path: Path, *, extra: str = "", owner: str = "test", marketing_hours: str = "always"
+):
     """A gateway that serves; torn down in order."""
     graph = FakeGraph()
     app = web.Application(client_max_size=8 * 1024 * 1024)
@@ -196,7 +206,15 @@ async def running(valkey: Valkey, tmp_path: Path, *, extra: str = "", owner: str
     graph_url = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
     path = tmp_path / "config.toml"
     path.write_text(
-        CONFIG.format(port=1, redis=valkey.url, secret=APP_SECRET, graph=graph_url, shop=SHOP_KEY, extra=extra)
+        CONFIG.format(
+            port=1,
+            redis=valkey.url,
+            secret=APP_SECRET,
+            graph=graph_url,
+            shop=SHOP_KEY,
+            extra=extra,
+            marketing_hours=marketing_hours,
+        )
     )
     settings = load(path, bootstrap.channels.ALL, bootstrap.shops.ALL, env={})
     gateway = await bootstrap.build(settings, owner)

@@ -159,7 +159,7 @@ async def claim_coupon(call: Call) -> tuple[int, Any]:
     if buyer is None or buyer.erased:
         raise Refusal(404, "not-found", "there is no buyer with this id", field_name="buyer")
     now = call.deps.clock.now()
-    result = await call.deps.coupons.claim(key, buyer.id, now)
+    result = await call.deps.coupons.claim(key, buyer.id, now, merged=buyer.merged)
     if not result.code:
         kind = result.outcome.replace("_", "-")
         raise Refusal(
