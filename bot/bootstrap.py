@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import structlog
 from aiohttp import web
 from jinja2 import Template, TemplateError
 
@@ -28,6 +29,7 @@ from bot.embedded import SCHEME, EmbeddedServer, directory_of
 from bot.errors import ConfigError
 from bot.events import Ms
 from bot.handling import AccountView, Facts, Handler
+from bot.housekeeping import Housekeeping
 from bot.http import PyreqwestHttp
 from bot.intake import Appender, Door, Intake
 from bot.leases import Leases
@@ -59,6 +61,8 @@ from shops.standard.sections import Reading
 ROOT = Path(__file__).resolve().parent.parent
 PROVIDER_TIMEOUT_S = 8.0
 DOOR_SHUT, DOOR_OPEN = 0.75, 0.65
+
+log = structlog.get_logger()
 
 
 def release() -> str:
@@ -107,20 +111,20 @@ class Gateway:
     hints: set[Hint]
     sandbox: bool
     lease_ttl_s: float
+    housekeeping: Housekeeping
     provider_timeout_s: float = PROVIDER_TIMEOUT_S
     stopping: bool = False
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
 
     def watch_memory(self, info: Mapping[str, Any]) -> None:
-        """Shuts the door at 75 % of the memory limit, opens it again at 65 %."""
+        """Shuts the door at 75 % of the memory limit, opens it again at 65 % or without a limit."""
         limit, used = int(info.get("maxmemory") or 0), int(info.get("used_memory") or 0)
-        if not limit:
-            return
-        share = used / limit
+        share = used / limit if limit else 0.0
         if share >= DOOR_SHUT:
-            self.door.shut_because = f"memory is {share:.0%} full"
-        elif share < DOOR_OPEN and self.door.shut_because.startswith("memory"):
-            self.door.shut_because = ""
+            if self.door.shut("memory", f"memory is {share:.0%} full"):
+                log.warning("memory is short, taking nothing in", share=round(share, 2))
+        elif share < DOOR_OPEN and self.door.open("memory"):
+            log.info("memory is free again")
 
     async def close(self) -> None:
         """Closes what holds connections."""
@@ -140,7 +144,8 @@ async def open_store(settings: Settings, owner: str) -> Store:
     """The store, with the number of partitions that it was first started with. Raises ConfigError if that changed."""
     client = connect(redis_url(settings))
     store = Store(client, settings.redis.partitions, owner)
-    await store.command("HSETNX", keys.META, "partitions", settings.redis.partitions)
+    if not await store.command("HEXISTS", keys.META, "partitions"):  # a write is refused while memory is full
+        await store.command("HSETNX", keys.META, "partitions", settings.redis.partitions)
     known = int(await store.command("HGET", keys.META, "partitions"))
     if known != settings.redis.partitions:
         await client.aclose()
@@ -186,6 +191,7 @@ async def build(settings: Settings, owner: str, extras: Extras | None = None) ->
     gateway = Gateway(
         settings, store, clock, leases, worker, sender, resolver, coupons, codes, Queries(store), appender, door,
         http, app, lines, sources, wake, hints, settings.sandbox.enabled, settings.redis.lease_seconds,
+        Housekeeping(store),
     )  # fmt: skip
     Intake(
         sources=sources, store=store, appender=appender, clock=clock, door=door, public_url=settings.public_url

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bot import keys
-from bot.clock import MINUTE_MS
+from bot.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from bot.events import Ms
 from bot.phones import country_of, prefix
 from bot.store import Store
@@ -43,7 +43,8 @@ class Codes:
 
     async def start(self) -> None:
         """Loads the server's secret, made once for all processes."""
-        await self._store.command("SET", keys.CODE_SECRET, secrets.token_bytes(32), "NX")
+        if not await self._store.command("GET", keys.CODE_SECRET):  # a plain SET is refused while memory is full
+            await self._store.command("SET", keys.CODE_SECRET, secrets.token_bytes(32), "NX")
         self._secret = await self._store.command("GET", keys.CODE_SECRET)
 
     def digest(self, phone: str, code: str) -> str:
@@ -67,3 +68,30 @@ class Codes:
             return Requested("too_many", retry_at=int(retry_at))
         code = f"{secrets.randbelow(1_000_000):06d}"
         return Requested("sent", code, self.digest(phone, code), now + LIFE_MS)
+
+    async def sweep(self, now: Ms) -> None:
+        """Forgets the counters of windows that are over: a number that asked once is not kept for ever."""
+        for country in self._countries:
+            name = keys.code_counts(country)
+            cursor = b"0"
+            while True:
+                cursor, found = await self._store.command("HSCAN", name, cursor, "COUNT", 500)
+                pairs = zip(found[::2], found[1::2], strict=True) if isinstance(found, list) else found.items()
+                over = [field for field, value in pairs if _is_over(field, value, now)]
+                if over:
+                    await self._store.command("HDEL", name, *over)
+                if int(cursor) == 0:
+                    break
+
+
+_WINDOWS_MS = {
+    b"n": 10 * MINUTE_MS,
+    b"d": DAY_MS,
+    b"p": HOUR_MS,
+    b"c": HOUR_MS,
+    b"a": DAY_MS,
+}  # as in codes_request.lua
+
+
+def _is_over(field: bytes, value: bytes, now: Ms) -> bool:
+    return int(value.split()[0]) < now // _WINDOWS_MS[field[:1]]

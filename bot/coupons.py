@@ -179,7 +179,7 @@ class Coupons:
             args += ["" if campaign.own_codes else new_code(), *merged]
             outcome, code, expires = await self._scripts.run("coupons_claim", keys.campaign(key), args)
         if code:
-            await self._store.command("HSET", keys.coupon_codes(code.decode()), code, key)
+            await self._store.tell(keys.coupon_codes(code.decode()), code, key)
         return ClaimResult(OUTCOMES[outcome], key, code.decode(), int(float(expires or 0)), dict(data or {}))
 
     async def confirm(self, key: str, code: str) -> None:

@@ -42,10 +42,29 @@ log = structlog.get_logger()
 
 
 class Door:
-    """Whether new work is let in: shut while memory is short or the process drains."""
+    """Whether new work is let in. It is shut for each of its reasons apart: one that ends does not open it for another."""
 
     def __init__(self) -> None:
-        self.shut_because = ""
+        self._reasons: dict[str, str] = {}
+
+    @property
+    def shut_because(self) -> str:
+        """Why it is shut, in words; "" while it is open."""
+        return next(iter(self._reasons.values()), "")
+
+    def shut(self, kind: str, why: str) -> bool:
+        """Shuts it for a reason of this kind; answers whether it was not shut for that before."""
+        new = kind not in self._reasons
+        self._reasons[kind] = why
+        return new
+
+    def open(self, kind: str) -> bool:
+        """Ends a reason; answers whether there was one."""
+        return self._reasons.pop(kind, None) is not None
+
+    def is_shut_for(self, kind: str) -> bool:
+        """Whether this is among the reasons."""
+        return kind in self._reasons
 
 
 class Appender:

@@ -65,11 +65,7 @@ class Leases:
 
     async def _share(self) -> int:
         store = self._store
-        seconds, micros = await store.command("TIME")
-        now = int(seconds) * 1000 + int(micros) // 1000
-        await store.command("ZADD", keys.PROCESSES, now + self._ttl_ms, store.owner)
-        await store.command("ZREMRANGEBYSCORE", keys.PROCESSES, "-inf", now)
-        alive = max(int(await store.command("ZCARD", keys.PROCESSES)), 1)
+        alive = max(await store.beat(self._ttl_ms), 1)
         return -(-store.partitions // max(alive, self._expected if not store.fences else 1))
 
     def _drop(self, partition: int) -> None:
@@ -91,5 +87,5 @@ async def release_owner(store: Store, owner: str) -> None:
     """Frees the partitions of a process that is known to be dead; its marks stay for the next owner to be careful."""
     for p in range(store.partitions):
         if (found := await store.command("HGET", keys.lease(p), "o")) and found.decode() == owner:
-            await store.command("HSET", keys.lease(p), "u", "0")
+            await store.tell(keys.lease(p), "u", "0")
     await store.command("ZREM", keys.PROCESSES, owner)

@@ -13,7 +13,7 @@ import uvloop
 from aiohttp import web
 from prometheus_client import generate_latest
 
-from bot import housekeeping, keys, storecheck
+from bot import keys, storecheck
 from bot.bootstrap import Gateway, build
 from bot.errors import ConfigError, GatewayError, StoreError
 from bot.metrics import LOOP_LAG, REDIS_TROUBLE, REGISTRY
@@ -121,7 +121,8 @@ async def _pump(gateway: Gateway) -> None:
 
 
 async def _housekeeping(gateway: Gateway) -> None:
-    await housekeeping.sweep(gateway.store, gateway.clock.now())
+    await gateway.housekeeping.sweep(gateway.clock.now())
+    await gateway.codes.sweep(gateway.clock.now())
     await gateway.resolver.sweep()
 
 
@@ -137,7 +138,11 @@ async def _watch(gateway: Gateway) -> None:
     await gateway.campaigns.refresh()
     info = await gateway.store.command("INFO", "memory")
     gateway.watch_memory(info)
-    await gateway.store.command("HSET", keys.METRICS, gateway.store.owner, generate_latest(REGISTRY))
+    if gateway.door.is_shut_for("memory"):
+        await gateway.housekeeping.make_room(gateway.clock.now())
+    else:
+        gateway.housekeeping.has_room()
+    await gateway.store.tell(keys.METRICS, gateway.store.owner, generate_latest(REGISTRY))
 
 
 async def check_store(gateway: Gateway) -> None:
@@ -154,25 +159,23 @@ async def _recheck_store(gateway: Gateway) -> None:
     try:
         await check_store(gateway)
     except ConfigError as error:
-        if not door.shut_because:
+        if door.shut("store", UNSAFE):
             log.warning("store unsafe, taking nothing in", detail=str(error))
-            door.shut_because = UNSAFE
         return
-    if door.shut_because == UNSAFE:
+    if door.open("store"):
         log.info("store safe again")
-        door.shut_because = ""
 
 
 async def _follow_clock(gateway: Gateway) -> None:
     offset = await gateway.store.command("GET", keys.CLOCK)
     gateway.clock.set_offset(int(offset or 0))
-    await gateway.store.command("HSET", keys.CLOCK_SEEN, gateway.store.owner, gateway.clock.offset())
+    await gateway.store.tell(keys.CLOCK_SEEN, gateway.store.owner, gateway.clock.offset())
 
 
 async def _drain(gateway: Gateway, runner: web.AppRunner, loops: list[asyncio.Task[None]]) -> None:
     """Stops taking in, finishes what is under way, gives the partitions back: others carry on at once."""
     log.info("draining", owner=gateway.store.owner)
-    gateway.door.shut_because = "this process is stopping"
+    gateway.door.shut("stopping", "this process is stopping")
     gateway.stopping = gateway.worker.stopping = gateway.sender.stopping = True
     gateway.stopped.set()
     gateway.wake_sender.set()

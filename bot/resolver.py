@@ -50,8 +50,8 @@ class EffectResolver:
         assert isinstance(buyer, Buyer)
         match effect:
             case IssueCard():
-                count = await self._store.command("INCR", keys.cards(run.partition))
-                return Issued(ids.member_number(run.partition, int(count)))
+                count = await self._store.count(keys.cards(run.partition))
+                return Issued(ids.member_number(run.partition, count))
             case ClaimCoupon():
                 now = self._clock.now()
                 return await self._coupons.claim(effect.campaign, buyer.id, now, effect.data, merged=buyer.merged)

@@ -60,6 +60,10 @@ class Store:
 
     # --- leases ---------------------------------------------------------------------------------------------------
 
+    async def beat(self, ttl_ms: int) -> int:
+        """Says that this process lives; answers how many do."""
+        return int(await self.scripts.run("beat", [keys.PROCESSES], [self.owner, ttl_ms]))
+
     async def lease(self, wishes: Mapping[int, str], ttl_ms: int, most: int = 1000) -> dict[int, tuple[int, str, str]]:
         """Keeps or takes ("k", at most `most` new ones) or gives back ("x") partitions.
 
@@ -83,7 +87,7 @@ class Store:
         today = now // DAY_MS
         days = range(today, today - SEEN_DAYS, -1)
         wanted = [(p, day) for p in partitions for day in days]
-        found = await self._together([("EXISTS", keys.seen(p, day)) for p, day in wanted])
+        found = await self.together([("EXISTS", keys.seen(p, day)) for p, day in wanted])
         for (p, day), there in zip(wanted, found, strict=True):
             held = self.seen_days.setdefault(p, set())
             if there:
@@ -159,7 +163,15 @@ class Store:
 
     async def count_try(self, taken: Taken) -> int:
         """Counts an attempt at a suspect entry before it runs; answers how many there were with this one."""
-        return int(await self.command("HINCRBY", keys.tries(taken.partition), taken.entry, 1))
+        return await self.count(keys.tries(taken.partition), taken.entry)
+
+    async def count(self, name: str, field: str = "") -> int:
+        """Counts a counter, or a field of a hash, one up; works while memory is full."""
+        return int(await self.scripts.run("count", [name], [field]))
+
+    async def tell(self, name: str, field: str | bytes, value: str | bytes | int) -> None:
+        """Sets a field of a small hash; works while memory is full."""
+        await self.scripts.run("tell", [name], [field, value])
 
     async def bury(self, taken: Taken, error: str, now: Ms) -> str:
         """Moves a poisoned entry to the dead letters; answers the dead letter's id."""
@@ -248,10 +260,10 @@ class Store:
         today = now // DAY_MS
         marks = [(self.partition(event.subject), ids.digest(event.id)) for event in events]
         days = range(today, today - SEEN_DAYS, -1)
-        found = await self._together([("SISMEMBER", keys.seen(p, day), mark) for p, mark in marks for day in days])
+        found = await self.together([("SISMEMBER", keys.seen(p, day), mark) for p, mark in marks for day in days])
         return [any(found[i : i + SEEN_DAYS]) for i in range(0, len(found), SEEN_DAYS)]
 
-    async def _together(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+    async def together(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Several plain commands in one round trip."""
         pipe = self.client.pipeline(transaction=False)
         for command in commands:

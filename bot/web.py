@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -34,19 +35,27 @@ def add_routes(app: web.Application, gateway: Gateway) -> None:
 
     async def metrics(_: web.Request) -> web.Response:
         stored = await gateway.store.command("HGETALL", keys.METRICS)
-        return web.Response(text=add_up([text.decode() for text in stored.values()]), content_type="text/plain")
+        alive = set(await gateway.store.command("ZRANGE", keys.PROCESSES, 0, -1))
+        here = [text.decode() for name, text in stored.items() if name in alive]
+        gone = [text.decode() for name, text in stored.items() if name not in alive]
+        return web.Response(text=add_up(here, gone), content_type="text/plain")
 
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/metrics", metrics)
 
 
-def add_up(texts: list[str]) -> str:
-    """The metrics of all processes as one: samples with the same name and labels are summed."""
+def add_up(texts: Sequence[str], gone: Sequence[str] = ()) -> str:
+    """The metrics of all processes as one: samples with the same name and labels are summed.
+
+    Of processes that are gone what was counted still counts; what they measured does not.
+    """
     heads: dict[str, tuple[str, str]] = {}
     sums: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
-    for text in texts:
+    for position, text in enumerate((*texts, *gone)):
         for family in text_string_to_metric_families(text):
+            if position >= len(texts) and family.type == "gauge":
+                continue
             heads[family.name] = (family.documentation, family.type)
             rows = sums.setdefault(family.name, {})
             for sample in family.samples:

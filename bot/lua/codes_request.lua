@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- May a phone code be sent now? Counts it if so. One key per country keeps the counters of a number together.
 -- KEYS: otp:{country}. ARGV: now ms, number, prefix, limits: per number in 10 min, per number a day, per prefix an hour,
 -- per country an hour, all a day. Answers {ok 1|0, retry at ms}.

@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- One coupon for one buyer, exactly within stock and per-buyer limit; a second claim shows the code that still works again.
 -- KEYS: camp:{c:KEY}, codes:{c:KEY}, claims:{c:KEY}, open:{c:KEY}, code:{c:KEY}.
 -- ARGV: buyer, now, starts, ends, expires, per buyer, a fresh code ('' when the campaign brings its own codes), then ids

@@ -313,9 +313,9 @@ async def test_another_sites_page_may_not_move_the_sandbox(sandbox):
 
 async def test_a_gateway_that_refuses_is_shown(sandbox):
     """When the gateway does not take a webhook, the caller reads why instead of a silent 200."""
-    sandbox.gateway.door.shut_because = "test"
+    sandbox.gateway.door.shut("test", "test")
     status, body = await sandbox.shop("place")
-    sandbox.gateway.door.shut_because = ""
+    sandbox.gateway.door.open("test")
     assert status == 502
     assert "503" in body["detail"]
 
