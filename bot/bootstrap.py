@@ -43,6 +43,7 @@ from bot.routing import Keywords, Registry
 from bot.sender import Sender
 from bot.settings import WEEKDAYS, Settings, load
 from bot.speaking import NoticeTemplate, Speaker
+from bot.spend import Limits, Spend
 from bot.store import Hint, Store
 from bot.tokens import RedisTokens
 from bot.turns import Turns
@@ -112,6 +113,7 @@ class Gateway:
     sandbox: bool
     lease_ttl_s: float
     housekeeping: Housekeeping
+    spend: Spend
     provider_timeout_s: float = PROVIDER_TIMEOUT_S
     stopping: bool = False
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
@@ -168,7 +170,9 @@ async def build(settings: Settings, owner: str, extras: Extras | None = None) ->
     coupons, codes = Coupons(store), Codes(store, _countries(settings), per_day=settings.codes.per_day)
     await codes.start()
     await coupons.refresh()
-    turns = _turns(settings, able, coupons, codes, extras or Extras())
+    spend = Spend(store, _limits(settings), settings.zone)
+    await spend.refresh(clock.now())
+    turns = _turns(settings, able, coupons, codes, spend, extras or Extras())
     wake, hints = asyncio.Event(), set[Hint]()
     leases = Leases(
         store, clock, ttl_s=settings.redis.lease_seconds, expected=settings.server.processes or os.cpu_count() or 1
@@ -181,17 +185,18 @@ async def build(settings: Settings, owner: str, extras: Extras | None = None) ->
         accounts=able,
         sms_order=_sms_order(settings, able),
         notices=frozenset(settings.notices),
+        spend=spend,
     )
     worker = Worker(
         store=store, turns=turns, leases=leases, clock=clock, resolver=resolver, wake_sender=wake, hints=hints
     )
-    sender = Sender(store=store, lines=lines, leases=leases, clock=clock, wake=wake, hints=hints)
+    sender = Sender(store=store, lines=lines, leases=leases, clock=clock, wake=wake, hints=hints, spend=spend)
     appender, door = Appender(store, replicas=settings.redis.replicas_to_wait_for), Door()
     app = web.Application(client_max_size=4 * 1024 * 1024 + 1)
     gateway = Gateway(
         settings, store, clock, leases, worker, sender, resolver, coupons, codes, Queries(store), appender, door,
         http, app, lines, sources, wake, hints, settings.sandbox.enabled, settings.redis.lease_seconds,
-        Housekeeping(store),
+        Housekeeping(store), spend,
     )  # fmt: skip
     Intake(
         sources=sources, store=store, appender=appender, clock=clock, door=door, public_url=settings.public_url
@@ -314,7 +319,12 @@ def _lines(settings: Settings, sources: Mapping[tuple[str, str], Any], clock: Sy
 
 
 def _turns(
-    settings: Settings, able: Mapping[str, Capabilities], coupons: Coupons, codes: Codes, extras: Extras
+    settings: Settings,
+    able: Mapping[str, Capabilities],
+    coupons: Coupons,
+    codes: Codes,
+    spend: Spend,
+    extras: Extras,
 ) -> Turns:
     registry = Registry([*handlers.ALL, *extras.handlers])
     wordings = Wordings.load(ROOT / "templates", *extras.templates, default=settings.brand.locale)
@@ -322,7 +332,7 @@ def _turns(
     keywords = replace(keywords, prefixes={**keywords.prefixes, **extras.prefixes})
     speaker = Speaker(
         wordings=wordings,
-        policy=_policy(settings, able),
+        policy=_policy(settings, able, spend),
         brand=settings.brand.name,
         locale=settings.brand.locale,
         notices=notice_templates(settings, wordings),
@@ -360,7 +370,15 @@ def notice_templates(settings: Settings, wordings: Wordings) -> dict[tuple[str, 
     return found
 
 
-def _policy(settings: Settings, able: Mapping[str, Capabilities]) -> PolicySettings:
+def _limits(settings: Settings) -> dict[str, Limits]:
+    return {
+        name: Limits(Tariff(p.currency, p.per_part), one.daily_spend_limit, one.monthly_budget)
+        for name, one in settings.channels.items()
+        if (p := one.prices) and (one.daily_spend_limit is not None or one.monthly_budget is not None)
+    }
+
+
+def _policy(settings: Settings, able: Mapping[str, Capabilities], spend: Spend) -> PolicySettings:
     policy = settings.policy
     return PolicySettings(
         accounts=able,
@@ -372,6 +390,7 @@ def _policy(settings: Settings, able: Mapping[str, Capabilities]) -> PolicySetti
         service_per_day=policy.service_per_day,
         order_of_channels={str(purpose): tuple(accounts) for purpose, accounts in policy.order_of_channels.items()},
         notices=frozenset(settings.notices),
+        used_up=spend.used_up,
     )
 
 

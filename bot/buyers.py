@@ -10,6 +10,7 @@ from msgspec import structs
 from bot import ids, subjects
 from bot.clock import DAY_MS
 from bot.events import BuyerFacts, Ms, OrderBrief
+from bot.phones import country_of
 from bot.ports import Capabilities
 from bot.records import Address, Buyer, Consent, Coupon, Dialog, SentCount, Window
 
@@ -52,8 +53,9 @@ def add_phone(buyer: Buyer, phone: str, accounts: Mapping[str, Capabilities]) ->
     """Adds a number, and the addresses by which SMS accounts reach it."""
     if phone not in buyer.phones:
         buyer.phones.append(phone)
+    country = country_of(phone)
     for name, capabilities in accounts.items():
-        if capabilities.address_is_phone:
+        if capabilities.address_is_phone and (not capabilities.countries or country in capabilities.countries):
             ensure_address(buyer, name, phone)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from phonenumbers import SUPPORTED_REGIONS
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
@@ -67,9 +67,16 @@ class AccountConfig(Section):
     type: str
     api_base: str = ""
     rate_per_second: float = Field(default=0, ge=0)  # 0: the channel's own default
-    daily_spend_limit: Decimal | None = None
-    monthly_budget: Decimal | None = None
+    daily_spend_limit: Amount | None = None
+    monthly_budget: Amount | None = None
     prices: Prices | None = None
+
+    @model_validator(mode="after")
+    def _priced(self) -> Self:
+        for key in ("daily_spend_limit", "monthly_budget"):
+            if getattr(self, key) is not None and self.prices is None:
+                raise ValueError(f"{key} counts nothing without prices; add a table of them, `prices` of this account")
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -132,6 +132,11 @@ def rate(account: str) -> str:
     return f"rate:{{{account}}}"
 
 
+def spend(account: str, span: str) -> str:
+    """Hash: what an account spent in a day (2026-11-01) or month (2026-11): t total, w share warned of, m:<id> a message."""
+    return f"spend:{{{account}}}:{span}"
+
+
 def provider_token(name: str) -> str:
     """Hash: a provider's access token, its end, who renews it."""
     return f"token:{{{name}}}"

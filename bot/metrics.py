@@ -14,6 +14,10 @@ IGNORED = Counter("touchpoint_ignored", "Verified events of no use", ["account",
 TURNS = Counter("touchpoint_turns", "Turns by outcome", ["outcome"], registry=REGISTRY)
 TURN_SECONDS = Histogram("touchpoint_batch_seconds", "Time of a worker's batch", registry=REGISTRY)
 SENDS = Counter("touchpoint_sends", "Provider calls by account and outcome", ["account", "outcome"], registry=REGISTRY)
+SPENT = Counter("touchpoint_spent", "What accepted texts cost by prices", ["account", "currency"], registry=REGISTRY)
+SPEND_ALERTS = Counter(
+    "touchpoint_spend_alerts", "Shares of a spend limit reached", ["account", "window", "percent"], registry=REGISTRY
+)
 BURIED = Counter("touchpoint_buried", "Entries moved to the dead letters", registry=REGISTRY)
 REDIS_TROUBLE = Counter("touchpoint_redis_trouble", "Store errors, by kind", ["kind"], registry=REGISTRY)
 LOOP_LAG = Gauge("touchpoint_loop_lag_seconds", "How late the event loop runs", registry=REGISTRY)

@@ -37,6 +37,7 @@ class PolicySettings:
     service_per_day: int = 6
     order_of_channels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     notices: frozenset[tuple[str, str]] = frozenset()
+    used_up: Mapping[str, Ms] = field(default_factory=dict)  # account → until when its spend limit lets nothing out
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +123,11 @@ _WORTH = {
     SkipReason.NO_TEMPLATE: 2,
     SkipReason.WINDOW_CLOSED: 3,
     SkipReason.QUOTA_USED: 4,
-    SkipReason.NO_CONSENT: 5,
-    SkipReason.STAFF_OWN: 6,
-    SkipReason.OPTED_OUT: 7,
-    SkipReason.BLOCKED: 8,
+    SkipReason.SPEND_LIMIT: 5,
+    SkipReason.NO_CONSENT: 6,
+    SkipReason.STAFF_OWN: 7,
+    SkipReason.OPTED_OUT: 8,
+    SkipReason.BLOCKED: 9,
 }
 """Of the reasons of several lanes, the one to tell staff is the one nearest to the buyer's own will."""
 
@@ -167,6 +169,8 @@ def _refused(
         return Rule.CONSENT, SkipReason.OPTED_OUT
     if plan.purpose == "reply" and address.staff_until > plan.now and not plan.confirms_opt_out:
         return Rule.STAFF_OWN, SkipReason.STAFF_OWN
+    if settings.used_up.get(address.account, 0) > plan.now:
+        return Rule.SPEND, SkipReason.SPEND_LIMIT
     return _window(plan, settings, decision, address, able)
 
 

@@ -133,6 +133,7 @@ class Capabilities:
     settles_doubt: bool = False  # a status callback or echo tells what became of a send
     watermarks: bool = False  # statuses may name "all up to"
     sms: bool = False  # wordings use their SMS variant; parts are counted
+    countries: frozenset[str] = frozenset()  # of the numbers that an SMS line reaches; empty: any
     mainland_parts: bool = False  # every character counts one, ASCII too (mainland China)
     marketing_free_text: bool = True
     rate_per_second: float = 50.0

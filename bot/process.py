@@ -124,6 +124,7 @@ async def _housekeeping(gateway: Gateway) -> None:
     await gateway.housekeeping.sweep(gateway.clock.now())
     await gateway.codes.sweep(gateway.clock.now())
     await gateway.resolver.sweep()
+    await gateway.spend.sweep(gateway.clock.now())
 
 
 async def _watch(gateway: Gateway) -> None:
@@ -136,6 +137,7 @@ async def _watch(gateway: Gateway) -> None:
         gateway.hints |= hints
         gateway.wake_sender.set()
     await gateway.campaigns.refresh()
+    await gateway.spend.refresh(gateway.clock.now())
     info = await gateway.store.command("INFO", "memory")
     gateway.watch_memory(info)
     if gateway.door.is_shut_for("memory"):

@@ -10,9 +10,11 @@ from bot.clock import SystemClock
 from bot.codes import Codes
 from bot.coupons import Coupons
 from bot.effects import ClaimCoupon, CodeResult, IssueCard, SendCode
+from bot.phones import country_of
 from bot.ports import Capabilities
 from bot.records import Buyer
 from bot.run import Answered, Issued, Run, Unresolved
+from bot.spend import Spend
 from bot.store import Store
 
 
@@ -29,11 +31,14 @@ class EffectResolver:
         accounts: Mapping[str, Capabilities],
         sms_order: Sequence[str],
         notices: frozenset[tuple[str, str]],
+        spend: Spend,
     ) -> None:
         self._store = store
         self._coupons = coupons
         self._codes = codes
         self._clock = clock
+        self._spend = spend
+        self._accounts = accounts
         able = [name for name in sms_order if accounts[name].address_is_phone]
         # A line that sends only templates can carry a code only with a template for it.
         self._sms = [name for name in able if accounts[name].free_text or ("phone_code", name) in notices]
@@ -59,19 +64,31 @@ class EffectResolver:
                 return await self._code(effect)
 
     async def _code(self, effect: SendCode) -> CodeResult:
-        if not self._sms:
+        lane = self._lane_to(effect.phone)
+        if not lane:
             return CodeResult("no_lane", effect.phone, data=effect.data)
         found = await self._codes.request(effect.phone, self._clock.now())
         if found.outcome != "sent":
             if found.outcome == "too_many":
                 return CodeResult("too_many", effect.phone, retry_at=found.retry_at, data=effect.data)
             return CodeResult("not_allowed", effect.phone, data=effect.data)
-        data = {**effect.data, "account": self._sms[0], "otp": found.code}
+        data = {**effect.data, "account": lane, "otp": found.code}
         return CodeResult("sent", effect.phone, found.digest, found.expires_at, data=data)
 
+    def _lane_to(self, phone: str) -> str:
+        """The first SMS account that reaches the number's country and may still spend, "" for none."""
+        now, country = self._clock.now(), country_of(phone)
+        for name in self._sms:
+            reached = self._accounts[name].countries
+            if (not reached or country in reached) and self._spend.used_up.get(name, 0) <= now:
+                return name
+        return ""
+
     async def settled(self, runs: Sequence[Run]) -> None:
-        """Claims of committed turns are final; a merged buyer's coupons follow to the survivor."""
+        """Claims of committed turns are final; a merged buyer's coupons follow to the survivor; receipts correct costs."""
         for run in runs:
+            for account, id, parts in run.billed:
+                await self._spend.correct(account, id, parts, self._clock.now())
             for claim in run.claims:
                 await self._coupons.confirm(claim.campaign, claim.code)
             for campaign, code, buyer in run.rekeyed:

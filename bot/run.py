@@ -42,6 +42,7 @@ class Run:
     touched: bool = False
     claims: list[ClaimResult] = field(default_factory=list)  # won in this turn, to be confirmed after its commit
     rekeyed: list[tuple[str, str, str]] = field(default_factory=list)  # (campaign, code, buyer) of an absorbed wallet
+    billed: list[tuple[str, str, int]] = field(default_factory=list)  # (account, message id, parts) of receipts
     before_timers: dict[str, Ms] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

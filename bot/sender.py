@@ -25,6 +25,7 @@ from bot.accounts import Line
 from bot.change import Claimed, Settlement
 from bot.clock import DAY_MS, HOUR_MS, SystemClock
 from bot.codec import dump_entry, load_message
+from bot.costs import cost
 from bot.errors import (
     AccountError,
     ConnectError,
@@ -43,10 +44,11 @@ from bot.events import AccountAlert, Event, Ms, StatusReported
 from bot.journal import SendEntry, dump
 from bot.leases import Leases
 from bot.messages import OutboundMessage, Receipt, lane_of
-from bot.metrics import REDIS_TROUBLE, SENDS, child
+from bot.metrics import REDIS_TROUBLE, SENDS, SPENT, child
 from bot.orders import still_holds
 from bot.reasons import FailureReason, SkipReason
 from bot.records import Buyer, Link, Record
+from bot.spend import Outlay, Spend
 from bot.store import GATHER_S, SMALL_BATCH, Hint, Store
 
 MOST_IN_FLIGHT = 256
@@ -64,6 +66,7 @@ class _Job:
     claimed: Claimed
     message: OutboundMessage
     refusal: str = ""
+    reserved: str = ""  # the day whose spend limit counts it
 
 
 class Sender:
@@ -78,8 +81,11 @@ class Sender:
         clock: SystemClock,
         wake: asyncio.Event,
         hints: set[Hint],
+        spend: Spend,
     ) -> None:
         self._store = store
+        self._spend = spend
+        self._outlays: list[tuple[str, str, Outlay]] = []  # account, day, what an attempt came to
         self._lines = lines
         self._leases = leases
         self._clock = clock
@@ -138,7 +144,12 @@ class Sender:
             jobs.append(_Job(one, message))
         empty = {(p, account, lane) for p, account, lane, most in wishes if got.get((p, account, lane), 0) < most}
         self._hints -= empty
-        await self._last_check(jobs)
+        try:
+            await self._last_check(jobs)
+            await self._reserve(jobs)
+        except StoreError:
+            self._give_back(jobs)
+            raise
         for job in jobs:
             task = asyncio.create_task(self._send(job))
             self._tasks.add(task)
@@ -198,6 +209,26 @@ class Sender:
         now = self._clock.now()
         for job in jobs:
             job.refusal = _refusal(job.message, records, now)
+
+    async def _reserve(self, jobs: Sequence[_Job]) -> None:
+        """What these texts cost is reserved with their accounts' spend limits, where they have any."""
+        now = self._clock.now()
+        by_account: dict[str, list[_Job]] = {}
+        for job in jobs:
+            if not job.refusal and self._spend.limits(job.message.account):
+                job.reserved = self._spend.day(now)
+                by_account.setdefault(job.message.account, []).append(job)
+        for account, some in by_account.items():
+            refused = await self._spend.reserve(account, [_outlay(job, job.message.parts) for job in some], now)
+            for job in some:
+                if job.message.id in refused:
+                    job.refusal, job.reserved = SkipReason.SPEND_LIMIT, ""
+
+    def _give_back(self, jobs: Sequence[_Job]) -> None:
+        """Claims that could not be checked are given back without having been used."""
+        for job in jobs:
+            self._lines[job.message.account].in_flight -= 1
+            self._settled(job, "queued", reason=FailureReason.THROTTLED, again_at=self._clock.real() + 500)
 
     # --- one message ----------------------------------------------------------------------------------------------
 
@@ -331,6 +362,7 @@ class Sender:
         reason = reason or (str(error.reason) if error else "")
         child(SENDS, message.account, reason or state).inc()
         provider = receipt.provider_id if receipt else ""
+        self._bill(job, state, receipt)
         entry = SendEntry(
             id=message.id,
             state=state,
@@ -362,6 +394,15 @@ class Sender:
             )
         )
         self._settle_wake.set()
+
+    def _bill(self, job: _Job, state: str, receipt: Receipt | None) -> None:
+        """A reservation becomes what the provider counts, or nothing where it took nothing; in doubt it stays."""
+        message = job.message
+        parts = receipt.parts or message.parts if receipt else 0
+        if (paid := cost(message.price, parts)) is not None:
+            child(SPENT, message.account, paid.currency).inc(float(paid.amount))
+        if job.reserved and state != "in_doubt" and parts != message.parts:
+            self._outlays.append((message.account, job.reserved, _outlay(job, parts)))
 
     def _tell_buyer(self, message: OutboundMessage, error: SendError) -> None:
         """A refusal that says something of the address is news for the buyer's record.
@@ -400,6 +441,9 @@ class Sender:
             if len(self._settling) < SMALL_BATCH:
                 await self._clock.sleep(GATHER_S)
             try:
+                await (
+                    self._write_outlays()
+                )  # first: what was not accepted is free again before another attempt is claimed
                 await self._write_outcomes()
                 await self._write_events()
             except StoreError as error:
@@ -422,6 +466,16 @@ class Sender:
         if events:
             await self._store.append([dump_entry(event) for event in events])
             del self._events[: len(events)]
+
+    async def _write_outlays(self) -> None:
+        while self._outlays:
+            account, day, outlay = self._outlays[0]
+            await self._spend.settle(account, day, [outlay], self._clock.now())
+            del self._outlays[0]
+
+
+def _outlay(job: _Job, parts: int) -> Outlay:
+    return Outlay(job.message.id, job.claimed.attempt, job.message.to, parts)
 
 
 def _refusal(message: OutboundMessage, records: Mapping[str, Record], now: Ms) -> str:

@@ -11,14 +11,14 @@ from jinja2 import Template
 from bot import ids, sms
 from bot.change import QueuedMessage
 from bot.codec import dump_event, dump_message
-from bot.costs import Tariff
+from bot.costs import Tariff, cost
 from bot.effects import CodeResult, Say, Skip
 from bot.events import Money
 from bot.ids import show_member_number
 from bot.journal import DecisionRecord, RuleVerdict
 from bot.messages import Choice, Content, Notice, OutboundMessage, Picture, State, Text, lane_of
 from bot.policy import Decision, Plan, PolicySettings, decide
-from bot.reasons import SkipReason
+from bot.reasons import Rule, SkipReason
 from bot.records import Address, Buyer, Timer, Waiting
 from bot.run import Run
 from bot.wording import Medium, NoVariantError, Rendered, Wordings, filled, with_brand
@@ -121,6 +121,9 @@ class Speaker:
             return
         if decision.opener and (window := address.windows[decision.opener]).left > 0:
             window.left -= 1
+        if (planned := cost(message.price, message.parts)) is not None:
+            detail = f"{message.parts} part{'s' * (message.parts > 1)}, {planned.amount} {planned.currency}"
+            decision.note(Rule.SPEND, "allow", detail)
         address.last_out = run.now
         if effect.purpose == "marketing":
             buyer.sent.marketing.append(run.now)

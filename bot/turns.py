@@ -363,6 +363,8 @@ class Turns:
         """True when nothing else of the event is left to do."""
         home = ids.partition_in(status.ref)
         if home == run.partition:
+            if status.parts:
+                run.billed.append((run.event.account, status.ref, status.parts))
             run.change.statuses.append(
                 StatusChange(
                     "ref",

@@ -30,6 +30,7 @@ CAPABILITIES = Capabilities(
     marketing_free_text=False,
     settles_doubt=True,
     sms=True,
+    countries=frozenset({"CN"}),
     mainland_parts=True,
     rate_per_second=50.0,
 )

@@ -285,3 +285,13 @@ def test_faults_of_prices_are_named(tmp_path: Path, prices: str, fault: str) -> 
     found = faults(tmp_path, f"{TEXT}\n[channels.sms-cn.prices]\n{prices}\n")
     assert len(found) == 1, found
     assert re.search(fault, found[0]), found
+
+
+@pytest.mark.parametrize("key", ["daily_spend_limit", "monthly_budget"])
+def test_a_limit_needs_prices(tmp_path: Path, key: str) -> None:
+    """Without prices a limit would count nothing: the line says which key, and what to add; 0 is no limit."""
+    found = faults(tmp_path, TEXT.replace("[channels.sms-cn]", f"{key} = 20\n[channels.sms-cn]"))
+    assert len(found) == 1
+    assert re.search(rf"channels\.sms-main: {key} counts nothing without prices; add", found[0]), found
+    found = faults(tmp_path, TEXT.replace("[channels.sms-cn]", f"{key} = 0\n[channels.sms-cn]"))
+    assert re.search(rf"channels\.sms-main\.{key} = '0': .*greater than 0", found[0]), found

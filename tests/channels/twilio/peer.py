@@ -33,6 +33,7 @@ class TwilioPeer:
         self.forms: list[dict[str, str]] = []
         self.targets: list[str] = []
         self.answers: list[object] = []
+        self.parts = 2
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         self.targets.append(f"{request.method} {request.path_qs}")
@@ -72,7 +73,7 @@ class TwilioPeer:
         answer = {
             "sid": sid,
             "status": "accepted" if service else "queued",
-            "num_segments": "0" if service else "2",
+            "num_segments": "0" if service else str(self.parts),
             "error_code": None,
             "error_message": None,
         }
