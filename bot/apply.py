@@ -46,10 +46,14 @@ from bot.events import Body, Event, MessageReceived, Ms, StaffAsked, TouchAsked
 from bot.identity import claim
 from bot.journal import NoteRecord
 from bot.locales import detect
-from bot.reasons import SkipReason
+from bot.reasons import Rule, SkipReason
 from bot.records import Address, Buyer, Cart, Coupon, Dialog, Member, Order, Task, Timer
 from bot.run import Run
 from bot.speaking import Speaker
+
+MOST_OWED = 20
+OWED = "owed"
+"""The engine's own timer: the next notice that is owed will be too late."""
 
 
 @dataclass(slots=True)
@@ -164,20 +168,46 @@ class Applier:
         if subject:
             self.post(run, subject, touch)
         elif isinstance(record, Order):
-            record.owed = [*record.owed, touch][-20:]
+            self.owe(record, touch)
+        else:
+            self._nobody(run, touch)
 
     def inform(self, run: Run, order: Order, *, changed: bool) -> None:
         """Settles what an order owes once somebody is known, and keeps the buyer's list of orders current."""
         subject = orders.identity(order.buyer, order.shop)
         if not subject:
             return
-        for touch in order.owed:
-            if not touch.not_after or touch.not_after > run.now:
-                fresh = structs.replace(touch, brief=orders.brief(order), facts=order.buyer)
-                self.post(run, subject, fresh)
-        order.owed = []
+        for touch in self.take_owed(run, order):
+            self.post(run, subject, structs.replace(touch, brief=orders.brief(order), facts=order.buyer))
         if changed:
             self.post(run, subject, TouchAsked(brief=orders.brief(order), facts=order.buyer, shop=order.shop))
+
+    # --- notices that nobody can be sent yet ------------------------------------------------------------------------
+
+    def owe(self, record: Order | Buyer, touch: TouchAsked) -> None:
+        """Keeps a notice until somebody can be reached, or its time has passed."""
+        record.owed = [*record.owed, touch][-MOST_OWED:]
+        _watch_owed(record)
+
+    def take_owed(self, run: Run, record: Order | Buyer) -> list[TouchAsked]:
+        """All that is owed, now that somebody can be reached; what is too late is recorded as such."""
+        self.expire_owed(run, record)
+        owed, record.owed = record.owed, []
+        _watch_owed(record)
+        return owed
+
+    def expire_owed(self, run: Run, record: Order | Buyer) -> None:
+        """Records what nobody could be told in time."""
+        late = [touch for touch in record.owed if touch.not_after < run.now]
+        record.owed = [touch for touch in record.owed if touch.not_after >= run.now]
+        for touch in late:
+            self._nobody(run, touch)
+        _watch_owed(record)
+
+    def _nobody(self, run: Run, touch: TouchAsked) -> None:
+        order = touch.brief.id if touch.brief is not None else ""
+        skip = Skip(touch.key, SkipReason.NO_ADDRESS, Rule.ADDRESS, touch.purpose, touch.source, order)
+        self.speaker.skip(run, skip, run.record if isinstance(run.record, Buyer) else None)
 
     def _open_task(self, run: Run, effect: OpenTask) -> None:
         record = run.record
@@ -378,6 +408,14 @@ class Applier:
                 self._write_task(run, task)
                 run.entry.notes.append(NoteRecord("task", f"{task.kind} done: {task.outcome}"))
         return isinstance(record, Buyer)
+
+
+def _watch_owed(record: Order | Buyer) -> None:
+    """The timer by which the next owed notice is too late."""
+    if record.owed:
+        record.timers[OWED] = Timer(due=min(touch.not_after for touch in record.owed) + 1)
+    else:
+        record.timers.pop(OWED, None)
 
 
 def _forget_card(run: Run, buyer: Buyer) -> None:

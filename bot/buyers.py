@@ -9,7 +9,8 @@ from msgspec import structs
 
 from bot import ids, subjects
 from bot.clock import DAY_MS
-from bot.events import BuyerFacts, Ms, OrderBrief
+from bot.events import BuyerFacts, Ms, OrderBrief, TouchAsked
+from bot.orders import PAID
 from bot.phones import country_of
 from bot.ports import Capabilities
 from bot.records import Address, Buyer, Consent, Coupon, Dialog, SentCount, Window
@@ -115,12 +116,21 @@ def remember_order(buyer: Buyer, brief: OrderBrief) -> None:
         buyer.orders.append(brief)
         buyer.orders.sort(key=lambda o: o.placed_at)
         del buyer.orders[:-MAX_ORDERS]
-        buyer.last_order_at = max(buyer.last_order_at, brief.placed_at)
+    # The first news of an order may not say when it was placed.
+    buyer.last_order_at = max(buyer.last_order_at, brief.placed_at)
     if brief.pay == "paid" and not was_paid:
         buyer.orders_count += 1
         if brief.total is not None:
             spent = Decimal(buyer.spent.get(brief.total.currency, "0")) + brief.total.amount
             buyer.spent[brief.total.currency] = str(spent)
+
+
+def bought_before(buyer: Buyer, touch: TouchAsked) -> bool:
+    """Whether the buyer had bought before the order of this touch: the shop's word, else what the gateway remembers."""
+    if touch.facts is not None and touch.facts.is_new is not None:
+        return not touch.facts.is_new
+    this = (touch.brief.shop, touch.brief.id) if touch.brief is not None else ()
+    return any(order.pay in PAID and (order.shop, order.id) != this for order in buyer.orders)
 
 
 def forget_old(buyer: Buyer, now: Ms) -> None:
@@ -210,6 +220,7 @@ def merge(survivor: Buyer, loser: Buyer) -> None:
         service=sorted([*survivor.sent.service, *loser.sent.service]),
     )
     survivor.touched = {**loser.touched, **survivor.touched}
+    survivor.owed.extend(loser.owed)
     survivor.timers = {**loser.timers, **survivor.timers}
     # What waits carries an id of the loser's partition: it gets a new one here.
     waiting = {name: structs.replace(held, id="") for name, held in loser.waiting.items()}

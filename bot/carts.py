@@ -15,7 +15,8 @@ def apply(cart: Cart | None, event: Event) -> tuple[Cart, tuple[str, ...]]:
     if cart is None:
         cart = Cart(token=token, shop=shop, subject=event.subject, created_at=event.at)
     if body.buyer is not None:
-        cart.buyer = join_buyer(cart.buyer, body.buyer)
+        version = body.version or body.occurred_at or event.at
+        cart.buyer = join_buyer(cart.buyer, body.buyer, cart.known, version, event.id)
     facts = body.checkout
     if body.kind.startswith("order.") and cart.state != "ordered":
         cart.state = "ordered"

@@ -178,6 +178,7 @@ class BuyerFacts(Struct, frozen=True, omit_defaults=True):
     sms_consent: Literal["yes", "no", "unknown"] = "unknown"
     consent_at: Ms = 0
     address: str = ""  # "<account>:<id>" where the shop system knows the chat address
+    consent_event: str = ""  # id of the event that said so: part of the evidence
 
 
 class ShipmentFacts(Struct, frozen=True, omit_defaults=True):
@@ -286,6 +287,7 @@ class TouchAsked(Struct, frozen=True, tag="touch", omit_defaults=True):
 
     notice: str = ""
     key: str = ""
+    purpose: Literal["service", "marketing"] = "service"
     vars: dict[str, str] = field(default_factory=dict)
     guard: Guard | None = None
     not_after: Ms = 0

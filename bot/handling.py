@@ -79,7 +79,6 @@ class Turn:
     text: str = ""  # the message, trimmed and folded for comparison
     raw_text: str = ""  # the message as typed, trimmed
     data: Mapping[str, str] = field(default_factory=dict)  # what the timer that fired was set with
-    again: bool = False  # a timer's message was deferred, and its hour has come
     became: tuple[str, ...] = ()  # lane changes that this shop event caused: "pay:paid", "ship:delivered:<shipment>", …
 
     @property

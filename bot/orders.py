@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec import structs
+
 from bot import subjects
 from bot.clock import HOUR_MS
 from bot.events import BuyerFacts, Event, Guard, Ms, OrderBrief, OrderFacts, RefundFacts, ShipmentFacts, ShopEvent
@@ -31,6 +33,7 @@ FRESH_MS: dict[str, Ms] = {
     "refund": 72 * HOUR_MS,
     "cart": 72 * HOUR_MS,
 }
+UNPAID = ("unpaid", "authorized", "partially_paid")
 PAID = ("paid", "partially_refunded", "refunded")
 OPEN_REFUND = ("requested", "approved")
 PICKUP = "pickup_point"
@@ -56,7 +59,7 @@ def apply(order: Order | None, event: Event) -> tuple[Order, tuple[str, ...]]:
     if body.order is not None:
         _facts(order, body.order, _version(body, event))
     if body.buyer is not None:
-        order.buyer = join_buyer(order.buyer, body.buyer)
+        order.buyer = join_buyer(order.buyer, body.buyer, order.known, _version(body, event), event.id)
     if body.checkout is not None:
         order.checkout = order.checkout or body.checkout.token
     if not had_facts and order.placed_at:
@@ -94,23 +97,35 @@ def _learn(target: object, known: dict[str, Ms], facts: object, names: Sequence[
             known[name] = version
 
 
-def join_buyer(known: BuyerFacts | None, new: BuyerFacts) -> BuyerFacts:
-    """What is known of the buyer, filled up; consent follows the newer statement."""
-    if known is None:
-        return new
-    newer = new.consent_at >= known.consent_at or known.sms_consent == "unknown"
-    consent = new if newer and new.sms_consent != "unknown" else known
-    return BuyerFacts(
-        ref=known.ref or new.ref,
-        name=new.name or known.name,
-        phones=tuple(dict.fromkeys((*known.phones, *new.phones)))[:5],
-        email=known.email or new.email,
-        locale=known.locale or new.locale,
-        is_new=known.is_new if new.is_new is None else new.is_new,
-        sms_consent=consent.sms_consent,
-        consent_at=consent.consent_at,
-        address=known.address or new.address,
-    )
+_BUYER_FACTS = ("ref", "name", "email", "locale", "is_new", "address")
+MOST_PHONES = 5
+
+
+def join_buyer(
+    known: BuyerFacts | None, new: BuyerFacts, versions: dict[str, Ms], version: Ms, event_id: str
+) -> BuyerFacts:
+    """What is known of the buyer, each fact in its newest version, the newest numbers first.
+
+    Consent follows the newer answer, of two at one time the refusal; with it goes the event that said so.
+    """
+    joined = known or BuyerFacts()
+    changes: dict[str, object] = {}
+    for name in _BUYER_FACTS:
+        value, fact = getattr(new, name), f"buyer.{name}"
+        if value not in ("", None) and version >= versions.get(fact, 0):
+            changes[name] = value
+            versions[fact] = version
+    for phone in new.phones:
+        versions[f"phone:{phone}"] = max(version, versions.get(f"phone:{phone}", 0))
+    phones = dict.fromkeys((*new.phones, *joined.phones))
+    changes["phones"] = tuple(sorted(phones, key=lambda phone: -versions.get(f"phone:{phone}", 0)))[:MOST_PHONES]
+    order = {"unknown": 0, "yes": 1, "no": 2}
+    answer = (new.consent_at, order[new.sms_consent])
+    if order[new.sms_consent] and (
+        not order[joined.sms_consent] or answer > (joined.consent_at, order[joined.sms_consent])
+    ):
+        changes |= {"sms_consent": new.sms_consent, "consent_at": new.consent_at, "consent_event": event_id}
+    return structs.replace(joined, **changes)
 
 
 def _version(body: ShopEvent, event: Event) -> Ms:
@@ -194,6 +209,7 @@ def _refund(order: Order, facts: RefundFacts, body: ShopEvent, event: Event, bec
         order.refunds.sort(key=lambda r: r.id)
     if facts.amount is not None:
         case.amount = facts.amount
+    case.kind = facts.kind or case.kind
     state = body.kind.partition(".")[2]
     if _advance(case.lane, state, REFUND_RANK, _version(body, event), body.seq):
         became.append(f"refund:{state}:{facts.id}")
@@ -209,7 +225,7 @@ def is_paid(order: Order) -> bool:
 
 def waits_for_payment(order: Order) -> bool:
     """Whether a payment reminder has a reason."""
-    return order.pay.state in ("unpaid", "authorized", "partially_paid") and not order.closed and not order.cod
+    return order.pay.state in UNPAID and not order.closed and not order.cod
 
 
 def may_invite_review(order: Order, shipment_id: str) -> bool:

@@ -88,7 +88,9 @@ def decide(plan: Plan, settings: PolicySettings) -> Decision:
         if decision.outcome != "skip":
             _hours(plan, settings, decision)
         if decision.outcome == "defer" and plan.not_after and decision.until > plan.not_after:
-            return _skip(decision, Rule.NOT_AFTER, SkipReason.TOO_LATE)
+            # A cap that frees too late is still the cap's doing: staff look for what they could change.
+            capped = decision.reason == SkipReason.CAP_REACHED
+            return _skip(decision, Rule.NOT_AFTER, SkipReason.CAP_REACHED if capped else SkipReason.TOO_LATE)
     return decision
 
 

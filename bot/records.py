@@ -170,6 +170,7 @@ class Buyer(Struct, tag="buyer", omit_defaults=True):
     timers: dict[str, Timer] = field(default_factory=dict)
     waiting: dict[str, Waiting] = field(default_factory=dict)  # messages deferred to an hour, by timer name
     tasks: dict[str, Task] = field(default_factory=dict)  # open tasks by key
+    owed: list[TouchAsked] = field(default_factory=list)  # notices that wait for an address
     erased: bool = False
     tallies: dict[str, int] = field(default_factory=dict)  # small counters of handlers
     merged: list[str] = field(default_factory=list)  # ids of buyers merged into this one
@@ -210,11 +211,12 @@ class Shipment(Struct, omit_defaults=True):
 
 
 class RefundCase(Struct, omit_defaults=True):
-    """One refund of an order: requested, approved, rejected, succeeded or closed."""
+    """One refund of an order: requested, approved, rejected, succeeded or closed. `kind`: refund_only, return_refund, exchange."""
 
     id: str
     lane: Lane = field(default_factory=Lane)
     amount: Money | None = None
+    kind: str = ""
 
 
 class Order(Struct, tag="order", omit_defaults=True):
@@ -291,6 +293,7 @@ class Cart(Struct, tag="cart", omit_defaults=True):
     timers: dict[str, Timer] = field(default_factory=dict)
     told: list[str] = field(default_factory=list)
     created_at: Ms = 0
+    known: dict[str, Ms] = field(default_factory=dict)  # version of each fact of the buyer
 
 
 class Parcel(Struct, tag="parcel", omit_defaults=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from typing import Literal
 
 from bot.clock import HOUR_MS
 from bot.events import Guard, Item, Money, Ms, TouchAsked
@@ -31,6 +32,7 @@ def touch(
     source: str = "",
     large: bool = False,
     parcel: str = "",
+    purpose: Literal["service", "marketing"] = "service",
 ) -> TouchAsked:
     """A touch with its variables as text. Empty values are left out: wordings guard every one of them."""
     texts = {name: _text(value) for name, value in values.items() if value}
@@ -45,6 +47,7 @@ def touch(
         source=source or f"journey:{notice}/1",
         large=large,
         parcel=parcel,
+        purpose=purpose,
     )
 
 

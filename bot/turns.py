@@ -12,7 +12,7 @@ from dataclasses import replace
 from msgspec import structs
 
 from bot import buyers, carts, identity, ids, orders, subjects
-from bot.apply import Applier
+from bot.apply import OWED, Applier
 from bot.change import Change, Letter, StatusChange, Taken
 from bot.codec import dump_event, dump_record, load_event
 from bot.effects import (
@@ -227,6 +227,9 @@ class Turns:
                 self._about_buyer(run, buyer, event, shop)
             case _:
                 self._from_channel(run, buyer, event)
+        if isinstance(run.record, Buyer) and run.record.owed and run.record.addresses:
+            for owed in self._apply.take_owed(run, run.record):
+                self._apply.post(run, run.record.home, owed)
 
     def _make(self, run: Run, event: Event, subject: str) -> bool:
         """A record where there was none. False: the event was passed on or needs none."""
@@ -277,6 +280,9 @@ class Turns:
         held = _fired(buyer.timers, due)
         if held is None:
             return
+        if due.name == OWED:
+            self._apply.expire_owed(run, buyer)
+            return
         waiting = buyer.waiting.pop(due.name, None)
         if waiting is not None:
             run.deferred_id = waiting.id
@@ -300,17 +306,21 @@ class Turns:
             self._handle(run, buyer, event, "staff", event.body.action, None)
         elif isinstance(event.body, TimerDue):
             address = buyer.address(waiting.data.get("account", ""), waiting.data.get("to", ""))
-            turn = replace(self._turn(run, event, buyer, address), again=True)
-            self._run_timer(run, event.body.name, Timer(event.body.due, waiting.data), turn)
+            held = Timer(event.body.due, waiting.data)
+            self._run_timer(run, event.body.name, held, self._turn(run, event, buyer, address))
         else:
             self._handle(run, buyer, event, "event", _tag(event.body), None)
 
     def _touch(self, run: Run, buyer: Buyer, event: Event, touch: TouchAsked) -> None:
         if touch.facts is not None:
-            self._learn(run, buyer, touch.facts, touch.shop, f"shop:{touch.shop}")
+            self._learn(run, buyer, touch.facts, touch.shop, f"shop:{touch.shop}:{touch.facts.consent_event}")
         if touch.brief is not None:
             buyers.remember_order(buyer, touch.brief)
         if not touch.notice:
+            self._handle(run, buyer, event, "touch", "", None)
+            return
+        if not buyer.addresses and touch.purpose == "service":
+            self._apply.owe(buyer, touch)
             return
         # One parcel may carry two orders: its buyer hears of it once.
         keys = [touch.key, *([f"{touch.notice}|{touch.parcel}"] if touch.parcel else [])]
@@ -321,7 +331,7 @@ class Turns:
         buyer.touched.update(dict.fromkeys(keys, run.now))
         while len(buyer.touched) > MAX_TOUCHES:
             buyer.touched.pop(min(buyer.touched, key=lambda key: buyer.touched[key]))
-        if touch.not_before_returning > run.now and _returns(buyer, touch):
+        if touch.not_before_returning > run.now and buyers.bought_before(buyer, touch):
             name = f"wait:{touch.key}"
             buyer.waiting[name] = Waiting(event=dump_event(event), id="")
             buyer.timers[name] = Timer(due=touch.not_before_returning)
@@ -340,8 +350,9 @@ class Turns:
 
     def _learn(self, run: Run, buyer: Buyer, facts: BuyerFacts, shop: str, source: str) -> None:
         """What a shop says of the buyer, and claims of the identities that it names."""
+        new = identity.unknown_subjects(buyer, facts, shop)  # before they are remembered as this buyer's
         buyers.learn_facts(buyer, facts, self._accounts, source)
-        for subject in identity.unknown_subjects(buyer, facts, shop):
+        for subject in new:
             self._apply.post(run, subject, identity.claim(buyer, subject))
 
     def _status(self, run: Run, buyer: Buyer, event: Event, status: StatusReported) -> None:
@@ -427,10 +438,11 @@ class Turns:
         body = event.body
         order = run.record if isinstance(run.record, Order) else None
         if isinstance(body, ShopEvent):
+            knew = order.buyer if order is not None else None
             run.record, became = orders.apply(order, event)
             run.touched = True
             self._shop_handler(run, event, body, "order", became)
-            self._apply.inform(run, run.record, changed=bool(became))
+            self._apply.inform(run, run.record, changed=bool(became) or run.record.buyer != knew)
         elif order is not None:
             self._other(run, event, order, "order")
 
@@ -453,8 +465,12 @@ class Turns:
         body = event.body
         if isinstance(body, TimerDue):
             held = _fired(record.timers, body)
-            if held is not None:
-                run.touched = True
+            if held is None:
+                return
+            run.touched = True
+            if body.name == OWED and isinstance(record, Order):
+                self._apply.expire_owed(run, record)
+            else:
                 self._run_timer(run, body.name, held, self._turn(run, event, record, None), kind)
         elif isinstance(body, StaffAsked):
             run.touched = True
@@ -538,12 +554,6 @@ def _fired(timers: dict[str, Timer], due: TimerDue) -> Timer | None:
     """Takes the timer that is due off the record; None for one that was moved, cancelled or fired before."""
     held = timers.get(due.name)
     return timers.pop(due.name) if held is not None and held.due == due.due else None
-
-
-def _returns(buyer: Buyer, touch: TouchAsked) -> bool:
-    """Whether the buyer had bought before the order of this touch."""
-    this = touch.brief.id if touch.brief is not None else ""
-    return any(order.pay == "paid" and order.id != this for order in buyer.orders)
 
 
 def _tag(body: object) -> str:

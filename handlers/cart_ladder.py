@@ -55,6 +55,7 @@ def due(turn: Turn) -> Sequence[Effect]:
         not_after=turn.now + (USEFUL_MS if step == "cart_1" else DAY_MS),
         since=cart.started_at,
         source=f"journey:cart/{step[-1]}",
+        purpose="marketing",
     )
     return [Tell(asked)]
 

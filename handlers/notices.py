@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from msgspec import structs
+
+from bot.buyers import bought_before
 from bot.clock import MINUTE_MS
-from bot.effects import Cancel, CloseTask, Effect, OpenTask, Say, Schedule, Skip
-from bot.events import Guard, Ms, TouchAsked
+from bot.effects import Cancel, CloseTask, Effect, Mail, OpenTask, Say, Schedule, Skip
+from bot.events import BuyerFacts, Guard, Ms, TouchAsked
 from bot.handling import Handler, Trigger, Turn
-from bot.orders import OPEN_REFUND
+from bot.orders import OPEN_REFUND, UNPAID
 from bot.reasons import Rule, SkipReason
 from bot.records import Buyer
 from bot.touching import values
@@ -22,7 +25,7 @@ VARS: dict[str, tuple[str, ...]] = {
     "parcel_out": ("carrier",),
     "parcel_pickup": ("place", "pickup"),
     "parcel_delivered": ("exchange_at", "left", "place", "pickup"),
-    "refund_received": ("amount", "answer_at"),
+    "refund_received": ("amount", "answer_at", "exchange"),
     "payment_reminder": (*ITEM, "total", "cut_at", "ship_at", "until_at"),
     "review_invite": ITEM,
     "cart_1": ITEM,
@@ -30,7 +33,8 @@ VARS: dict[str, tuple[str, ...]] = {
     "cart_3": ITEM,
 }
 CASES = ("return", "parcel", "urgent", "refund", "bad_review")
-UNPAID = ("unpaid", "authorized", "partially_paid")
+SOURCE = "journey:payment_reminder/1"
+CALL_BEFORE_CLOSING_MS = 30 * MINUTE_MS
 ACTIVE_MS = 30 * MINUTE_MS
 
 
@@ -40,7 +44,7 @@ def _touch(turn: Turn) -> TouchAsked:
     return body
 
 
-def _say(touch: TouchAsked, key: str, purpose: str, order: str = "") -> Say:
+def _say(touch: TouchAsked, key: str) -> Say:
     names = VARS[touch.notice]
     filled = values(touch.vars, *names)
     if "others" in names:
@@ -48,12 +52,12 @@ def _say(touch: TouchAsked, key: str, purpose: str, order: str = "") -> Say:
     return Say(
         key=key,
         vars=filled,
-        purpose="marketing" if purpose == "marketing" else "service",
+        purpose=touch.purpose,
         not_after=touch.not_after,
         guard=touch.guard,
         touch=touch.key,
         source=touch.source,
-        order=order or (touch.brief.id if touch.brief is not None else ""),
+        order=_order(touch),
         needs_window=touch.notice == "review_invite",
     )
 
@@ -61,71 +65,88 @@ def _say(touch: TouchAsked, key: str, purpose: str, order: str = "") -> Say:
 def service(turn: Turn) -> Sequence[Effect]:
     """Shipped, in city, out, at the pickup point, delivered, refund acknowledged."""
     touch = _touch(turn)
-    return [_say(touch, touch.notice, "service")]
-
-
-def _earlier_orders(buyer: Buyer, touch: TouchAsked) -> bool:
-    this = touch.brief.id if touch.brief is not None else ""
-    return any(order.pay == "paid" and order.id != this for order in buyer.orders)
+    return [_say(touch, touch.notice)]
 
 
 def paid(turn: Turn) -> Sequence[Effect]:
     """Thanks: fuller on the first order. A call that was planned is not needed any more."""
     touch = _touch(turn)
-    key = "order_paid" if _earlier_orders(turn.buyer, touch) else "order_paid_first"
-    order = touch.brief.id if touch.brief is not None else ""
-    ended: list[Effect] = [CloseTask(f"call:{order}", "paid"), Cancel(f"call:{order}")]
-    return [*ended, _say(touch, key, "service")]
+    key = "order_paid" if bought_before(turn.buyer, touch) else "order_paid_first"
+    return [*_no_call(turn.buyer, touch), _say(touch, key)]
+
+
+def remembered(turn: Turn) -> Sequence[Effect]:
+    """News of an order without a notice: one that does not wait for payment any more needs no call."""
+    return _no_call(turn.buyer, _touch(turn))
+
+
+def _no_call(buyer: Buyer, touch: TouchAsked) -> list[Effect]:
+    call = f"call:{_order(touch)}"
+    if touch.brief is None or touch.brief.pay in UNPAID or call not in buyer.timers:
+        return []
+    return [CloseTask(call, touch.brief.pay), Cancel(call)]
+
+
+def _order(touch: TouchAsked) -> str:
+    if touch.brief is not None:
+        return touch.brief.id
+    kind, _, rest = (touch.guard.subject if touch.guard is not None else "").partition(":")
+    return rest.partition(":")[2] if kind == "order" else ""
 
 
 def reminder(turn: Turn) -> Sequence[Effect]:
     """The payment reminder: a call for a large order where calls are consented to, else the message."""
     touch = _touch(turn)
     buyer = turn.buyer
-    order = touch.brief.id if touch.brief is not None else ""
-    calls = any(address.consent.calls == "granted" for address in buyer.addresses)
-    if touch.large and calls:
-        slot = turn.facts.call_slot(turn.now)
-        last = touch.not_after - 30 * MINUTE_MS
-        due = min(slot, last) if touch.not_after else slot
-        if due > turn.now:
-            number = touch.brief.number if touch.brief is not None else order
-            brief = f"{number} {touch.vars.get('total', '')} {touch.vars.get('item', '')}".strip()
-            data = {
-                "touch": json.dumps(touch.vars),
-                "key": touch.key,
-                "not_after": str(touch.not_after),
-                "order": order,
-            }
-            if touch.guard is not None:
-                data["subject"] = touch.guard.subject
-            return [
-                OpenTask("phone_call", brief, key=f"call:{order}", order=order, due_at=due),
-                Schedule(f"call:{order}", due, data),
-            ]
-    return [_message(buyer, touch, order)]
+    due = _call_until(turn, touch)
+    if not due:
+        return [_message(turn, touch)]
+    order = _order(touch)
+    number = touch.brief.number if touch.brief is not None else order
+    brief = " ".join(filter(None, (number, touch.vars.get("total"), touch.vars.get("item"))))
+    data = {"touch": json.dumps(touch.vars), "key": touch.key, "not_after": str(touch.not_after), "order": order}
+    if touch.guard is not None:
+        data["subject"] = touch.guard.subject
+    if bought_before(buyer, touch):
+        data["returning"] = "1"
+    call = f"call:{order}"
+    return [OpenTask("phone_call", brief, key=call, order=order, due_at=due), Schedule(call, due, data)]
 
 
-def _message(buyer: Buyer, touch: TouchAsked, order: str) -> Say:
-    returning = any(known.pay == "paid" and known.id != order for known in buyer.orders)
-    return _say(touch, "payment_reminder_returning" if returning else "payment_reminder", "service", order)
+def _call_until(turn: Turn, touch: TouchAsked) -> Ms:
+    """When the message goes if nobody has called: the slot's end, or half an hour before the order closes; 0: no call."""
+    consented = any(a.consent.calls == "granted" and not a.blocked for a in turn.buyer.addresses)
+    if not touch.large or not consented:
+        return 0
+    slot, last = turn.facts.call_slot(turn.now), touch.not_after - CALL_BEFORE_CLOSING_MS
+    due = min(slot, last) if touch.not_after else slot
+    return due if due > turn.now else 0
+
+
+def _message(turn: Turn, touch: TouchAsked) -> Say:
+    """What it promises of shipping is what holds at this minute, not when the reminder was planned."""
+    key = "payment_reminder_returning" if bought_before(turn.buyer, touch) else "payment_reminder"
+    said = _say(touch, key)
+    promise = {"cut_at": turn.facts.ships_today_before(turn.now), "ship_at": turn.facts.ships_by(turn.now)}
+    return structs.replace(said, vars={**said.vars, **promise})
 
 
 def call_due(turn: Turn) -> Sequence[Effect]:
     """The slot has ended: the message goes if nobody called."""
-    task = turn.buyer.tasks.get(f"call:{turn.arg}")
-    key = f"call|{turn.arg}"
-    if task is None and not turn.again:
-        return [Skip(key, SkipReason.CALL_MADE, Rule.REASON_HOLDS, source="journey:payment_reminder/1", order=turn.arg)]
-    touch = TouchAsked(
+    call, data = f"call:{turn.arg}", turn.data
+    if call not in turn.buyer.tasks:
+        key = f"call|{turn.arg}"
+        return [Skip(key, SkipReason.CALL_MADE, Rule.REASON_HOLDS, source=SOURCE, order=turn.arg)]
+    asked = TouchAsked(
         notice="payment_reminder",
-        key=turn.data["key"],
-        vars=json.loads(turn.data["touch"]),
-        guard=Guard(turn.data["subject"], "pay", UNPAID) if "subject" in turn.data else None,
-        not_after=int(turn.data["not_after"]),
-        source="journey:payment_reminder/1",
+        key=f"{data['key']}|message",
+        vars=json.loads(data["touch"]),
+        guard=Guard(data["subject"], "pay", UNPAID) if "subject" in data else None,
+        not_after=int(data["not_after"]),
+        source=SOURCE,
+        facts=BuyerFacts(is_new="returning" not in data),
     )
-    return [CloseTask(f"call:{turn.arg}", "nobody called", "expired"), _message(turn.buyer, touch, turn.arg)]
+    return [CloseTask(call, "nobody called", "expired"), Mail(turn.buyer.home, asked)]
 
 
 def marketing(turn: Turn) -> Sequence[Effect]:
@@ -134,7 +155,7 @@ def marketing(turn: Turn) -> Sequence[Effect]:
     reason, rule = _untimely(turn.buyer, touch, turn.now)
     if reason:
         return [Skip(touch.key, reason, rule, "marketing", touch.source)]
-    return [_say(touch, touch.notice, "marketing")]
+    return [structs.replace(_say(touch, touch.notice), purpose="marketing")]
 
 
 def _untimely(buyer: Buyer, touch: TouchAsked, now: Ms) -> tuple[str, Rule]:
@@ -164,6 +185,7 @@ HANDLER = Handler(
                 "refund_received",
             )
         },
+        Trigger("touch", ""): remembered,
         Trigger("touch", "order_paid"): paid,
         Trigger("touch", "payment_reminder"): reminder,
         Trigger("timer", "call"): call_due,

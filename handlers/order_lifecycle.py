@@ -9,7 +9,7 @@ from bot.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from bot.effects import Cancel, Effect, Mail, Schedule, Skip, Tell
 from bot.events import Guard, Ms, ShopEvent, TouchAsked
 from bot.handling import Facts, Handler, Trigger, Turn
-from bot.orders import PAID, is_fresh, is_paid, waits_for_payment
+from bot.orders import FRESH_MS, UNPAID, is_fresh, is_paid, waits_for_payment
 from bot.reasons import Rule, SkipReason
 from bot.records import Order
 from bot.touching import item_of, key_of, others_of, touch
@@ -20,7 +20,8 @@ LIFE_SHARE = 0.6
 BEFORE_CLOSING_MS = 20 * MINUTE_MS
 NOT_WITHIN_MS = 10 * MINUTE_MS
 SHORTEST_LIFE_MS = 30 * MINUTE_MS
-UNPAID = ("unpaid", "authorized", "partially_paid")
+REMINDER = "payment_reminder"
+SOURCE = "journey:payment_reminder/1"
 
 
 def remind_at(order: Order, after: Ms) -> Ms:
@@ -49,33 +50,36 @@ def changed(turn: Turn) -> Sequence[Effect]:
     if "checkout" in turn.became:
         body = ShopEvent(kind="order.created", shop=order.shop, occurred_at=turn.now)
         effects.append(Mail(subjects.cart(order.shop, order.checkout), body))
-    if "created" in turn.became:
-        effects += _placed(turn, order)
-    if any(became.removeprefix("pay:") in PAID for became in turn.became if became.startswith("pay:")):
-        effects.append(Cancel("payment_reminder"))
-        if "pay:paid" in turn.became and is_fresh(turn.event, "payment", turn.now):
-            effects.append(Tell(_thanks(turn, order)))
-    if any(became.startswith("closed:") for became in turn.became):
-        effects.append(Cancel("payment_reminder"))
+    effects += _reminder_effects(turn, order)
+    if "pay:paid" in turn.became and is_fresh(turn.event, "payment", turn.now):
+        effects.append(Tell(_thanks(turn, order)))
     return effects
 
 
-def _placed(turn: Turn, order: Order) -> list[Effect]:
-    effects: list[Effect] = []
-    if not waits_for_payment(order) or (order.total is not None and order.total.amount <= 0):
-        return effects
+def _reminder_effects(turn: Turn, order: Order) -> list[Effect]:
+    """The reminder's timer as it follows from what is known now: facts come in any order, and may change."""
+    planned = REMINDER in order.timers
+    free = order.total is not None and order.total.amount <= 0
+    if not waits_for_payment(order) or free:
+        ended = any(became.startswith(("pay:", "closed:")) for became in turn.became)
+        return [Cancel(REMINDER)] if planned or ended else []
+    if not order.placed_at or key_of(order, REMINDER) in order.told:
+        return []
+    if not is_fresh(turn.event, "order", turn.now) or turn.now - order.placed_at > FRESH_MS["order"]:
+        return []
     returning = order.buyer is not None and order.buyer.is_new is False
     at = remind_at(order, RETURNING_AFTER_MS if returning else FIRST_AFTER_MS)
-    closed = order.pay_expires_at and order.pay_expires_at - BEFORE_CLOSING_MS < turn.now
-    if at == 0 or closed:
-        key = key_of(order, "payment_reminder")
-        skip = Skip(
-            key, SkipReason.CLOSES_TOO_SOON, Rule.CLOSES_TOO_SOON, source="journey:payment_reminder/1", order=order.id
-        )
-        return [*effects, skip]
-    if not is_fresh(turn.event, "order", turn.now):
-        return effects
-    return [*effects, Schedule("payment_reminder", max(at, turn.now))]
+    closes = order.pay_expires_at and order.pay_expires_at - BEFORE_CLOSING_MS < turn.now
+    if at and not closes:
+        return [Schedule(REMINDER, max(at, turn.now))]
+    if planned or "created" in turn.became:
+        too_soon = _skip(order, SkipReason.CLOSES_TOO_SOON, Rule.CLOSES_TOO_SOON)
+        return [Cancel(REMINDER), too_soon] if planned else [too_soon]
+    return []
+
+
+def _skip(order: Order, reason: SkipReason, rule: Rule) -> Skip:
+    return Skip(key_of(order, REMINDER), reason, rule, source=SOURCE, order=order.id)
 
 
 def _thanks(turn: Turn, order: Order) -> TouchAsked:
@@ -99,20 +103,16 @@ def due(turn: Turn) -> Sequence[Effect]:
     """The reminder's time has come: ask for it if the order still waits."""
     order = _order(turn)
     if is_paid(order) or not waits_for_payment(order):
-        key = key_of(order, "payment_reminder")
-        return [
-            Skip(key, SkipReason.REASON_GONE, Rule.REASON_HOLDS, source="journey:payment_reminder/1", order=order.id)
-        ]
-    return [Tell(_reminder(turn.facts, order, turn.now))]
+        return [_skip(order, SkipReason.REASON_GONE, Rule.REASON_HOLDS)]
+    return [Tell(_reminder(turn.facts, order))]
 
 
-def _reminder(facts: Facts, order: Order, now: Ms) -> TouchAsked:
+def _reminder(facts: Facts, order: Order) -> TouchAsked:
     known_new = order.buyer is not None and order.buyer.is_new is True
     later = remind_at(order, RETURNING_AFTER_MS)
-    large = facts.large_order is not None and order.total is not None and order.total.amount >= facts.large_order
     return touch(
         order,
-        "payment_reminder",
+        REMINDER,
         values={
             "item": item_of(order.items),
             "others": others_of(order.items),
@@ -120,14 +120,18 @@ def _reminder(facts: Facts, order: Order, now: Ms) -> TouchAsked:
             "number": order.number,
             "link": order.pay_url,
             "until_at": order.pay_expires_at,
-            "cut_at": facts.ships_today_before(now),
-            "ship_at": facts.ships_by(now),
         },
         guard=Guard(order.subject, "pay", UNPAID),
         not_after=order.pay_expires_at or order.placed_at + 2 * DAY_MS,
         not_before_returning=0 if known_new else later,
-        large=large,
+        large=_large(facts, order),
     )
+
+
+def _large(facts: Facts, order: Order) -> bool:
+    """Whether the order is worth a call: the limit is an amount of the brand's currency."""
+    total, limit = order.total, facts.large_order
+    return limit is not None and total is not None and total.currency == facts.currency and total.amount >= limit
 
 
 KINDS = (
@@ -143,6 +147,6 @@ HANDLER = Handler(
     name="order_lifecycle",
     runs={
         **{Trigger("shop", kind, "order"): changed for kind in KINDS},
-        Trigger("timer", "payment_reminder", "order"): due,
+        Trigger("timer", REMINDER, "order"): due,
     },
 )

@@ -8,9 +8,9 @@ from bot.clock import DAY_MS
 from bot.effects import CloseTask, Effect, OpenTask, Tell
 from bot.events import Guard
 from bot.handling import Handler, Trigger, Turn
-from bot.orders import is_fresh
+from bot.orders import OPEN_REFUND, is_fresh
 from bot.records import Order
-from bot.touching import touch
+from bot.touching import key_of, touch
 from handlers import order_lifecycle
 
 
@@ -24,9 +24,12 @@ def changed(turn: Turn) -> Sequence[Effect]:
         state, _, id = rest.partition(":")
         if kind != "refund":
             continue
-        if state == "requested" and is_fresh(turn.event, "refund", turn.now):
+        if state in OPEN_REFUND and is_fresh(turn.event, "refund", turn.now):
+            # An approval may come before the request that it answers: the buyer is told once, by whichever is first.
+            if key_of(order, "refund_received", id) in order.told:
+                continue
             answer_at = turn.facts.staff_answer_by(turn.now)
-            amount = next((r.amount for r in order.refunds if r.id == id), None)
+            case = next(r for r in order.refunds if r.id == id)
             effects.append(
                 OpenTask("refund", f"{order.number or order.id}", key=f"refund:{id}", order=order.id, due_at=answer_at)
             )
@@ -34,8 +37,13 @@ def changed(turn: Turn) -> Sequence[Effect]:
                 order,
                 "refund_received",
                 parts=(id,),
-                values={"amount": amount, "answer_at": answer_at, "number": order.number},
-                guard=Guard(order.subject, f"refund:{id}", ("requested", "approved")),
+                values={
+                    "amount": case.amount,
+                    "answer_at": answer_at,
+                    "number": order.number,
+                    "exchange": "1" if case.kind == "exchange" else "",
+                },
+                guard=Guard(order.subject, f"refund:{id}", OPEN_REFUND),
                 not_after=turn.now + DAY_MS,
             )
             effects.append(Tell(asked))

@@ -154,6 +154,7 @@ def review_due(turn: Turn) -> Sequence[Effect]:
         values={"item": item_of(order.items), "others": others_of(order.items), "link": order.status_url},
         guard=Guard(order.subject, f"review:{turn.arg}", ("due",)),
         not_after=turn.now + 7 * DAY_MS,
+        purpose="marketing",
     )
     return [Tell(asked)]
 

@@ -193,6 +193,9 @@ class Desk:
             self.post(load_event(letter.body))
         for id, body in change.tasks:
             self.tasks[id] = _task(body)
+        for status in change.statuses:
+            if status.state == "skipped":
+                self.skipped.append((self.waiting.pop(str(status.what)), status.reason))
         for row in change.messages:
             message = load_message(row.body)
             if row.state == "skipped":

@@ -173,6 +173,7 @@ lease_seconds = 2
 marketing_hours = "{marketing_hours}"
 service_hours = "always"
 service_per_day = 50
+{policy}
 [staff]
 hours = "always"
 [channels.messenger-main]
@@ -193,7 +194,13 @@ secret = "whsec_{shop}"
 
 @asynccontextmanager
 async def running(
-    valkey: Valkey, tmp_path: Path, *, extra: str = "", owner: str = "test", marketing_hours: str = "always"
+    valkey: Valkey,
+    tmp_path: Path,
+    *,
+    extra: str = "",
+    owner: str = "test",
+    marketing_hours: str = "always",
+    policy: str = "",
 ):
     """A gateway that serves; torn down in order."""
     graph = FakeGraph()
@@ -214,6 +221,7 @@ async def running(
             shop=SHOP_KEY,
             extra=extra,
             marketing_hours=marketing_hours,
+            policy=policy,
         )
     )
     settings = load(path, bootstrap.channels.ALL, bootstrap.shops.ALL, env={})

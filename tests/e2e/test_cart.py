@@ -54,6 +54,22 @@ async def test_notes_until_the_weeks_cap(shop):
         await harness.advance(seconds)
         assert len(await texts(harness, twilio, count)) == count
     assert all("亚麻衬衫" in text and text.endswith("拒收请回复R") for text in await texts(harness, twilio, 2))
+    decisions = await harness.gateway.queries.decisions(lambda one: one.key == "cart_3", after=0, limit=10)
+    assert [one.reason for one in decisions] == ["cap_reached"]
+
+
+async def test_three_notes_where_the_shop_allows_them(valkey, redis_client, tmp_path):
+    """With three a week: 45 minutes, a day, three days after the last change, and then none."""
+    twilio = TwilioPeer()
+    async with (
+        provider(twilio) as (base, _),
+        running(valkey, tmp_path, extra=account(base), policy="marketing_per_week = 3") as harness,
+    ):
+        assert (await harness.shop("checkout.updated", "c1", cart("yes")))[0] == 200
+        for seconds, count in ((46 * 60, 1), (24 * 3600, 2), (48 * 3600, 3), (200 * 3600, 3)):
+            await harness.advance(seconds)
+            assert len(await texts(harness, twilio, count)) == count
+        assert "最后一次" in (await texts(harness, twilio, 3))[2]
 
 
 @pytest.mark.parametrize("answer", ["no", "unknown"])
