@@ -21,7 +21,8 @@ CHINESE = {
     "brand": "小满衣橱", "name": "欧阳小满", "item": "亚麻衬衫长袖", "others": 0, "city": "乌鲁木齐", "carrier": "顺丰",
     "tracking": "SF123456789012", "link": "https://s.cn/r/AbCd12", "total": Money(Decimal("188.50"), "CNY"),
     "amount": Money(Decimal("188.50"), "CNY"), "number": "#5001", "left": "1", "place": "菜鸟驿站", "pickup": "12-3-4567",
-    "cut_at": AT, "ship_at": AT, "until_at": AT, "eta_at": AT, "exchange_at": AT, "answer_at": AT, "tz": ZONE, "card": "",
+    "cut_at": AT, "ship_at": AT, "until_at": AT, "eta_at": AT, "exchange_at": AT, "answer_at": AT, "exchange": "",
+    "tz": ZONE, "card": "",
 }  # fmt: skip
 ENGLISH = {**CHINESE, "brand": "Xiaoman", "name": "", "item": "Linen shirt long", "city": "Urumqi", "carrier": "SF",
            "place": "the locker"}  # fmt: skip
@@ -72,3 +73,12 @@ def test_a_review_is_invited_by_chat_only():
     for locale in LOCALES:
         with pytest.raises(NoVariantError):
             text("review_invite", locale, CHINESE)
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_an_exchange_is_no_refund(locale):
+    """Acknowledged by its name: neither an amount nor money that comes back is spoken of."""
+    for medium in ("chat", "sms"):
+        found = ALL.render("refund_received", locale, {**CHINESE, "exchange": "1"}, medium).text
+        assert not any(word in found for word in ("退款", "原路", "refund", "money", "188"))
+        assert any(word in found for word in ("换货", "換貨", "exchange"))
