@@ -134,6 +134,7 @@ class ProvePhone(Struct, frozen=True):
     """The buyer proved to own `phone`: claim the identity; `IdentityGranted` or `Absorbed` follows by mail."""
 
     phone: str
+    by_code: bool = False
 
 
 class LearnIdentity(Struct, frozen=True):

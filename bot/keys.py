@@ -12,6 +12,7 @@ CLOCK_SEEN = "clock:seen"  # hash: owner id -> offset it runs with
 TOKENS = "tokens"  # hash: sha256 of an API token -> name, role
 METRICS = "metrics"  # hash: owner id -> last metrics text
 CAMPAIGNS = "campaigns"  # set: keys of all campaigns
+CODE_COUNTS = "otp:{codes}"  # hash: phone codes sent by n: number, p: prefix, w: asker, c: country; k: proved; a: all
 CODE_SECRET = "secret:codes"  # string: what phone codes are hashed with  # noqa: S105  # a name, not a secret
 
 
@@ -140,11 +141,6 @@ def spend(account: str, span: str) -> str:
 def provider_token(name: str) -> str:
     """Hash: a provider's access token, its end, who renews it."""
     return f"token:{{{name}}}"
-
-
-def code_counts(country: str) -> str:
-    """Hash: how many phone codes were sent, by number, prefix, country."""
-    return f"otp:{{{country}}}"
 
 
 def idempotency(digest: str) -> str:

@@ -18,6 +18,7 @@ SPENT = Counter("touchpoint_spent", "What accepted texts cost by prices", ["acco
 SPEND_ALERTS = Counter(
     "touchpoint_spend_alerts", "Shares of a spend limit reached", ["account", "window", "percent"], registry=REGISTRY
 )
+CODES = Counter("touchpoint_codes", "Phone codes by outcome, and proved ones", ["outcome"], registry=REGISTRY)
 BURIED = Counter("touchpoint_buried", "Entries moved to the dead letters", registry=REGISTRY)
 REDIS_TROUBLE = Counter("touchpoint_redis_trouble", "Store errors, by kind", ["kind"], registry=REGISTRY)
 LOOP_LAG = Gauge("touchpoint_loop_lag_seconds", "How late the event loop runs", registry=REGISTRY)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from bot import ids, keys
+from bot import ids, keys, subjects
 from bot.clock import SystemClock
 from bot.codes import Codes
 from bot.coupons import Coupons
-from bot.effects import ClaimCoupon, CodeResult, IssueCard, SendCode
+from bot.effects import ClaimCoupon, CodeResult, IssueCard, ProvePhone, SendCode
 from bot.phones import country_of
 from bot.ports import Capabilities
 from bot.records import Buyer
@@ -61,16 +61,20 @@ class EffectResolver:
                 now = self._clock.now()
                 return await self._coupons.claim(effect.campaign, buyer.id, now, effect.data, merged=buyer.merged)
             case SendCode():
-                return await self._code(effect)
+                return await self._code(run, effect)
 
-    async def _code(self, effect: SendCode) -> CodeResult:
+    async def _code(self, run: Run, effect: SendCode) -> CodeResult:
         lane = self._lane_to(effect.phone)
         if not lane:
             return CodeResult("no_lane", effect.phone, data=effect.data)
-        found = await self._codes.request(effect.phone, self._clock.now())
+        address = run.turn.address if run.turn is not None else None
+        asker = subjects.address(address.account, address.id) if address is not None else ""
+        found = await self._codes.request(effect.phone, self._clock.now(), asker=asker)
+        if found.outcome == "too_many":
+            return CodeResult("too_many", effect.phone, retry_at=found.retry_at, data=effect.data)
+        if found.outcome == "stopped":
+            return CodeResult("no_lane", effect.phone, data=effect.data)
         if found.outcome != "sent":
-            if found.outcome == "too_many":
-                return CodeResult("too_many", effect.phone, retry_at=found.retry_at, data=effect.data)
             return CodeResult("not_allowed", effect.phone, data=effect.data)
         data = {**effect.data, "account": lane, "otp": found.code}
         return CodeResult("sent", effect.phone, found.digest, found.expires_at, data=data)
@@ -89,6 +93,9 @@ class EffectResolver:
         for run in runs:
             for account, id, parts in run.billed:
                 await self._spend.correct(account, id, parts, self._clock.now())
+            for effect in run.effects:
+                if isinstance(effect, ProvePhone) and effect.by_code:
+                    await self._codes.proved(effect.phone, self._clock.now())
             for claim in run.claims:
                 await self._coupons.confirm(claim.campaign, claim.code)
             for campaign, code, buyer in run.rekeyed:

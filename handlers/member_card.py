@@ -23,6 +23,7 @@ from bot.effects import (
 from bot.events import MessageReceived
 from bot.handling import Handler, Trigger, Turn
 from bot.messages import Picture
+from bot.phones import takes_texts
 from handlers.coupon_words import coupon_values
 from handlers.profile import CONSENT_AFTER_MS, consent_open, consent_question, first_step
 from handlers.resume import resume
@@ -99,7 +100,7 @@ def phone(turn: Turn) -> Sequence[Effect]:
     body = turn.event.body
     given = body.phone if isinstance(body, MessageReceived) and body.phone else turn.raw_text
     number = turn.facts.parse_phone(given)
-    if not number:
+    if not number or not takes_texts(number):
         return _again(turn, "join_phone_again", {})
     return [SendCode(number, "code_sent", _data(turn))]
 
@@ -129,7 +130,7 @@ def code(turn: Turn) -> Sequence[Effect]:
     if len(digits) == 6 and turn.facts.check_code(data["phone"], digits, data.get("digest", "")):
         return [
             Enter("card.wait", kept, 600),
-            ProvePhone(data["phone"]),
+            ProvePhone(data["phone"], by_code=True),
         ]
     tries = turn.address.dialog.tries if turn.address is not None else 0
     if tries + 1 >= CODE_TRIES:
