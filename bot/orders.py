@@ -115,9 +115,10 @@ def join_buyer(
         if value not in ("", None) and version >= versions.get(fact, 0):
             changes[name] = value
             versions[fact] = version
+    newer = all(version >= versions.get(f"phone:{phone}", 0) for phone in joined.phones)
     for phone in new.phones:
         versions[f"phone:{phone}"] = max(version, versions.get(f"phone:{phone}", 0))
-    phones = dict.fromkeys((*new.phones, *joined.phones))
+    phones = dict.fromkeys((*new.phones, *joined.phones) if newer else (*joined.phones, *new.phones))
     changes["phones"] = tuple(sorted(phones, key=lambda phone: -versions.get(f"phone:{phone}", 0)))[:MOST_PHONES]
     order = {"unknown": 0, "yes": 1, "no": 2}
     answer = (new.consent_at, order[new.sms_consent])

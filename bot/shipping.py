@@ -13,8 +13,9 @@ from datetime import date, datetime, time, timedelta, tzinfo
 from bot.events import Ms
 from bot.hours import instant, local
 
-# Public holidays on which shops in mainland China do not ship, as announced by the State Council for 2026; a shop adds
-# its own with closed_days.
+# Public holidays on which shops in mainland China do not ship: for 2026 as announced by the State Council; for 2027 the 13
+# days that its regulation fixes (Spring Festival from its eve, Qingming, Dragon Boat and Mid-Autumn by the lunar calendar).
+# The days around them that each announcement adds, and days of its own, a shop enters as closed_days.
 CN_HOLIDAYS: frozenset[date] = frozenset(
     {date(2026, 1, d) for d in (1, 2, 3)}
     | {date(2026, 2, d) for d in range(15, 24)}
@@ -23,6 +24,9 @@ CN_HOLIDAYS: frozenset[date] = frozenset(
     | {date(2026, 6, d) for d in (19, 20, 21)}
     | {date(2026, 9, d) for d in (25, 26, 27)}
     | {date(2026, 10, d) for d in range(1, 8)}
+    | {date(2027, 1, 1), date(2027, 4, 5), date(2027, 5, 1), date(2027, 5, 2), date(2027, 6, 9), date(2027, 9, 15)}
+    | {date(2027, 2, d) for d in range(5, 9)}
+    | {date(2027, 10, d) for d in (1, 2, 3)}
 )
 
 

@@ -91,6 +91,37 @@ def test_any_order_of_arrival_ends_in_the_same_order(arrivals, repeats):
     assert msgspec.to_builtins(found) == msgspec.to_builtins(expected)
 
 
+OTHER = "+8613900005678"
+STATEMENTS = tuple(
+    event("order.updated", minute, order=order_facts(), buyer=facts)
+    for minute, facts in (
+        (1, BuyerFacts(ref="701", phones=(BUYER.phones[0],), name="Lin", is_new=True, sms_consent="yes", consent_at=T)),
+        (2, BuyerFacts(phones=(OTHER,), email="lin@example.test", locale="zh-CN")),
+        (3, BuyerFacts(name="林小满", is_new=False, sms_consent="no", consent_at=T)),
+        (4, BuyerFacts(email="xm@example.test", phones=("+8613900009999", BUYER.phones[0]))),
+        (5, BuyerFacts(sms_consent="unknown", consent_at=T + 9)),
+    )
+)
+
+
+@given(st.permutations(STATEMENTS), st.lists(st.sampled_from(STATEMENTS), max_size=3))
+@settings(max_examples=150, deadline=None)
+def test_the_newest_word_on_the_buyer_counts(arrivals, repeats):
+    """Whatever comes first: each fact in its newest version, the newest number first, of two answers the refusal."""
+    found, _ = fold([*arrivals, *repeats])
+    assert found.buyer == BuyerFacts(
+        ref="701",
+        name="林小满",
+        phones=("+8613900009999", BUYER.phones[0], OTHER),
+        email="xm@example.test",
+        locale="zh-CN",
+        is_new=False,
+        sms_consent="no",
+        consent_at=T,
+        consent_event=STATEMENTS[2].id,
+    )
+
+
 SHORT = (LIFE[0], LIFE[2], LIFE[3], LIFE[11])
 
 
