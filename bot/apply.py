@@ -11,6 +11,7 @@ from bot import buyers, ids, orders, subjects
 from bot.change import Letter, StatusChange
 from bot.codec import dump_event, pack
 from bot.effects import (
+    Await,
     Cancel,
     ClaimCoupon,
     ClaimResult,
@@ -116,6 +117,8 @@ class Applier:
             case Remember():
                 value = effect.by if effect.replace else buyer.tallies.get(effect.name, 0) + effect.by
                 buyer.tallies[effect.name] = value
+            case Await():
+                run.change.index.append((f"w:{effect.topic}:{buyer.id}", buyer.home if effect.on else ""))
             case Redeem():
                 for coupon in buyer.coupons:
                     if coupon.code == effect.code:
@@ -301,7 +304,7 @@ class Applier:
 
     def coupon(self, buyer: Buyer, result: ClaimResult, now: Ms) -> ClaimResult:
         """Puts a claimed coupon into the wallet. What the wallet has not seen was won now, by an attempt that died."""
-        if not result.code or any(c.code == result.code for c in buyer.coupons):
+        if result.outcome not in ("won", "again") or any(c.code == result.code for c in buyer.coupons):
             return result
         buyer.coupons.append(
             Coupon(code=result.code, campaign=result.campaign, expires_at=result.expires_at, claimed_at=now)
@@ -367,6 +370,7 @@ class Applier:
                 self.coupon(buyer, result, run.now)
             case "erase":
                 _forget_card(run, buyer)
+                self._on_buyer(run, buyer, Await("coupons", on=False))
                 run.record = buyers.erase(buyer)
             case "merge":
                 self.post(run, data["into"], claim(buyer, data["into"]))
@@ -389,7 +393,7 @@ class Applier:
             case _:
                 return False
         run.entry.notes.append(NoteRecord("staff", f"{asked.action} by {asked.by}"))
-        return True
+        return asked.action != "coupon"  # its handler reminds of the end
 
     def staff_task(self, run: Run, record: Buyer | Order | Cart, asked: StaffAsked) -> bool:
         """Staff completed a task of this record."""

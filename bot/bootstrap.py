@@ -33,6 +33,7 @@ from bot.housekeeping import Housekeeping
 from bot.http import PyreqwestHttp
 from bot.intake import Appender, Door, Intake
 from bot.leases import Leases
+from bot.openings import Openings
 from bot.phones import parse as parse_phone
 from bot.policy import PolicySettings
 from bot.ports import Capabilities, Channel, ChannelType, ShopType, Source, Toolkit
@@ -100,6 +101,7 @@ class Gateway:
     sender: Sender
     resolver: EffectResolver
     campaigns: Coupons
+    openings: Openings
     codes: Codes
     queries: Queries
     appender: Appender
@@ -194,7 +196,8 @@ async def build(settings: Settings, owner: str, extras: Extras | None = None) ->
     appender, door = Appender(store, replicas=settings.redis.replicas_to_wait_for), Door()
     app = web.Application(client_max_size=4 * 1024 * 1024 + 1)
     gateway = Gateway(
-        settings, store, clock, leases, worker, sender, resolver, coupons, codes, Queries(store), appender, door,
+        settings, store, clock, leases, worker, sender, resolver, coupons, Openings(store, coupons), codes, Queries(store), appender,
+        door,
         http, app, lines, sources, wake, hints, settings.sandbox.enabled, settings.redis.lease_seconds,
         Housekeeping(store), spend,
     )  # fmt: skip

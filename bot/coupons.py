@@ -81,6 +81,13 @@ def expiry(campaign: Campaign, now: Ms) -> Ms:
     return now + campaign.valid_days * DAY_MS if campaign.valid_days else campaign.ends_at
 
 
+def _by_hash(codes: Sequence[str]) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
+    for code in codes:
+        groups.setdefault(keys.coupon_codes(code), []).append(code)
+    return groups
+
+
 class Coupons:
     """Campaigns, claims and redemptions."""
 
@@ -92,16 +99,26 @@ class Coupons:
     # --- campaigns ------------------------------------------------------------------------------------------------
 
     async def create(self, campaign: Campaign, codes: Sequence[str] = ()) -> bool:
-        """Creates a campaign. False: the key is taken."""
+        """Creates a campaign. False: the key is taken. Its own codes must be free (`taken`)."""
         campaign.own_codes = bool(codes)
         body = msgspec.json.encode(campaign)
         made = await self._scripts.run(
             "coupons_create", keys.campaign(campaign.key)[:2], [body, campaign.stock, *codes]
         )
         if made:
+            for name, group in _by_hash(codes).items():
+                await self._store.command("HSET", name, *(part for code in group for part in (code, campaign.key)))
             await self._store.command("SADD", keys.CAMPAIGNS, campaign.key)
             await self.refresh()
         return bool(made)
+
+    async def taken(self, codes: Sequence[str]) -> str:
+        """The first of these codes that a campaign has already, "" for none: a code names one coupon of one campaign."""
+        for name, group in _by_hash(codes).items():
+            found = await self._store.command("HMGET", name, *group)
+            if used := [code for code, campaign in zip(group, found, strict=True) if campaign is not None]:
+                return used[0]
+        return ""
 
     async def change(self, campaign: Campaign) -> None:
         """Replaces a campaign's description and stock; claims stay."""
@@ -145,6 +162,7 @@ class Coupons:
                 remaining=n.remaining,
                 valid_days=c.valid_days,
                 per_buyer=c.per_buyer,
+                stock=c.stock,
             )
             for c, n in self._cache.values()
         ]

@@ -231,6 +231,13 @@ class Remember(Struct, frozen=True):
     replace: bool = False
 
 
+class Await(Struct, frozen=True):
+    """The buyer waits for news of `topic` ("coupons": the next campaign that can be claimed), or no longer."""
+
+    topic: Literal["coupons"]
+    on: bool = True
+
+
 class Redeem(Struct, frozen=True):
     """Mark the wallet's coupon `code` as redeemed with `order`."""
 
@@ -281,6 +288,7 @@ Effect: TypeAlias = (
     | Mail
     | Tell
     | Remember
+    | Await
     | Redeem
     | Skip
     | Note

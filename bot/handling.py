@@ -29,6 +29,11 @@ class CampaignView:
     remaining: int
     valid_days: int
     per_buyer: int = 1
+    stock: int = 0
+
+    def claimable(self, now: Ms) -> bool:
+        """Whether it has begun, has not ended, and something is left."""
+        return self.remaining > 0 and self.starts_at <= now and (not self.ends_at or now < self.ends_at)
 
 
 @dataclass(frozen=True, slots=True)

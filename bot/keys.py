@@ -70,7 +70,10 @@ def mail(partition: int) -> str:
 
 
 def index(partition: int) -> str:
-    """Hash: `b:<buyer id>`, `m:<member number>` -> subject of the record; `t:<subject>|<key>` -> task id."""
+    """Hash: `b:<buyer id>`, `m:<member number>`, `w:<topic>:<buyer id>` (waits for news) -> subject of the record.
+
+    `n:<campaign>:<stock>` -> when that campaign was announced to those who wait.
+    """
     return f"idx:{tag(partition)}"
 
 

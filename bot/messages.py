@@ -117,6 +117,7 @@ class OutboundMessage(Struct, frozen=True, omit_defaults=True):
     parts: int = 0  # as planned; the provider's own count stands beside the message
     touch: str = ""  # message key of the touch, if it is one
     window_opener: str = ""
+    topic: str = ""  # of marketing, where the buyer asked for this alone
     price: Money | None = None  # of one part, as configured when it was planned
 
 

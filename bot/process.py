@@ -25,6 +25,7 @@ DRAIN_S = 9.0
 PUMP_S = 0.1
 HUNGRY_S = 0.3
 HOUSEKEEPING_S = 600.0
+COUPONS_S = 30.0  # a claim without a committed turn is back in the stock 10 to 10.5 minutes after it
 WATCH_S = 1.0
 STORE_CHECK_S = 60.0
 UNSAFE = "the store is not safe"
@@ -65,6 +66,7 @@ def start_loops(gateway: Gateway) -> list[asyncio.Task[None]]:
         asyncio.create_task(_keep_leases(gateway), name="leases"),
         asyncio.create_task(_every(PUMP_S, lambda: _pump(gateway), gateway), name="pump"),
         asyncio.create_task(_every(HOUSEKEEPING_S, lambda: _housekeeping(gateway), gateway), name="housekeeping"),
+        asyncio.create_task(_every(COUPONS_S, lambda: _coupons(gateway), gateway), name="coupons"),
         asyncio.create_task(_every(WATCH_S, lambda: _watch(gateway), gateway), name="watch"),
         asyncio.create_task(_every(STORE_CHECK_S, lambda: _recheck_store(gateway), gateway), name="store"),
         asyncio.create_task(
@@ -123,8 +125,13 @@ async def _pump(gateway: Gateway) -> None:
 async def _housekeeping(gateway: Gateway) -> None:
     await gateway.housekeeping.sweep(gateway.clock.now())
     await gateway.codes.sweep(gateway.clock.now())
-    await gateway.resolver.sweep()
     await gateway.spend.sweep(gateway.clock.now())
+
+
+async def _coupons(gateway: Gateway) -> None:
+    """Claims whose turn never came; news for those who wait for coupons."""
+    await gateway.resolver.sweep()
+    await gateway.openings.tell(gateway.clock.now())
 
 
 async def _watch(gateway: Gateway) -> None:

@@ -497,4 +497,6 @@ def _consent_gone(message: OutboundMessage, records: Mapping[str, Record]) -> st
     address = record.address(message.account, message.to)
     if address is None or address.opted_out or address.blocked:
         return SkipReason.OPTED_OUT
+    if message.topic == "coupons" and address.consent.coupons != "refused":
+        return ""  # a wish for one message is used up when that is planned; an opt-out since then refuses it
     return "" if address.consent.marketing == "granted" else SkipReason.NO_CONSENT

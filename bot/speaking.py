@@ -161,6 +161,7 @@ class Speaker:
             order=effect.order,
             parts=parts,
             touch=effect.touch,
+            topic=effect.topic,
             window_opener=decision.opener,
             price=price,
         )

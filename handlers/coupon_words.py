@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from bot.effects import ClaimResult
-from bot.events import Money
+from bot.clock import DAY_MS
+from bot.effects import ClaimResult, Effect, Schedule
+from bot.events import Money, Ms
 from bot.handling import CampaignView, Turn
 
+EXPIRING_MS = 3 * DAY_MS
 VALUES = ("title", "value", "percent", "minimum", "code", "until_at")
 
 
@@ -23,7 +25,7 @@ def offer_values(campaign: CampaignView | None) -> dict[str, object]:
     if campaign is None:
         return values
     values["title"] = campaign.title
-    if campaign.kind in ("amount_off", "add_on_price") and campaign.value:
+    if campaign.kind == "amount_off" and campaign.value:
         values["value"] = Money(Decimal(campaign.value), campaign.currency)
     if campaign.kind == "percent_off":
         values["percent"] = campaign.value
@@ -35,3 +37,9 @@ def offer_values(campaign: CampaignView | None) -> dict[str, object]:
 def coupon_values(turn: Turn, result: ClaimResult) -> dict[str, object]:
     """The variables of a claimed coupon."""
     return {**offer_values(campaign_of(turn, result.campaign)), "code": result.code, "until_at": result.expires_at}
+
+
+def remind(turn: Turn, code: str, expires_at: Ms) -> list[Effect]:
+    """A note three days before a coupon ends, if that is still to come."""
+    at = expires_at - EXPIRING_MS
+    return [Schedule(f"coupon:{code}", at)] if at > turn.now else []

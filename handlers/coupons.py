@@ -1,28 +1,27 @@
-"""Coupons in chat: the wallet, what can be claimed, claiming, and a note before one expires."""
+"""Coupons in chat: the wallet, what can be claimed, claiming, the next ones, and a note before one expires."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
-from bot.clock import DAY_MS
-from bot.effects import ClaimCoupon, ClaimResult, Effect, Resolution, Say, Schedule
+from bot.effects import Await, ClaimCoupon, ClaimResult, Effect, Resolution, Say, SetConsent
+from bot.events import StaffAsked
 from bot.handling import CampaignView, Handler, Trigger, Turn
 from bot.messages import Choice
-from handlers.coupon_words import campaign_of, coupon_values, offer_values
+from handlers.coupon_words import campaign_of, coupon_values, offer_values, remind
 
-EXPIRING_MS = 3 * DAY_MS
 SHOWN = 5
 
 
+def _offered(turn: Turn, campaign: CampaignView) -> bool:
+    """Whether this buyer can claim it: not the card's gift, and not held already."""
+    held = any(coupon.campaign == campaign.key for coupon in turn.buyer.coupons)
+    return campaign.claimable(turn.now) and campaign.key != turn.facts.gift_campaign and not held
+
+
 def _claimable(turn: Turn) -> list[CampaignView]:
-    held = {coupon.campaign for coupon in turn.buyer.coupons}
-    gift = turn.facts.gift_campaign
-    return [
-        c
-        for c in turn.facts.campaigns()
-        if c.remaining > 0 and c.starts_at <= turn.now and (not c.ends_at or turn.now < c.ends_at)
-        and c.key not in held and c.key != gift
-    ]  # fmt: skip
+    return [campaign for campaign in turn.facts.campaigns() if _offered(turn, campaign)]
 
 
 def wallet(turn: Turn) -> Sequence[Effect]:
@@ -54,16 +53,74 @@ def claim(turn: Turn) -> Sequence[Effect]:
 def claimed(turn: Turn, result: Resolution) -> Sequence[Effect]:
     """How the claim ended, in words."""
     assert isinstance(result, ClaimResult)
-    if result.outcome in ("won", "again"):
-        key = "coupon_won" if result.outcome == "won" else "coupon_again"
-        effects: list[Effect] = [Say(key, coupon_values(turn, result))]
-        at = result.expires_at - EXPIRING_MS
-        if result.outcome == "won" and at > turn.now:
-            effects.append(Schedule(f"coupon:{result.code}", at))
-        return effects
+    if result.outcome == "won":
+        reminder = remind(turn, result.code, result.expires_at)
+        return [Say("coupon_won", coupon_values(turn, result)), *reminder]
+    if result.outcome == "again":
+        return [Say("coupon_again", coupon_values(turn, result))]
     campaign = campaign_of(turn, result.campaign)
     values = {**offer_values(campaign), "starts_at": campaign.starts_at if campaign else 0}
-    return [Say(f"coupon_{result.outcome}", values)]
+    waits = result.outcome == "sold_out" and _waits(turn)
+    return [Say("coupon_sold_out_waits" if waits else f"coupon_{result.outcome}", values)]
+
+
+def given(turn: Turn) -> Sequence[Effect]:
+    """A coupon was put into the wallet by API: it is told of before it ends, like any other."""
+    body = turn.event.body
+    assert isinstance(body, StaffAsked)
+    data = json.loads(body.data)
+    return remind(turn, data["code"], data["expires_at"])
+
+
+# --- the next ones ----------------------------------------------------------------------------------------------------
+
+
+def _waits(turn: Turn) -> bool:
+    return any(address.consent.coupons == "granted" for address in turn.buyer.addresses)
+
+
+def next_wanted(turn: Turn) -> Sequence[Effect]:
+    """Sold out, and the buyer asks to be told of the next: consent to one message on this topic, kept with its wording."""
+    source = f"{turn.event.account}:chat"
+    return [SetConsent("coupons", "granted", "coupon_sold_out", source), Await("coupons"), Say("coupon_next_noted")]
+
+
+def next_unwanted(turn: Turn) -> Sequence[Effect]:
+    """No; or no longer."""
+    source = f"{turn.event.account}:chat"
+    return [
+        SetConsent("coupons", "refused", "coupon_sold_out", source),
+        Await("coupons", on=False),
+        Say("coupon_next_no"),
+    ]
+
+
+def opened(turn: Turn) -> Sequence[Effect]:
+    """A campaign can be claimed: told once to who asked, where that may be sent; else the buyer goes on waiting."""
+    if not _waits(turn):
+        return [Await("coupons", on=False)]
+    body = turn.event.body
+    assert isinstance(body, StaffAsked)
+    campaign = campaign_of(turn, json.loads(body.data)["campaign"])
+    if campaign is None or not _offered(turn, campaign):
+        return []
+    used_up = [
+        SetConsent("coupons", "unknown", "coupon_next", "told", address.account, address.id)
+        for address in turn.buyer.addresses
+        if address.consent.coupons == "granted"
+    ]
+    return [
+        Say(
+            "coupon_next",
+            {"title": campaign.title, "campaign": campaign.key},
+            purpose="marketing",
+            topic="coupons",
+            touch=f"coupon_next|{campaign.key}",
+            source="journey:coupon_next/1",
+            not_after=campaign.ends_at,
+            after=(*used_up, Await("coupons", on=False)),
+        )
+    ]
 
 
 def expiring(turn: Turn) -> Sequence[Effect]:
@@ -89,7 +146,11 @@ HANDLER = Handler(
     runs={
         Trigger("intent", "coupons"): wallet,
         Trigger("intent", "claim"): claim,
+        Trigger("intent", "coupon_next"): next_wanted,
+        Trigger("intent", "coupon_next_no"): next_unwanted,
         Trigger("timer", "coupon"): expiring,
+        Trigger("staff", "coupon"): given,
+        Trigger("staff", "coupons_open"): opened,
     },
     continuations={"claimed": claimed},
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bot.clock import MINUTE_MS
 from bot.effects import (
     ClaimCoupon,
     ClaimResult,
@@ -24,7 +23,7 @@ from bot.events import MessageReceived
 from bot.handling import Handler, Trigger, Turn
 from bot.messages import Picture
 from bot.phones import takes_texts
-from handlers.coupon_words import coupon_values
+from handlers.coupon_words import coupon_values, remind
 from handlers.profile import CONSENT_AFTER_MS, consent_open, consent_question, first_step
 from handlers.resume import resume
 
@@ -164,12 +163,7 @@ def gift(turn: Turn, result: Resolution) -> Sequence[Effect]:
     assert isinstance(result, ClaimResult)
     if result.outcome not in ("won", "again"):
         return []
-    return [Say("card_gift", coupon_values(turn, result)), *_remind(turn, result)]
-
-
-def _remind(turn: Turn, result: ClaimResult) -> list[Effect]:
-    at = result.expires_at - 3 * 24 * 60 * MINUTE_MS
-    return [Schedule(f"coupon:{result.code}", at)] if at > turn.now else []
+    return [Say("card_gift", coupon_values(turn, result)), *remind(turn, result.code, result.expires_at)]
 
 
 HANDLER = Handler(

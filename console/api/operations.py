@@ -89,6 +89,8 @@ async def create_campaign(call: Call) -> tuple[int, Any]:
         raise Refusal(
             400, "bad-body", f"codes: {len(set(body.codes))} codes for a stock of {body.stock}", field_name="codes"
         )
+    if used := await call.deps.coupons.taken(body.codes or ()):
+        raise Refusal(400, "bad-body", f"codes: {used} belongs to another campaign", field_name="codes")
     campaign = Campaign(
         key=body.key,
         title=body.title,
@@ -165,9 +167,10 @@ async def claim_coupon(call: Call) -> tuple[int, Any]:
         raise Refusal(
             409, kind, {"sold-out": "all coupons are claimed", "ended": "the campaign has ended"}.get(kind, kind)
         )
-    data = {"campaign": key, "code": result.code, "expires_at": result.expires_at}
-    await _ask(call, buyer.home, "coupon", data, f"coupon|{result.code}")
-    await call.deps.coupons.confirm(key, result.code)
+    if result.outcome != "limit":  # used or expired: shown again, and in the wallet already
+        data = {"campaign": key, "code": result.code, "expires_at": result.expires_at}
+        await _ask(call, buyer.home, "coupon", data, f"coupon|{result.code}")
+        await call.deps.coupons.confirm(key, result.code)
     state = await call.deps.coupons.find(result.code)
     assert state is not None
     return (201 if result.outcome == "won" else 200), shapes.coupon(state, now)

@@ -111,10 +111,13 @@ LONG = {
     "hours": "09:00-21:00", "phone": "400-000-0000", "minutes": 15, "answer_at": AT, "retry_at": AT, "tail": "1234",
     "otp": "123456", "title": "五月会员日券", "value": Money(Decimal(100), "CNY"), "percent": "10",
     "minimum": Money(Decimal(1000), "CNY"), "code": "ABCDEFGH2345", "until_at": AT, "starts_at": AT,
+    "campaign": "RACE5000",
 }  # fmt: skip
 ONE_PART = (
     "welcome", "help", "join_by_sms", "phone_code", "card_issued", "coupon_won", "coupon_again", "coupon_expiring",
-    "opt_out_done", "fallback", "dialog_left", "consent_yes", "consent_no",
+    "opt_out_done", "fallback", "dialog_left", "consent_yes", "consent_no", "coupon_sold_out", "coupon_sold_out_waits",
+    "coupon_next", "coupon_next_noted", "coupon_next_no", "coupon_limit", "coupon_not_started", "coupon_ended",
+    "coupon_unknown", "opt_in_done",
 )  # fmt: skip
 
 

@@ -155,3 +155,161 @@ async def test_a_held_note_whose_reason_is_gone_ends_as_skipped(closed):
     await closed.harness.advance(3600)
     ended = [row for row in await rows(closed) if row[b"pu"] == b"marketing"]
     assert [(row[b"s"], row[b"r"]) for row in ended] == [(b"skipped", b"reason_gone")]
+
+
+# --- the next coupons -------------------------------------------------------------------------------------------------
+
+
+async def announce(chat) -> None:
+    """What the slow loop does every half minute."""
+    await chat.harness.gateway.campaigns.refresh()
+    await chat.harness.gateway.openings.tell(chat.harness.gateway.clock.now())
+    await chat.harness.quiet()
+
+
+async def test_who_asked_is_told_of_the_next_coupons_once(chat):
+    """Sold out, 1: noted with its evidence; the next campaign is told once, the one after that not."""
+    make = chat.harness.gateway.campaigns.create
+    await make(campaign("FIRST", stock=0))
+    told = await ask(chat, "p1", "领 FIRST")
+    assert "刚刚领完了" in told[0]
+    assert "1 要  2 不用" in told[0]
+    assert "记下了" in (await ask(chat, "p1", "1"))[0]
+    consent = (await buyer(chat, "p1")).addresses[0].consent
+    assert (consent.coupons, consent.marketing) == ("granted", "unknown")
+    assert consent.coupons_wording.startswith("coupon_sold_out/zh-CN@")
+    assert consent.coupons_at > 0
+    again = await ask(chat, "p1", "领 FIRST")
+    assert "会告诉您" in again[0]
+    assert "1 要" not in again[0]
+
+    await announce(chat)
+    said = len(chat.harness.graph.texts("p1"))
+    now = chat.harness.gateway.clock.now()
+    await make(campaign("LATER", starts_at=now + 3_600_000))
+    await announce(chat)
+    assert len(chat.harness.graph.texts("p1")) == said
+    await chat.harness.advance(3601)
+    await announce(chat)
+    await announce(chat)
+    texts_ = chat.harness.graph.texts("p1")[said:]
+    assert len(texts_) == 1
+    assert "领 LATER" in texts_[0]
+    await make(campaign("THIRD"))
+    await announce(chat)
+    assert len(chat.harness.graph.texts("p1")) == said + 1
+    assert (await buyer(chat, "p1")).addresses[0].consent.coupons == "unknown"
+    assert "领到了" in (await ask(chat, "p1", "领 LATER"))[0]
+
+
+async def test_a_campaign_that_is_stocked_up_counts_as_the_next(chat):
+    """More of the same: who asked is told; by SMS with the way out."""
+    make = chat.harness.gateway.campaigns
+    first = campaign("FIRST", stock=0)
+    await make.create(first)
+    await texts(chat, "领 FIRST")
+    await texts(chat, "1")
+    first.stock = 3
+    await make.change(first)
+    before = len(chat.twilio.forms)
+    await announce(chat)
+    await chat.said(before + 1)
+    told = chat.twilio.forms[-1]["Body"]
+    assert "领 FIRST" in told
+    assert told.endswith("拒收请回复R")
+
+
+@pytest.mark.parametrize("last", ["2", "退订"])
+async def test_who_says_no_or_stops_is_not_told(chat, last):
+    """2 is no; an opt-out ends the wish too."""
+    make = chat.harness.gateway.campaigns.create
+    await make(campaign("FIRST", stock=0))
+    await ask(chat, "p1", "领 FIRST")
+    if last != "2":
+        await ask(chat, "p1", "1")
+    await ask(chat, "p1", last)
+    said = len(chat.harness.graph.texts("p1"))
+    await make(campaign("NEXT"))
+    await announce(chat)
+    assert len(chat.harness.graph.texts("p1")) == said
+    assert not any(state == "granted" for state in [a.consent.coupons for a in (await buyer(chat, "p1")).addresses])
+
+
+async def test_who_cannot_be_told_waits_on(chat):
+    """The chat is shut when the next opens: skipped with its reason, and told of the one after."""
+    make = chat.harness.gateway.campaigns.create
+    await make(campaign("FIRST", stock=0))
+    await ask(chat, "p1", "领 FIRST")
+    await ask(chat, "p1", "1")
+    await chat.harness.advance(25 * 3600)
+    await make(campaign("SECOND"))
+    await announce(chat)
+    assert [row[b"r"] for row in await rows(chat) if row[b"pu"] == b"marketing"] == [b"window_closed"]
+    await ask(chat, "p1", "你好")
+    said = len(chat.harness.graph.texts("p1"))
+    await make(campaign("THIRD"))
+    await announce(chat)
+    assert "领 THIRD" in chat.harness.graph.texts("p1")[said]
+
+
+async def test_a_wish_survives_a_merge(chat):
+    """Asked in Messenger by who turns out to be an older buyer: told once, in Messenger."""
+    make = chat.harness.gateway.campaigns.create
+    await make(campaign("FIRST", stock=0))
+    await texts(chat, "你好")
+    await ask(chat, "p1", "领 FIRST")
+    await ask(chat, "p1", "1")
+    await join(chat, "p1")
+    said = len(chat.harness.graph.texts("p1"))
+    await make(campaign("NEXT"))
+    await announce(chat)
+    assert len([text for text in chat.harness.graph.texts("p1")[said:] if "领 NEXT" in text]) == 1
+
+
+# --- coupons in words -------------------------------------------------------------------------------------------------
+
+
+async def test_each_way_a_claim_ends_has_its_words(chat):
+    """Not started with its hour, ended, unknown, used: never the words of a coupon that works."""
+    make = chat.harness.gateway.campaigns
+    now = chat.harness.gateway.clock.now()
+    await make.create(campaign("SOON", starts_at=now + DAY))
+    await make.create(campaign("OVER", ends_at=now - 1))
+    await make.create(campaign("MAY"))
+    for words, told in (
+        ("领 SOON", "还没开始领"),
+        ("领 OVER", "已经结束"),
+        ("领 NOSUCH", "没有找到"),
+        ("领 may", "领到了"),
+        ("领 MAY。", "您已经有了"),
+    ):
+        assert told in (await ask(chat, "p1", words))[0], words
+    code = (await buyer(chat, "p1")).coupons[0].code
+    await make.redeem(code, "5001", now)
+    said = (await ask(chat, "p1", "领 MAY"))[0]
+    assert "用掉或过期" in said
+    assert code not in said
+
+
+async def test_a_coupon_given_by_api_is_reminded_of(chat):
+    """Put into the account by the shop: in the wallet, and told of three days before its end to who agreed."""
+    await chat.harness.gateway.campaigns.create(campaign("GIFT"))
+    await texts(chat, "START")
+    api = Api(chat.harness, await create_token(chat.harness.gateway.store, "shop", "owner"))
+    _, found = await api("GET", f"/buyers?phone=%2B{BUYER[1:]}")
+    status, coupon = await api("POST", "/campaigns/GIFT/claims", {"buyer": found["items"][0]["id"]})
+    assert status == 201
+    assert coupon["code"] in (await texts(chat, "优惠券"))[0]
+    await chat.harness.advance(27 * 86400 + 5)
+    await chat.said(3)
+    assert coupon["code"] in chat.twilio.forms[-1]["Body"]
+
+
+async def test_a_pool_with_a_code_of_another_campaign_is_refused(chat):
+    """A code names one coupon: 400 with the code."""
+    api = Api(chat.harness, await create_token(chat.harness.gateway.store, "shop", "owner"))
+    body = {"key": "ONE", "title": "券", "kind": "gift", "stock": 1, "codes": ["SHOPCODE2345"]}
+    assert (await api("POST", "/campaigns", body))[0] == 201
+    status, problem = await api("POST", "/campaigns", {**body, "key": "TWO"})
+    assert (status, problem["errors"][0]["field"]) == (400, "codes")
+    assert "SHOPCODE2345" in problem["detail"]
