@@ -215,7 +215,14 @@ async def test_who_both_had_one_keeps_both_and_gets_no_third(coupons):
 
 def resolver(store: Store, coupons: Coupons, clock: SystemClock) -> EffectResolver:
     return EffectResolver(
-        store=store, coupons=coupons, codes=None, clock=clock, accounts={}, sms_order=(), notices=frozenset()
+        store=store,
+        coupons=coupons,
+        codes=None,
+        clock=clock,
+        spend=None,
+        accounts={},
+        sms_order=(),
+        notices=frozenset(),
     )
 
 

@@ -12,7 +12,7 @@ from bot import subjects
 from bot.records import Buyer, Link
 from tests.channels.lend import provider
 from tests.channels.twilio.peer import TwilioPeer, account
-from tests.e2e.test_sms import BUYER, Sms
+from tests.e2e.texting import BUYER, Sms
 from tests.gateway import running
 
 

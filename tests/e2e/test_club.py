@@ -14,7 +14,7 @@ from tests.channels.lend import provider
 from tests.channels.twilio.peer import TwilioPeer, account
 from tests.console.test_api import Api
 from tests.e2e.test_chat import ask, buyer, chat, join
-from tests.e2e.test_sms import BUYER, Sms
+from tests.e2e.texting import BUYER, Sms
 from tests.gateway import running
 
 __all__ = ["chat"]  # the fixture
