@@ -77,14 +77,20 @@ class Route:
     always: bool = False
 
 
+def words_of(body: MessageReceived) -> str:
+    """What the buyer said in words. A place's name and a link's title are nobody's answer to a question."""
+    return "" if body.kind in ("location", "link") else body.text
+
+
 def route(event: Event, dialog: Dialog, keywords: Keywords, medium: str) -> Route:
     """The route of a MessageReceived or Tapped event."""
     body = event.body
     payload, raw = "", ""
     if isinstance(body, Tapped):
-        payload = body.payload
+        # A menu key that is a keyword (COUPON, 会员) is as good as the intent's own name.
+        payload = keywords.intents.get(fold(body.payload), body.payload)
     elif isinstance(body, MessageReceived):
-        payload, raw = body.payload, body.text
+        payload, raw = body.payload, words_of(body)
     text = fold(raw)
     if payload and (found := _payload(payload, dialog, text)):
         return found

@@ -53,7 +53,7 @@ from bot.journal import dump
 from bot.ports import Capabilities
 from bot.reasons import Rule, SkipReason
 from bot.records import AccountState, Address, Buyer, Cart, Link, Order, Parcel, Record, Timer, Waiting
-from bot.routing import Keywords, Registry, route
+from bot.routing import Keywords, Registry, route, words_of
 from bot.run import Answered, Issued, Run, Unresolved
 from bot.speaking import Speaker
 
@@ -424,7 +424,7 @@ class Turns:
         if found.name != "fallback":
             address.dialog.misses = 0
         turn = self._turn(run, event, buyer, address)
-        raw = body.text if isinstance(body, MessageReceived) else getattr(body, "title", "")
+        raw = words_of(body) if isinstance(body, MessageReceived) else getattr(body, "title", "")
         turn = replace(turn, arg=found.arg, text=found.text, raw_text=raw.strip())
         if address.staff_until > run.now and not found.always:
             run.turn = turn

@@ -114,7 +114,8 @@ LONG = {
     "campaign": "RACE5000",
 }  # fmt: skip
 ONE_PART = (
-    "welcome", "help", "join_by_sms", "phone_code", "card_issued", "coupon_won", "coupon_again", "coupon_expiring",
+    "welcome", "menu", "help", "join_by_sms", "phone_code", "card_issued", "coupon_won", "coupon_again",
+    "coupon_expiring",
     "opt_out_done", "fallback", "dialog_left", "consent_yes", "consent_no", "coupon_sold_out", "coupon_sold_out_waits",
     "coupon_next", "coupon_next_noted", "coupon_next_no", "coupon_limit", "coupon_not_started", "coupon_ended",
     "coupon_unknown", "opt_in_done",
