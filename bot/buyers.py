@@ -9,7 +9,18 @@ from msgspec import structs
 
 from bot import ids, subjects
 from bot.clock import DAY_MS
-from bot.events import BuyerFacts, Ms, OrderBrief, TouchAsked
+from bot.events import (
+    BuyerFacts,
+    Event,
+    Followed,
+    MessageReceived,
+    Ms,
+    OrderBrief,
+    Scanned,
+    Tapped,
+    TouchAsked,
+    Unfollowed,
+)
 from bot.orders import PAID
 from bot.phones import country_of
 from bot.ports import Capabilities
@@ -69,6 +80,21 @@ def open_window(address: Address, opener: str, at: Ms, capabilities: Capabilitie
     current = address.windows.get(opener)
     if current is None or closes >= current.closes_at:
         address.windows[opener] = Window(closes_at=closes, left=rule.quota)
+
+
+def seen(address: Address, event: Event, capabilities: Capabilities | None) -> None:
+    """A sign of life opens the reply window; leaving shuts all. Webhooks overtake each other: what was later counts."""
+    body = event.body
+    if isinstance(body, MessageReceived | Tapped | Followed | Scanned):
+        address.last_in = max(address.last_in, event.at)
+        address.reachable = address.reachable or event.at >= address.left_at
+        if isinstance(body, Followed):
+            address.followed_at = max(address.followed_at, event.at)
+        if capabilities is not None and body.opener:
+            open_window(address, body.opener, event.at, capabilities)
+    elif isinstance(body, Unfollowed) and event.at >= address.last_in:
+        address.reachable, address.left_at = False, event.at
+        address.windows.clear()
 
 
 def shut_windows(address: Address, at: Ms, capabilities: Capabilities) -> None:

@@ -397,17 +397,7 @@ class Turns:
         address = buyers.ensure_address(buyer, account, id)
         known = self._accounts.get(account)
         body = event.body
-        if isinstance(body, MessageReceived | Tapped | Followed | Scanned):
-            address.last_in = max(address.last_in, event.at)
-            # Webhooks overtake each other: what the buyer did before leaving does not bring the buyer back.
-            address.reachable = address.reachable or event.at >= address.left_at
-            if isinstance(body, Followed):
-                address.followed_at = max(address.followed_at, event.at)
-            if known is not None and body.opener:
-                buyers.open_window(address, body.opener, event.at, known)
-        if isinstance(body, Unfollowed) and event.at >= address.last_in:
-            address.reachable, address.left_at = False, event.at
-            address.windows.clear()
+        buyers.seen(address, event, known)
         if address.dialog.state and address.dialog.until and address.dialog.until < run.now:
             buyers.reset_dialog(address)
         if isinstance(body, MessageReceived | Tapped):
