@@ -1,4 +1,4 @@
-"""WeChat's API: calls with the shared access token, uploads, and what its answers mean."""
+"""WeChat's API: calls with the shared access token, and uploads."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from bot.errors import AccountError, ContentError, InDoubtError, ProviderDownError, SendError, ThrottledError
+from bot.errors import AccountError, ContentError, InDoubtError, ProviderDownError
 from bot.ports import Clock, Http, HttpResponse, Token, Tokens
+from channels.wechat.answers import answer_of
 from channels.wechat.config import WeChatConfig
 from channels.wechat.errors import TOKEN_CODES, error_of
 
@@ -74,10 +75,10 @@ class Api:
     async def _with_token(self, call: Call, *, notice: bool = False) -> dict[str, Any]:
         """Calls with the shared token; a token that is refused is replaced once and the call repeated once."""
         token = await self._tokens.get(self._key, self._fetch)
-        answer = _answer(await call(token))
+        answer = answer_of(await call(token))
         if answer.get("errcode") in TOKEN_CODES:
             token = await self._tokens.get(self._key, self._fetch, failed=token)
-            answer = _answer(await call(token))
+            answer = answer_of(await call(token))
         if code := answer.get("errcode"):
             raise error_of(code, str(answer.get("errmsg", "")), notice=notice)
         return answer
@@ -92,7 +93,7 @@ class Api:
         }
         data = json.dumps(body).encode()
         try:
-            answer = _answer(
+            answer = answer_of(
                 await self._http.request("POST", f"{self._base}/cgi-bin/stable_token", headers=_JSON, body=data)
             )
         except InDoubtError as error:
@@ -103,37 +104,3 @@ class Api:
         if not isinstance(value, str) or not value or not isinstance(lasts, int):
             raise AccountError("the token answer holds no token")
         return Token(value, self._clock.real() + lasts * 1000)
-
-
-def _answer(response: HttpResponse) -> dict[str, Any]:
-    """The JSON of an answer. Raises a SendError for anything else.
-
-    WeChat says all it says in a 200: other statuses come from proxies, a wrong `api_base`, or WeChat in trouble.
-    """
-    if response.status != 200:
-        raise _by_status(response)
-    value = response.json_object()
-    if value is None:
-        raise InDoubtError("no JSON object in the answer", code="200")
-    answer = dict(value)
-    if "errcode" in answer:
-        answer["errcode"] = _whole(answer["errcode"])
-    return answer
-
-
-def _whole(code: object) -> int:
-    """An errcode; one that is no number is read as "some error"."""
-    if isinstance(code, str) and len(code) < 10 and code.removeprefix("-").isdecimal():
-        return int(code)
-    return code if isinstance(code, int) and not isinstance(code, bool) else 1
-
-
-def _by_status(response: HttpResponse) -> SendError:
-    status = response.status
-    if status == 429:
-        value = response.headers.get("retry-after", "")
-        pause = float(value) if value.isascii() and value.isdigit() and len(value) < 9 else 60.0
-        return ThrottledError("too many calls", code="429", retry_after_s=min(pause, 3600.0))
-    if 300 <= status < 500 and status != 408:
-        return AccountError("api_base does not lead to WeChat", code=str(status))
-    return InDoubtError("no proper answer", code=str(status))
