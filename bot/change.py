@@ -89,6 +89,7 @@ class Taken:
     timer: str = ""
     due: Ms = 0
     tries: int = 0
+    error: str = ""  # what its last attempt broke with
 
 
 @dataclass(slots=True)

@@ -77,6 +77,7 @@ class Leases:
     async def release(self) -> None:
         """Gives everything back: a clean stop, so that others need not wait for the leases to end."""
         owned = list(self._store.fences)
+        self._sure_until = 0.0
         for p in owned:
             self._drop(p)
         await self._store.lease(dict.fromkeys(owned, "x"), self._ttl_ms)

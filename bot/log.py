@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import traceback
 from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
@@ -41,16 +42,30 @@ def _clean(value: Any) -> Any:
     return value
 
 
+def places(error: BaseException, most: int = 12) -> str:
+    """An error's kind and the lines that led to it, nearest first. Not its words: they may quote a buyer's."""
+    frames = reversed(traceback.extract_tb(error.__traceback__)[-most:])
+    lines = " < ".join(f"{Path(frame.filename).name}:{frame.lineno}" for frame in frames)
+    return f"{type(error).__name__} at {lines}" if lines else type(error).__name__
+
+
+def _error_without_words(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    found = event.pop("exc_info", None)
+    error = found if isinstance(found, BaseException) else sys.exc_info()[1] if found else None
+    if error is not None:
+        event["exception"] = places(error)
+        if error.__cause__ is not None:
+            event["cause"] = places(error.__cause__)
+    return event
+
+
 class _Libraries(logging.Handler):
     """What libraries log by the standard library, as our lines: the name of an error and its place, never its text."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Writes one record."""
         error = record.exc_info[1] if record.exc_info else None
-        place = error.__traceback__ if error is not None else None
-        while place is not None and place.tb_next is not None:
-            place = place.tb_next
-        where = f"{Path(place.tb_frame.f_code.co_filename).name}:{place.tb_lineno}" if place is not None else ""
+        where = places(error, 1).partition(" at ")[2] if error is not None else ""
         structlog.get_logger().log(
             record.levelno, "library", logger=record.name, detail=str(record.msg)[:200],
             **({"error": type(error).__name__, "place": where} if error is not None else {}),
@@ -67,7 +82,7 @@ def configure(level: str = "info") -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
+            _error_without_words,
             _redact_event,
             structlog.processors.JSONRenderer(serializer=_dumps),
         ],

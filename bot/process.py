@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any
 
 import structlog
 import uvloop
@@ -21,7 +21,9 @@ from bot.metrics import LOOP_LAG, REDIS_TROUBLE, REGISTRY
 if TYPE_CHECKING:
     from bot.settings import Settings
 
-DRAIN_S = 9.0
+HAND_OVER_S = 4.0  # for turns under way; then the partitions are given back, with calls still open
+DRAIN_S = 8.5  # a call takes 8 s at most; what is left of the 10 s is for closing
+CLOSE_S = 0.5
 PUMP_S = 0.1
 HUNGRY_S = 0.3
 HOUSEKEEPING_S = 600.0
@@ -53,9 +55,14 @@ async def serve(settings: Settings, owner: str) -> None:
     await _renew_once(gateway)
     await site.start()
     loops = start_loops(gateway)
+    for task in loops:
+        task.add_done_callback(lambda _: stop.set())
     log.info("serving", owner=owner, host=host, port=port)
     await stop.wait()
+    ended = [task.get_name() for task in loops if task.done()]
     await _drain(gateway, runner, loops)
+    if ended:  # none ends by itself; the supervisor starts the process anew
+        raise GatewayError(f"the loop {ended[0]} ended")
 
 
 def start_loops(gateway: Gateway) -> list[asyncio.Task[None]]:
@@ -182,17 +189,39 @@ async def _follow_clock(gateway: Gateway) -> None:
 
 
 async def _drain(gateway: Gateway, runner: web.AppRunner, loops: list[asyncio.Task[None]]) -> None:
-    """Stops taking in, finishes what is under way, gives the partitions back: others carry on at once."""
+    """Within 10 s: no new connections, turns finished, partitions given back, calls under way ended and written.
+
+    Requests on connections that are there are taken in until the end: they are durable, whoever handles them.
+    """
     log.info("draining", owner=gateway.store.owner)
-    gateway.door.shut("stopping", "this process is stopping")
+    end = gateway.clock.monotonic() + DRAIN_S
+    for site in list(runner.sites):
+        await site.stop()
     gateway.stopping = gateway.worker.stopping = gateway.sender.stopping = True
     gateway.stopped.set()
     gateway.wake_sender.set()
-    _, late = await asyncio.wait(loops, timeout=DRAIN_S)
+    # A provider that hangs must not keep the buyers of these partitions waiting: others carry on at once.
+    handed_over = await _hand_over(gateway, [task for task in loops if task.get_name() in ("worker", "leases")])
+    _, late = await asyncio.wait(loops, timeout=max(0.1, end - gateway.clock.monotonic()))
     for task in late:
         task.cancel()
-    with contextlib.suppress(GatewayError, asyncio.TimeoutError):
-        await asyncio.wait_for(gateway.leases.release(), 1.0)
-    with contextlib.suppress(asyncio.TimeoutError):
-        await asyncio.wait_for(runner.cleanup(), 1.0)
-    await gateway.close()
+    if not handed_over:
+        await _within(CLOSE_S, gateway.leases.release())
+    await _within(CLOSE_S, runner.cleanup())
+    await _within(CLOSE_S, gateway.close())
+
+
+async def _hand_over(gateway: Gateway, turns: list[asyncio.Task[None]]) -> bool:
+    pulling = asyncio.create_task(gateway.sender.idle.wait())
+    _, busy = await asyncio.wait([*turns, pulling], timeout=HAND_OVER_S)
+    pulling.cancel()
+    return not busy and await _within(1.0, gateway.leases.release())
+
+
+async def _within(seconds: float, work: Coroutine[Any, Any, object]) -> bool:
+    """Whether it was done in time and well."""
+    try:
+        await asyncio.wait_for(work, seconds)
+    except (GatewayError, TimeoutError):
+        return False
+    return True

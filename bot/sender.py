@@ -24,7 +24,7 @@ from bot import ids, keys, subjects
 from bot.accounts import Line
 from bot.change import Claimed, Settlement
 from bot.clock import DAY_MS, HOUR_MS, SystemClock
-from bot.codec import dump_entry, load_message
+from bot.codec import CodecError, dump_entry, load_message
 from bot.costs import cost
 from bot.errors import (
     AccountError,
@@ -96,7 +96,10 @@ class Sender:
         self._settle_wake = asyncio.Event()
         self._events: list[Event] = []
         self._random = random.SystemRandom()
+        # Accounts that hang, each up to its own limit, leave the others their room.
+        self._most_in_flight = max(MOST_IN_FLIGHT, sum(line.most_in_flight for line in lines.values()))
         self.stopping = False
+        self.idle = asyncio.Event()  # nothing more is claimed
 
     # --- loop -----------------------------------------------------------------------------------------------------
 
@@ -111,6 +114,10 @@ class Sender:
                 REDIS_TROUBLE.labels("sender").inc()
                 log.warning("store away", detail=str(error))
                 await self._clock.sleep(0.2)
+            except Exception:  # a bug must not end the sender
+                log.exception("pull failed")
+                await self._clock.sleep(1.0)
+        self.idle.set()
         while self._tasks:
             await asyncio.wait(set(self._tasks))
         self._settle_wake.set()
@@ -135,7 +142,12 @@ class Sender:
         got: dict[Hint, int] = {}
         jobs = []
         for one in claimed:
-            message = load_message(one.body)
+            try:
+                message = load_message(one.body)
+            except CodecError:
+                log.exception("message unreadable", id=one.id)
+                self._settling.append(Settlement(one.partition, one.id, one.attempt, "failed", FailureReason.BUG))
+                continue
             lane = lane_of(message.purpose)
             got[one.partition, message.account, lane] = got.get((one.partition, message.account, lane), 0) + 1
             line = self._lines[message.account]
@@ -147,7 +159,7 @@ class Sender:
         try:
             await self._last_check(jobs)
             await self._reserve(jobs)
-        except StoreError:
+        except Exception:
             self._give_back(jobs)
             raise
         for job in jobs:
@@ -158,7 +170,7 @@ class Sender:
 
     async def _wishes(self) -> list[tuple[int, str, str, int]]:
         """What to pull: replies of any account before bulk of any, within rates and calls in flight."""
-        room = MOST_IN_FLIGHT - len(self._tasks)
+        room = self._most_in_flight - len(self._tasks)
         wishes: list[tuple[int, str, str, int]] = []
         for lane in ("hi", "lo"):
             by_account: dict[str, list[Hint]] = {}
@@ -450,16 +462,40 @@ class Sender:
                 REDIS_TROUBLE.labels("settle").inc()
                 log.warning("store away", detail=str(error))
                 await self._clock.sleep(0.2)
+            except Exception:  # a bug must not end it: outcomes would pile up unwritten
+                log.exception("settling failed")
+                await self._clock.sleep(1.0)
 
     async def _write_outcomes(self) -> None:
         batch = self._settling[:256]
         if not batch:
             return
-        found = await self._store.settle(batch, now=self._clock.real(), today=self._clock.now())
+        try:
+            found = await self._settle(batch)
+        except StoreError:
+            raise
+        except Exception:
+            log.exception("outcomes refused", items=len(batch))
+            found = await self._settle_each(batch)
         del self._settling[: len(batch)]
         if found:
             self._hints |= found
             self._wake.set()
+
+    async def _settle(self, items: Sequence[Settlement]) -> set[Hint]:
+        return await self._store.settle(items, now=self._clock.real(), today=self._clock.now())
+
+    async def _settle_each(self, items: Sequence[Settlement]) -> set[Hint]:
+        """One by one: an outcome that cannot be written must not hold up the others."""
+        found: set[Hint] = set()
+        for item in items:
+            try:
+                found |= await self._settle([item])
+            except StoreError:
+                raise
+            except Exception:
+                log.exception("outcome not written", id=item.id, state=item.state)
+        return found
 
     async def _write_events(self) -> None:
         events = self._events[:256]

@@ -20,6 +20,7 @@ from bot.clock import SystemClock
 from bot.codec import CodecError, load_record
 from bot.errors import StoreError
 from bot.leases import Leases
+from bot.log import places
 from bot.metrics import BURIED, REDIS_TROUBLE, TURN_SECONDS, TURNS, child
 from bot.records import Record
 from bot.run import Answered, Run
@@ -88,6 +89,10 @@ class Worker:
                 log.warning("store away", detail=str(error))
                 self.forget()
                 await self._clock.sleep(0.2)
+            except Exception:  # a bug must not end the worker: its partitions would stand still
+                log.exception("round failed")
+                self.forget()
+                await self._clock.sleep(1.0)
         self.idle.set()
 
     def forget(self) -> None:
@@ -125,7 +130,7 @@ class Worker:
         if not taken:
             return False
         with TURN_SECONDS.time():
-            await self._batch(taken, records)
+            await self._safely(taken, records)
         if len(taken) < SMALL_BATCH:
             await self._clock.sleep(GATHER_S)
         return True
@@ -185,24 +190,47 @@ class Worker:
 
     async def _careful(self, partition: int, marks: tuple[str, str]) -> None:
         """Runs what the dead owner had taken one entry at a time, each counted before it runs."""
-        limits = dict(zip("ib", (_entry_key(m) for m in marks), strict=True))
-        while True:
-            taken, records = await self._store.take([partition], inbox=1, bulk=0)
-            if not taken:
-                taken, records = await self._store.take([partition], inbox=0, bulk=1)
-            if not taken:
-                return
-            one = taken[0]
-            if _entry_key(one.entry) <= limits[one.lane]:
-                one.tries = await self._store.count_try(one)
-                if one.tries > len(BACK_OFF_S):
-                    await self._bury(one, "the process died while handling it")
-                    continue
-            await self._batch(taken, records)
-            if _entry_key(one.entry) > max(limits.values()):
-                return
+        counted: list[str] = []
+        for lane, mark in zip("ib", marks, strict=True):
+            suspect = True
+            while suspect:
+                taken, records = await self._store.take([partition], inbox=int(lane == "i"), bulk=int(lane == "b"))
+                if not taken:
+                    break
+                one = taken[0]
+                suspect = _entry_key(one.entry) <= _entry_key(mark)
+                if suspect:
+                    one.tries = await self._store.count_try(one)
+                    if one.tries > len(BACK_OFF_S):
+                        await self._bury(one, "the process died while handling it")
+                        continue
+                    counted.append(one.entry)
+                await self._safely(taken, records)
+        if counted:
+            await self._store.command("HDEL", keys.tries(partition), *counted)  # none of them ended this process
 
     # --- batches --------------------------------------------------------------------------------------------------
+
+    async def _safely(self, taken: Sequence[Taken], raw: dict[str, bytes]) -> None:
+        """A batch; if it breaks as a whole, each entry alone, so that the one at fault holds up nothing but its record."""
+        try:
+            await self._batch(taken, raw)
+        except StoreError:
+            raise
+        except Exception:
+            log.exception("batch failed", entries=len(taken))
+            for one in taken:
+                await self._alone(one)
+
+    async def _alone(self, one: Taken) -> None:
+        if any(one is parked for parked in self._parked.get(one.subject, ())):
+            return
+        try:
+            await self._batch([one], {})
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001  # as of a handler: tried again, then buried
+            self._failed(one, error)
 
     async def _batch(self, taken: Sequence[Taken], raw: dict[str, bytes]) -> None:
         records: dict[str, Record | None] = {}
@@ -314,6 +342,7 @@ class Worker:
 
     def _failed(self, taken: Taken, error: Exception) -> None:
         taken.tries += 1
+        taken.error = places(error, 3)
         kind = "stored value" if isinstance(error, CodecError) else type(error).__name__
         log.error("turn failed", subject_kind=taken.subject.partition(":")[0], entry=taken.entry, tries=taken.tries,
                   error=kind, exc_info=error)  # fmt: skip
@@ -337,13 +366,16 @@ class Worker:
 
     async def bury_failed(self) -> None:
         """Buries what failed too often. Called by the process's slow loop."""
-        while self._backlog:
-            await self._bury(self._backlog.pop(), "failed after all attempts")
+        for one in list(self._backlog):
+            await self._bury(one, f"failed after all attempts: {one.error}")
+            if one in self._backlog:  # it may have been forgotten meanwhile
+                self._backlog.remove(one)
 
     async def _bury(self, taken: Taken, why: str) -> None:
-        BURIED.inc()
         letter = await self._store.bury(taken, why, self._clock.now())
-        log.error("buried", dead_letter=letter, why=why, entry=taken.entry)
+        if letter:
+            BURIED.inc()
+            log.error("buried", dead_letter=f"{taken.partition}/{letter}", why=why, entry=taken.entry)
 
 
 def _collect(

@@ -201,6 +201,7 @@ async def running(
     owner: str = "test",
     marketing_hours: str = "always",
     policy: str = "",
+    extras: bootstrap.Extras | None = None,
 ):
     """A gateway that serves; torn down in order."""
     graph = FakeGraph()
@@ -225,7 +226,7 @@ async def running(
         )
     )
     settings = load(path, bootstrap.channels.ALL, bootstrap.shops.ALL, env={})
-    gateway = await bootstrap.build(settings, owner)
+    gateway = await bootstrap.build(settings, owner, extras)
     web_runner = web.AppRunner(gateway.app, access_log=None)
     await web_runner.setup()
     web_site = web.TCPSite(web_runner, "127.0.0.1", 0)

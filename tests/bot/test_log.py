@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 
 import pytest
 import structlog
@@ -47,12 +48,17 @@ def test_a_line_is_json_without_secrets(capfdbinary: pytest.CaptureFixture[bytes
             raise ValueError("https://x.example/?access_token=hush")
         except ValueError:
             logger.exception("failed")
+        try:
+            raise ValueError("what a buyer wrote: hush")
+        except ValueError as error:
+            logger.error("turn failed", exc_info=error)
     finally:
         logging.getLogger().handlers = handlers
         structlog.configure(**before)
     out = capfdbinary.readouterr().out
     lines = [json.loads(line) for line in out.splitlines()]
-    assert [line["event"] for line in lines] == ["message", "failed"]
+    assert [line["event"] for line in lines] == ["message", "failed", "turn failed"]
+    assert all(re.fullmatch(r"ValueError at test_log.py:\d+", line["exception"]) for line in lines[1:])
     assert b"hush" not in out
     assert b"8613900001234" not in out
     assert b"ValueError" in out

@@ -1,0 +1,50 @@
+"""One gateway process for the fault tests: as shipped, plus handlers that echo with a counter, and some that kill it.
+
+Started by path with the tree of a release as PYTHONPATH, so that an older release runs with the same handlers.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvloop
+
+from bench.serve import ECHO
+from bot import log, process, worker
+from bot.bootstrap import Extras, build, read_settings
+from bot.effects import Effect, Schedule
+from bot.handling import Handler, Trigger, Turn
+
+
+def kill(_: Turn) -> Sequence[Effect]:
+    """Ends the process in the middle of a turn."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    return []
+
+
+def kill_later(turn: Turn) -> Sequence[Effect]:
+    """A timer that ends the process."""
+    return [Schedule("killer", turn.now + 300)]
+
+
+DEADLY = Handler(
+    "deadly",
+    {Trigger("intent", "kill"): kill, Trigger("intent", "later"): kill_later, Trigger("timer", "killer"): kill},
+)
+EXTRAS = Extras(
+    handlers=(*ECHO.handlers, DEADLY),
+    prefixes={**ECHO.prefixes, "kill ": "kill", "later ": "later"},
+    templates=ECHO.templates,
+)
+
+if __name__ == "__main__":
+    log.configure()
+    if tries := os.environ.get("FAULTS_TRIES"):
+        worker.BACK_OFF_S = (0.1,) * int(tries)
+    process.build = functools.partial(build, extras=EXTRAS)
+    uvloop.run(process.serve(read_settings(Path(sys.argv[1])), sys.argv[2]))

@@ -1,0 +1,175 @@
+"""Poison: what breaks its turn, its batch or its process is tried a few times, then buried with its error; the lanes move."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import aiohttp
+import pytest
+import structlog
+
+from bot import keys, log, worker
+from bot.bootstrap import Extras
+from bot.coupons import Campaign
+from bot.effects import ClaimCoupon, Say
+from bot.handling import Handler, Trigger
+from tests.faults.world import running_world
+from tests.gateway import running
+
+ROOT = Path(__file__).resolve().parents[2]
+TRIES = 5
+broken = True
+
+
+def boom(turn):
+    """Breaks, with a buyer's words in its error, until it is mended."""
+    if broken:
+        raise ValueError(turn.raw_text)
+    return [Say("fallback")]
+
+
+def claim(turn):
+    return [ClaimCoupon("BROKEN", then="boom.claimed")]
+
+
+BOOM = Extras(
+    handlers=(
+        Handler(
+            "boom",
+            {Trigger("intent", "boom"): boom, Trigger("intent", "claimit"): claim},
+            continuations={"boom.claimed": lambda turn, result: [Say("fallback")]},
+        ),
+    ),
+    prefixes={"boom ": "boom", "claimit ": "claimit"},
+)
+
+
+@pytest.fixture
+async def gw(valkey, redis_client, tmp_path, monkeypatch):
+    monkeypatch.setattr(worker, "BACK_OFF_S", (0.05,) * TRIES)
+    monkeypatch.setattr(sys.modules[__name__], "broken", True)
+    before, handlers = structlog.get_config(), list(logging.getLogger().handlers)
+    log.configure()
+    async with running(valkey, tmp_path, extras=BOOM) as harness:
+        yield harness
+    logging.getLogger().handlers = handlers
+    structlog.configure(**before)
+
+
+async def dead_letters(gw, count: int, seconds: float = 8) -> list[tuple[str, dict]]:
+    """(id, fields) of the dead letters, once there are that many."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = []
+        for p in range(64):
+            rows = await gw.gateway.store.command("XRANGE", keys.dead(p), "-", "+")
+            found += [(f"{p}/{entry.decode()}", fields) for entry, fields in rows]
+        if len(found) >= count:
+            return found
+        await asyncio.sleep(0.05)
+    raise AssertionError(f"{len(found)} dead letters")
+
+
+async def test_a_handler_that_raises_is_buried_with_its_error_and_can_be_replayed(gw, tmp_path, capfdbinary):
+    """Others are answered at once, later messages of the buyer after it; `touchpoint replay` brings it back."""
+    await gw.say("p1", "boom secret words")
+    await gw.say("p1", "你好")
+    for number in range(5):
+        await gw.say(f"q{number}", "你好")
+    for number in range(5):
+        await gw.said(f"q{number}", 1)
+    [(letter, fields)] = await dead_letters(gw, 1)
+    assert fields[b"k"] == b"event"
+    assert int(fields[b"n"]) == TRIES + 1
+    assert b"ValueError at test_poison.py:" in fields[b"e"]
+    assert b"secret" not in fields[b"e"]
+    assert b"secret words" not in capfdbinary.readouterr().out
+    assert len(await gw.said("p1", 1)) == 1
+    await gw.idle()
+
+    sys.modules[__name__].broken = False
+    command = [sys.executable, "-m", "bot", "replay", letter, "--config", str(tmp_path / "config.toml")]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = await asyncio.to_thread(subprocess.run, command, cwd=ROOT, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(await gw.said("p1", 2)) == 2
+    assert await gw.gateway.store.command("XLEN", keys.dead(int(letter.partition("/")[0]))) == 0
+
+
+async def test_what_breaks_a_whole_batch_is_found_and_buried_alone(gw, redis_client):
+    """A claim on a key of the wrong type breaks the step that a batch takes together: its companions are answered."""
+    campaigns = gw.gateway.campaigns
+    await campaigns.create(Campaign("BROKEN", "20 元", "amount_off", 5, "20.00", "CNY", "99.00", created_at=1))
+    await campaigns.refresh()
+    await redis_client.set("claims:{c:BROKEN}", "not a hash")
+    items = [gw.item("p1", text="claimit now"), *(gw.item(f"q{n}", text="你好") for n in range(8))]
+    await gw.post_messenger(*items)
+    for number in range(8):
+        await gw.said(f"q{number}", 1)
+    [(_, fields)] = await dead_letters(gw, 1)
+    assert b"ResponseError" in fields[b"e"]
+    await gw.say("p1", "你好")
+    await gw.said("p1", 1)
+
+
+async def test_damaged_values_hold_up_nobody_else(gw, redis_client):
+    """A record and a message that cannot be read: the event is buried, the message failed; all others go on."""
+    store = gw.gateway.store
+    await redis_client.set(
+        keys.record(store.partition("address:messenger-main:p1"), "address:messenger-main:p1"), b"\xff?"
+    )
+    await gw.say("p1", "你好")
+    gw.graph.delay = 0.5
+    await gw.say("p2", "你好")
+    await gw.say("p2", "菜单")
+    await asyncio.sleep(0.3)  # the second waits behind the first
+    p = store.partition("address:messenger-main:p2")
+    for id in await redis_client.zrange(keys.messages(p), 0, -1):
+        if await redis_client.hget(keys.message(p, id.decode()), "s") == b"queued":
+            await redis_client.hset(keys.message(p, id.decode()), "b", b"\xff?")
+    await gw.said("p2", 1)
+    await gw.say("p2", "你好")
+    await gw.say("p3", "你好")
+    assert await gw.said("p3", 1)
+    assert len(await gw.said("p2", 2)) == 2
+    [(_, fields)] = await dead_letters(gw, 1)
+    assert b"CodecError" in fields[b"e"]
+
+
+@pytest.mark.timeout(150)
+async def test_what_kills_its_process_is_buried_too(tmp_path):
+    """A message and a timer that end the process: after two deaths each they are buried, and everybody is answered."""
+    tries = 1
+    async with running_world(tmp_path, processes=0) as world:
+        world.env = {"FAULTS_TRIES": str(tries)}
+        for index in (0, 1):
+            world.start(index)
+        await world.ready()
+        deaths = 0
+        load = asyncio.create_task(world.load(6, 10, pause=1.0))
+        async with aiohttp.ClientSession() as session:
+            for buyer, text in (("8001", "kill me"), ("8002", "later me")):
+                await world.post(session, buyer, f"m_{buyer}", text)
+            end = time.monotonic() + 90
+            while time.monotonic() < end and await world.dead() < 2:
+                for index, process in list(world.processes.items()):
+                    if process.poll() is not None:
+                        assert process.returncode == -signal.SIGKILL
+                        deaths += 1
+                        world.start(index)
+                await asyncio.sleep(0.05)
+            assert await world.dead() == 2
+            await load
+            await world.settle()
+            world.check()
+            assert deaths == 2 * (tries + 1)
+            await world.send(session, "8001", "t8001000")
+            await world.send(session, "8002", "t8002000")
+            await world.settle()
