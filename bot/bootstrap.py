@@ -55,7 +55,7 @@ from bot.worker import Worker
 from console.api import ApiDeps
 from console.api import add_routes as add_api_routes
 from pages import landing
-from pages.landing import LandingDeps
+from pages.landing import AccountState, LandingDeps
 from sandbox.app import SandboxDeps
 from sandbox.app import add_routes as add_sandbox_routes
 from shops.standard.sections import Reading
@@ -63,6 +63,7 @@ from shops.standard.sections import Reading
 ROOT = Path(__file__).resolve().parent.parent
 PROVIDER_TIMEOUT_S = 8.0
 DOOR_SHUT, DOOR_OPEN = 0.75, 0.65
+SIMULATED = "/sandbox/providers/"
 
 log = structlog.get_logger()
 
@@ -231,11 +232,15 @@ def _api(gateway: Gateway, turns: Turns) -> ApiDeps:
 
 
 def _add_pages(gateway: Gateway) -> None:
-    def waits() -> dict[str, tuple[str, float]]:
-        return {name: (gateway.settings.channels[name].type, line.wait_s()) for name, line in gateway.lines.items()}
+    settings = gateway.settings
 
-    brand = gateway.settings.brand
-    deps = LandingDeps(brand.name, brand.locale, gateway.sandbox, waits)
+    def accounts() -> dict[str, AccountState]:
+        return {
+            name: AccountState(config.type, gateway.lines[name].wait_s(), SIMULATED in str(config.api_base))
+            for name, config in settings.channels.items()
+        }
+
+    deps = LandingDeps(settings.brand.name, settings.brand.locale, gateway.sandbox, accounts, tuple(settings.shops))
     landing.add_routes(gateway.app, deps)
 
 

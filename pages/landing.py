@@ -2,60 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
 from aiohttp import web
 
-WORDS = {
-    "zh": {
-        "lead": "一个网关，接住微信、Messenger 和短信里的买家，把订单、物流和会员的每一声招呼说对、说准时。",
-        "accounts": "线路",
-        "sandbox": "打开沙盒：三部手机试一遍",
-        "api": "接口说明（OpenAPI）",
-        "health": "健康状况",
-        "ok": "正常",
-        "paused": "需要处理：暂停发送，原因见日志",
-        "wechat": "微信公众号",
-        "messenger": "Messenger",
-        "twilio": "短信（Twilio）",
-        "alibaba": "短信（阿里云）",
-        "other": '<a href="/?lang=en">English</a>',
-    },
-    "en": {
-        "lead": "One gateway for buyers in WeChat, Messenger and SMS: every word about orders, parcels and membership, right and on time.",
-        "accounts": "Accounts",
-        "sandbox": "Open the sandbox: try it on three phones",
-        "api": "API description (OpenAPI)",
-        "health": "Health",
-        "ok": "working",
-        "paused": "needs attention: sending is paused, the log says why",
-        "wechat": "WeChat Official Account",
-        "messenger": "Messenger",
-        "twilio": "Text messages (Twilio)",
-        "alibaba": "Text messages (Alibaba Cloud)",
-        "other": '<a href="/?lang=zh">中文</a>',
-    },
-}
-STYLE = (
-    ":root{color-scheme:light dark;--a:#1f6f5c;--l:#d9dee3;--s:#5c6670}"
-    "@media(prefers-color-scheme:dark){:root{--a:#6fcdb4;--l:#353d45;--s:#a3adb7}}"
-    "body{font:16px/1.6 system-ui,'PingFang SC','Noto Sans SC','Noto Sans CJK SC','Microsoft YaHei',sans-serif;max-width:720px;margin:8vh auto;padding:0 20px}"
-    "h1{margin:0}a{color:var(--a)}p.lead{font-size:18px;color:var(--s)}table{border-collapse:collapse;width:100%}"
-    "td{border-top:1px solid var(--l);padding:8px 4px}td+td{color:var(--s)}td.ok{color:var(--a)}td.bad{color:#b3261e}@media(prefers-color-scheme:dark){td.bad{color:#ff8f87}}"
-    "a.main{display:inline-block;background:var(--a);color:Canvas;padding:8px 16px;border-radius:8px;text-decoration:none;margin:12px 0}"
-)
+from pages.landing_words import WORDS
+
+STYLE = """
+:root{--ground:#f4f6f6;--panel:#fff;--ink:#1a2024;--soft:#59646c;--line:#dbe1e3;--accent:#1c6b58;--accent-ink:#fff;--fail:#b3261e;
+font:14px/20px system-ui,"PingFang SC","Noto Sans SC","Noto Sans CJK SC","Microsoft YaHei",sans-serif;text-autospace:normal;color-scheme:light dark}
+@media(prefers-color-scheme:dark){:root{--ground:#14181b;--panel:#1c2226;--ink:#e6ebed;--soft:#a2adb4;--line:#333c42;
+--accent:#6fcdb4;--accent-ink:#0c1613;--fail:#ff8f87}}
+*{box-sizing:border-box}body{margin:0;background:var(--ground);color:var(--ink)}
+:focus-visible{outline:2px solid var(--accent);outline-offset:2px}a{color:var(--accent)}
+header{display:flex;gap:16px;align-items:center;padding:12px 20px;border-bottom:1px solid var(--line);background:var(--panel)}
+header b{color:var(--accent)}header span{flex:1;color:var(--soft);overflow:hidden;text-overflow:ellipsis;white-space:nowrap}header a{color:var(--soft);text-decoration:none;padding:6px 0}
+main{max-width:760px;margin:0 auto;padding:48px 20px;display:grid;gap:20px}main>*{min-width:0}
+h1{font-size:24px;line-height:34px;margin:0;text-wrap:balance}h2{font-size:14px;line-height:20px;margin:0 0 8px;font-weight:600}p{margin:0}.soft{color:var(--soft)}
+.go{display:flex;flex-wrap:wrap;align-items:center;gap:12px 16px}
+a.main{background:var(--accent);color:var(--accent-ink);padding:10px 20px;border-radius:8px;text-decoration:none;font-weight:600}
+section{background:var(--panel);border:1px solid var(--line);border-radius:12px;padding:16px 20px}
+table{border-collapse:collapse;width:100%}td{border-top:1px solid var(--line);padding:8px 12px 8px 0;vertical-align:top}td:last-child{padding-right:0;text-align:right}
+tr:first-child td{border-top:0}td b{font-weight:600;overflow-wrap:anywhere}code{font:12px/16px ui-monospace,Menlo,Consolas,monospace;color:var(--soft);overflow-wrap:anywhere}
+.ok{color:var(--accent)}.bad{color:var(--fail)}.note{display:block;color:var(--soft);font-size:12px;line-height:16px}
+ul{list-style:none;margin:0;padding:0;display:grid;gap:8px}
+@media(max-width:560px){main{padding:28px 12px}section{padding:12px 16px}}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountState:
+    """One configured line: its adapter's name, for how many seconds it sends nothing, whether its provider is simulated."""
+
+    kind: str
+    wait_s: float
+    simulated: bool
 
 
 @dataclass(frozen=True, slots=True)
 class LandingDeps:
-    """What the page tells. `waits` gives the seconds for which each account is paused."""
+    """What the page tells. `accounts` gives the state of each line at this moment, by name."""
 
     brand: str
     locale: str
     sandbox: bool
-    waits: Callable[[], Mapping[str, tuple[str, float]]]
+    accounts: Callable[[], Mapping[str, AccountState]]
+    shops: Sequence[str]
 
 
 def add_routes(app: web.Application, deps: LandingDeps) -> None:
@@ -68,25 +62,39 @@ def add_routes(app: web.Application, deps: LandingDeps) -> None:
     app.router.add_get("/", landing)
 
 
-def _state(w: Mapping[str, str], wait_s: float) -> str:
-    return f'<td class="ok">● {w["ok"]}' if wait_s <= 0 else f'<td class="bad">▲ {w["paused"]}'
+def _account(w: Mapping[str, str], name: str, account: AccountState) -> str:
+    state = (
+        f'<span class="ok">● {w["ok"]}</span>' if account.wait_s <= 0 else f'<span class="bad">▲ {w["paused"]}</span>'
+    )
+    note = f'<span class="note">{w["simulated"]}</span>' if account.simulated else ""
+    return (
+        f"<tr><td><b>{escape(w.get(account.kind, account.kind))}</b><br><code>/channels/{escape(name)}/webhook</code></td>"
+        f"<td>{state}{note}</td></tr>"
+    )
+
+
+def _shop(w: Mapping[str, str], name: str) -> str:
+    return (
+        f"<tr><td><b>{escape(name)}</b><br><code>/shops/{escape(name)}/webhook</code></td><td>{w['listens']}</td></tr>"
+    )
 
 
 def _page(deps: LandingDeps, lang: str) -> str:
-    w = WORDS[lang]
-    rows = "".join(
-        f"<tr><td>{escape(name)}</td><td>{escape(w.get(kind, kind))}</td>{_state(w, wait)}</td></tr>"
-        for name, (kind, wait) in deps.waits().items()
-    )
+    w, tag = WORDS[lang], "en" if lang == "en" else "zh-CN"
+    accounts = "".join(_account(w, name, account) for name, account in deps.accounts().items())
+    shops = "".join(_shop(w, name) for name in deps.shops)
     sandbox = (
-        f'<p><a class="main" href="/sandbox/?lang={"en" if lang == "en" else "zh-CN"}">{w["sandbox"]}</a></p>'
+        f'<p class="go"><a class="main" href="/sandbox/?lang={tag}">{w["sandbox"]}</a><span class="soft">{w["sandbox_note"]}</span></p>'
         if deps.sandbox
-        else ""
+        else f'<p class="soft">{w["live"]}</p>'
     )
+    links = "".join(f"<li>{w[key]}</li>" for key in ("api", "health", "metrics", "docs", "console"))
     return (
-        f'<!doctype html><html lang="{"en" if lang == "en" else "zh-CN"}"><head><meta charset="utf-8">'
+        f'<!doctype html><html lang="{tag}"><head><meta charset="utf-8">'
         f'<meta name="viewport" content="width=device-width,initial-scale=1"><link rel="icon" href="data:,"><title>Touchpoint · {escape(deps.brand)}</title>'
-        f"<style>{STYLE}</style></head><body><main><h1>Touchpoint</h1><p>{escape(deps.brand)} · {w['other']}</p>"
-        f'<p class="lead">{w["lead"]}</p>{sandbox}<h2>{w["accounts"]}</h2><table>{rows}</table>'
-        f'<p><a href="/api/v1/openapi.json">{w["api"]}</a> · <a href="/readyz">{w["health"]}</a></p></main></body></html>'
+        f"<style>{STYLE}</style></head><body><header><b>Touchpoint</b><span>{escape(deps.brand)}</span>{w['other']}</header>"
+        f"<main><h1>{w['lead']}</h1>{sandbox}"
+        f"<section><h2>{w['accounts']}</h2><table>{accounts}</table></section>"
+        + (f"<section><h2>{w['shops']}</h2><table>{shops}</table></section>" if shops else "")
+        + f"<section><h2>{w['more']}</h2><ul>{links}</ul></section></main></body></html>"
     )

@@ -32,14 +32,18 @@ export function nextMove(state, account, page) {
   const act = (verb) => ({ step, verb, label: w.forMe.press(w.verbs[verb]), run: () => page.shop(verb) });
   const wait = (seconds, key) => ({ step, clock: key, label: w.forMe.press(w[key]), run: () => page.advance({ advance_s: seconds }) });
   const order = Object.values(state.shops).flat()[0];
+  const seen = (key) => state.seen.includes(key);
   const deeds = [
     () => say(joining(state, account, w)),
     () => say(w.words.claim),
     () => act("place"),
     () => wait(7200, "h2"),
     () => act("pay"),
-    () => act(PARCEL[Math.min(PARCEL.indexOf(order ? order.state : "") + 1, PARCEL.length - 1)]),
-    () => (state.seen.includes("abandoned") ? wait(3600, "h1") : act("abandon")),
+    () => {
+      if (order && order.state === "arrive" && !seen("parcel_in_city")) return wait(3600, "h1"); // told after half an hour there
+      return act(PARCEL[Math.min(PARCEL.indexOf(order ? order.state : "") + 1, PARCEL.length - 1)]);
+    },
+    () => (seen("abandoned") ? wait(3600, "h1") : act("abandon")),
     () => say(w.words.stop),
   ];
   return step < 0 ? null : deeds[step]();
@@ -70,6 +74,7 @@ export function drawGuide(state, account, page) {
     const now = Boolean(move) && move.step === i;
     return { key: String(i), sig: `${page.lang()} ${done[i]} ${now}`, make: () => stepNode(name, i, done[i], now, w) };
   }));
+  $("guide").tabIndex = $("guide").scrollWidth > $("guide").clientWidth ? 0 : -1; // scrolled by keys where it is cut
   const current = $("guide").querySelector(".now");
   if (current && $("guide").dataset.at !== current.dataset.key) {
     $("guide").dataset.at = current.dataset.key;

@@ -6,7 +6,7 @@ export const EN = {
   groups: [["Order", ["place", "pay", "cancel", "refund"]], ["Parcel", ["ship", "arrive", "out", "deliver"]], ["Cart", ["abandon"]]],
   verbs: { place: "Place order", pay: "Pay", cancel: "Cancel order", ship: "Ship", arrive: "Reach city", out: "Out for delivery", deliver: "Deliver", refund: "Ask for refund", abandon: "Leave a cart" },
   told: {
-    place: "Order placed, not paid yet.", pay: "Order paid.", cancel: "Order cancelled.", ship: "Parcel shipped.", arrive: "The parcel is in the buyer's city.", out: "The parcel is out for delivery.", deliver: "Parcel delivered.",
+    place: "Order placed, not paid yet.", pay: "Order paid.", cancel: "Order cancelled.", ship: "Parcel shipped.", arrive: "The parcel is in the buyer's city: told in half an hour, unless it is out for delivery by then.", out: "The parcel is out for delivery.", deliver: "Parcel delivered.",
     refund: "Refund asked for.", abandon: "A cart is left: notes after 45 minutes, 24 and 72 hours, only to buyers who agreed to offers.",
   },
   noOrders: "No order yet. Place one first; the other buttons act on the newest order.",
@@ -22,7 +22,7 @@ export const EN = {
     ["Place an order", "Press “Place order” under Shop system: the order is 林小满's."],
     ["+2 hours", "Move the clock 2 hours: nothing is paid yet, so the gateway reminds once, and only once."],
     ["Pay", "Tap the link in the reminder, or press “Pay”: the phone gets thanks and a promise when it ships."],
-    ["Deliver it", "Press “Ship”, “Reach city”, “Out for delivery”, “Deliver”: a notice for each."],
+    ["Deliver it", "Press “Ship”, “Reach city”, “Out for delivery”, “Deliver”: a notice for each. The city is told after half an hour, so a quick courier means one notice less."],
     ["Leave a cart", "Press “Leave a cart”, then move an hour on. Without consent to offers nothing goes out, and the side says why."],
     ["Opt out", "Answer STOP: marketing ends, order notices go on in the chats. START brings it back."],
   ],
@@ -44,7 +44,7 @@ export const EN = {
     join_by_sms: "Join by text", join_ask_phone: "Ask for the number", join_phone_again: "Number once more", join_gave_up: "No card for now", phone_code: "Code by text", code_sent: "Code is on its way", code_wrong: "Wrong code",
     card_issued: "Card opened", card_show: "The card", card_picture: "The card's QR code", card_gift: "Opening gift", ask_marketing: "Ask about offers", consent_yes: "Agreed to offers", consent_no: "No offers", opt_out_done: "Opted out", opt_in_done: "Opted in again",
     left_club: "Left the club", leave_confirm: "Leave, are you sure", leave_kept: "Stayed in the club", coupons_offer: "Coupons to claim", coupon_won: "Coupon claimed", coupon_again: "The same coupon", orders_list: "My orders", orders_none: "No orders",
-    payment_reminder_returning: "Payment reminder (known buyer)", order_paid_first: "Thanks for the first order", order_paid: "Thanks for paying", order_shipped: "Shipped", parcel_in_city: "In the city", parcel_out: "Out for delivery", parcel_delivered: "Delivered",
+    payment_reminder_returning: "Payment reminder (known buyer)", order_paid_first: "Thanks for the first order", order_paid: "Thanks for paying", order_shipped: "Shipped", parcel_in_city: "In the city", parcel_out: "Out for delivery", parcel_pickup: "Ready to be picked up", parcel_delivered: "Delivered",
     refund_received: "Refund noted", cart_1: "Cart note 1", cart_2: "Cart note 2", cart_3: "Cart note 3",
   },
   reason: {

@@ -6,7 +6,7 @@ export const ZH = {
   groups: [["订单", ["place", "pay", "cancel", "refund"]], ["包裹", ["ship", "arrive", "out", "deliver"]], ["购物车", ["abandon"]]],
   verbs: { place: "下单", pay: "付款", cancel: "取消订单", ship: "发货", arrive: "到达城市", out: "派送", deliver: "签收", refund: "申请退款", abandon: "留下购物车" },
   told: {
-    place: "订单已下，还没付款。", pay: "已付款。", cancel: "订单已取消。", ship: "包裹已发出。", arrive: "包裹到了买家的城市。", out: "包裹在派送。", deliver: "包裹已签收。",
+    place: "订单已下，还没付款。", pay: "已付款。", cancel: "订单已取消。", ship: "包裹已发出。", arrive: "包裹到了买家的城市：半小时内没开始派送，就告诉买家。", out: "包裹在派送。", deliver: "包裹已签收。",
     refund: "已申请退款。", abandon: "购物车留下了：45 分钟、24 小时、72 小时后提醒，只发给同意收优惠的买家。",
   },
   noOrders: "还没有订单。先点“下单”，其他动作都对最新一单。",
@@ -22,7 +22,7 @@ export const ZH = {
     ["下单", "点店铺系统的“下单”，订单记在林小满名下。"],
     ["+2 小时", "把钟拨 2 小时：还没付款，网关会提醒一次，只一次。"],
     ["付款", "点提醒里的链接，或点“付款”：手机上会收到感谢和发货承诺。"],
-    ["送到手上", "依次点“发货”“到达城市”“派送”“签收”：每一步都有一条通知。"],
+    ["送到手上", "依次点“发货”“到达城市”“派送”“签收”，每一步都有通知。到达城市半小时后才说，派送来得快就只说一次。"],
     ["留下购物车", "点“留下购物车”，再拨 1 小时。没同意收优惠的买家收不到，右边写着为什么。"],
     ["退订", "回“退订”：营销停了，订单通知照常。说“恢复”就回来。"],
   ],
@@ -55,6 +55,6 @@ export const ZH = {
     my_data: "我的信息", leave_confirm: "确认注销", leave_kept: "没有注销", leave_no_card: "没有会员卡", left_club: "已注销会员", number_ask: "问新号码", number_changed: "号码已换", number_by_chat: "改号",
     wallet: "券包", coupons_offer: "可领的券", coupons_none: "没有券可领", coupon_won: "领到券", coupon_again: "同一张券", coupon_sold_out: "券领完了", coupon_not_started: "券还没开始", coupon_ended: "领券已结束", coupon_limit: "每人上限", coupon_unknown: "没有这个活动", coupon_expiring: "券快到期",
     orders_list: "我的订单", orders_none: "没有订单", payment_reminder: "催付", payment_reminder_returning: "催付（老客）", order_paid_first: "付款感谢（首单）", order_paid: "付款感谢", order_shipped: "发货通知",
-    parcel_in_city: "到达城市", parcel_out: "派送通知", parcel_delivered: "签收通知", review_invite: "请评价", refund_received: "退款受理", cart_1: "购物车提醒 1", cart_2: "购物车提醒 2", cart_3: "购物车提醒 3",
+    parcel_in_city: "到达城市", parcel_out: "派送通知", parcel_pickup: "取件通知", parcel_delivered: "签收通知", review_invite: "请评价", refund_received: "退款受理", cart_1: "购物车提醒 1", cart_2: "购物车提醒 2", cart_3: "购物车提醒 3",
   },
 };

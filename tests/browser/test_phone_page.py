@@ -1,24 +1,16 @@
-"""The phone page in a real browser: a newcomer's first five minutes, on each phone and in both languages."""
+"""The phone page in a real browser: its states, sizes and what it says when something is wrong."""
 
 from __future__ import annotations
 
-import re
-import shutil
-from pathlib import Path
+import time
 
 import pytest
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import expect
 
-from tests.sandbox.running import running
+from sandbox.state import MOST_KEPT, Phones
+from tests.browser.visitor import MESSENGER, SMS, WECHAT, Visitor, visit
+from tests.sandbox.running import IDS, running
 
-ROOT = Path(__file__).parents[2]
-SHOTS = ROOT / "test-artefacts"
-ARGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-    " --disable-component-update --disable-sync"
-)
-SMS, MESSENGER, WECHAT = "#phone-sms-main", "#phone-messenger-main", "#phone-wechat-main"
-MEMBER = "13900001234"
 # Texts whose contrast with the ground below them is under 4.5, by the formula of WCAG 2.
 FAINT = """() => {
   const parse = (text) => { const n = text.match(/[\\d.]+/g).map(Number); return { rgb: n.slice(0, 3), alpha: n[3] ?? 1 }; };
@@ -36,135 +28,19 @@ FAINT = """() => {
   }
   return faint;
 }"""
-
-
-def chromium() -> str:
-    unpacked = ROOT / "var" / "tools" / "chromium" / "run"
-    found = shutil.which("chromium") or (str(unpacked) if unpacked.exists() else "")
-    assert found, "Chromium is missing: make test installs it"
-    return found
-
-
-@pytest.fixture
-async def sandbox(valkey, redis_client, tmp_path):
-    async with running(valkey, tmp_path) as found:
-        yield found
-
-
-@pytest.fixture
-async def browser():
-    async with async_playwright() as playwright:
-        started = await playwright.chromium.launch(executable_path=chromium(), args=ARGS.split())
-        yield started
-        await started.close()
-
-
-class Visitor:
-    """A person before the phone page."""
-
-    def __init__(self, page: Page) -> None:
-        self.page = page
-        self.complaints: list[str] = []
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("console", lambda line: self.complaints.append(line.text) if line.type == "error" else None)
-
-    async def say(self, phone: str, text: str) -> None:
-        await self.page.fill(f"{phone} form input", text)
-        await self.page.press(f"{phone} form input", "Enter")
-
-    async def reads(self, phone: str, words: str) -> None:
-        await expect(self.page.locator(f"{phone} .line.shop .bubble", has_text=words).last).to_be_visible(
-            timeout=15_000
-        )
-
-    async def press(self, name: str) -> None:
-        await self.page.get_by_role("button", name=name, exact=True).click()
-
-    async def ticked(self, steps: int) -> None:
-        await expect(self.page.locator("#guide li.done")).to_have_count(steps, timeout=10_000)
-
-    async def shoot(self, name: str) -> None:
-        SHOTS.mkdir(exist_ok=True)
-        await self.page.screenshot(path=SHOTS / f"{name}.png")
-
-
-async def visit(browser, sandbox, lang: str, width: int = 1440, height: int = 900, scheme: str = "light") -> Visitor:
-    page = await browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
-    visitor = Visitor(page)
-    await page.goto(f"{sandbox.base}/sandbox/?lang={lang}")
-    await expect(page.locator(".phone")).to_have_count(3)
-    return visitor
-
-
-async def walk(visitor: Visitor, phone: str, *, join, english: bool = False) -> None:
-    """Join, claim, order, two hours later the reminder, pay, thanks."""
-    await visitor.say(phone, "member" if english else "会员")
-    await join()
-    await visitor.reads(phone, "member card is ready" if english else "会员卡已开通")
-    await visitor.ticked(1)
-    await visitor.say(phone, "claim RACE50" if english else "领 RACE50")
-    await visitor.reads(phone, "It's yours" if english else "领到了")
-    await visitor.ticked(2)
-    await visitor.press("Place order" if english else "下单")
-    await visitor.ticked(3)
-    await visitor.press("+2 hours" if english else "+2 小时")
-    await visitor.ticked(4)
-    await visitor.reads(phone, "awaits payment" if english else "待付款")
-    await visitor.page.locator(f"{phone} .bubble button.link").last.click()
-    await visitor.reads(phone, "Payment received" if english else "已收到付款")
-    await visitor.ticked(5)
-
-
-async def test_first_minutes_by_text(browser, sandbox):
-    """Join, claim, order, reminder, pay and thanks on the SMS phone; the strip ticks itself off; nothing complains."""
-    visitor = await visit(browser, sandbox, "zh-CN")
-    await visitor.shoot("phones-zh-1440-empty")
-
-    async def join() -> None:
-        await visitor.reads(SMS, "回1同意")
-        await visitor.say(SMS, "1")
-
-    await walk(visitor, SMS, join=join)
-    await expect(visitor.page.locator("#decisions")).to_contain_text("催付")
-    await visitor.shoot("phones-zh-1440-sms")
-    assert visitor.complaints == []
-
-
-async def test_first_minutes_by_messenger(browser, sandbox):
-    """The same on Messenger in English: the number is proved by the code that arrives on the SMS phone."""
-    visitor = await visit(browser, sandbox, "en")
-    await walk(visitor, MESSENGER, join=lambda: prove(visitor, sandbox, MESSENGER, "code"), english=True)
-    await visitor.shoot("phones-en-1440-messenger")
-    assert visitor.complaints == []
-
-
-async def test_first_minutes_by_wechat(browser, sandbox):
-    """The same in WeChat: within its window and quota, later notices come by text."""
-    visitor = await visit(browser, sandbox, "zh-CN")
-    await visitor.page.locator(f"{WECHAT} .menu button").first.click()
-    await visitor.reads(WECHAT, "手机号")
-    await visitor.shoot("phones-zh-1440-wechat")
-    await prove(visitor, sandbox, WECHAT, "验证码")
-    await visitor.reads(WECHAT, "会员卡已开通")
-    await visitor.ticked(1)
-    assert visitor.complaints == []
-
-
-async def prove(visitor: Visitor, sandbox, phone: str, word: str) -> None:
-    """Gives the number and then the code that came by text."""
-    await visitor.say(phone, MEMBER)
-    await visitor.reads(SMS, word)
-    texts = [m["text"] for m in await sandbox.messages("sms-main") if word in m["text"]]
-    await visitor.say(phone, re.search(r"\d{6}", texts[-1])[0])
+# Bubbles, notes and choices that reach beyond their chat, by their boxes.
+SPILLED = """() => [...document.querySelectorAll(".chat")].flatMap((chat) => {
+  const box = chat.getBoundingClientRect();
+  return [...chat.querySelectorAll(".bubble, .note, .choices button, .face")].filter((node) => node.checkVisibility())
+    .filter((node) => { const b = node.getBoundingClientRect(); return b.left < box.left - 0.5 || b.right > box.right + 0.5; })
+    .map((node) => node.className + " " + node.textContent.slice(0, 30));
+})"""
 
 
 async def test_a_decision_that_waits_says_until_when(browser, sandbox):
     """An order at night: the reminder is held until the service hours, and the page says so."""
     visitor = await visit(browser, sandbox, "zh-CN")
-    await visitor.say(SMS, "会员")
-    await visitor.reads(SMS, "回1同意")
-    await visitor.say(SMS, "1")
-    await visitor.reads(SMS, "会员卡已开通")
+    await visitor.join(SMS)
     await sandbox.idle()
     await sandbox.advance(11 * 3600)
     await visitor.press("下单")
@@ -181,9 +57,9 @@ async def test_nothing_is_cut_on_narrow_screens(browser, sandbox, lang, width, s
     """The page itself never scrolls sideways, and every control keeps its name, and every text can be read."""
     await sandbox.say("sms-main", text="会员")
     await sandbox.say("wechat-main", text="你好")
-    visitor = await visit(browser, sandbox, lang, width, 844, scheme)
+    visitor = await visit(browser, sandbox, lang, width, 844, color_scheme=scheme)
     await visitor.page.wait_for_timeout(600)
-    await visitor.shoot(f"phones-{lang}-{width}-{scheme}")
+    await visitor.shoot(f"phones-{lang}-{width}-{scheme}", whole=True)
     wide = await visitor.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     assert wide <= 0
     unnamed = await visitor.page.evaluate(
@@ -213,12 +89,134 @@ async def test_a_fault_is_told_with_its_cause(browser, sandbox):
     await visitor.shoot("phones-en-1440-toast")
 
 
+async def test_a_lost_connection_is_told_and_nothing_typed_is_lost(browser, sandbox):
+    """A banner while the gateway is away; the words go back into the field; all catches up when it is back."""
+    visitor = await visit(browser, sandbox, "en")
+    page = visitor.page
+    await page.context.set_offline(True)
+    await expect(page.locator("#offline")).to_be_visible(timeout=10_000)
+    await visitor.say(SMS, "member")
+    await expect(page.locator(f"{SMS} form input")).to_have_value("member")
+    await expect(page.locator(f"{SMS} .line")).to_have_count(0)
+    await visitor.shoot("phones-en-1440-offline")
+    await page.context.set_offline(False)
+    await expect(page.locator("#offline")).to_be_hidden(timeout=10_000)
+    await page.press(f"{SMS} form input", "Enter")
+    await visitor.reads(SMS, "Reply 1 yes")
+
+
+LONG = "退货说明" * 500
+STRANGE = [
+    "👩🏽‍🚀" * 60,
+    "مرحبا، أين طلبي؟ شكرا جزيلا",
+    "שלום, איפה ההזמנה?",
+    "Donaudampfschifffahrt" * 20,
+    "<b>not bold</b> & ]]>",
+]
+
+
+@pytest.mark.parametrize(("lang", "width"), [("zh-CN", 1440), ("en", 390)])
+async def test_full_phones_stay_quick_and_whole(browser, sandbox, lang, width):
+    """500 bubbles a phone, 2,000 characters, emoji, right to left: nothing spills, the newest is in sight, the page is quick."""
+    phones = Phones(sandbox.gateway.store.client, sandbox.gateway.clock)
+    for account in ("wechat-main", "messenger-main", "sms-main"):
+        for i in range(MOST_KEPT - len(STRANGE) - 1):
+            who = "buyer" if i % 3 == 0 else "shop"
+            await phones.show(account, IDS[account], **{"from": who}, kind="text", text=f"{i} 您好，订单到哪了？")
+        for text in (LONG, *STRANGE):
+            await phones.show(account, IDS[account], **{"from": "shop"}, kind="text", text=text)
+    began = time.monotonic()
+    visitor = await visit(browser, sandbox, lang, width)
+    await expect(visitor.page.locator(f"{WECHAT} .line")).to_have_count(MOST_KEPT, timeout=10_000)
+    assert time.monotonic() - began < 10
+    assert await visitor.page.evaluate(SPILLED) == []
+    for phone in (WECHAT, MESSENGER, SMS):
+        assert await visitor.page.eval_on_selector(
+            f"{phone} .chat", "n => n.scrollHeight - n.scrollTop - n.clientHeight < 2"
+        )
+    await visitor.page.eval_on_selector(f"{SMS} .chat", "n => { n.scrollTop = 100; }")
+    await visitor.shoot(f"phones-{lang}-{width}-full")
+    await visitor.say(MESSENGER, "help" if lang == "en" else "帮助")
+    await expect(visitor.page.locator(f"{MESSENGER} .line.shop").last).to_contain_text("1", timeout=10_000)
+    assert await visitor.page.eval_on_selector(f"{SMS} .chat", "n => n.scrollTop") == 100  # who reads is left alone
+    assert visitor.complaints == []
+
+
+async def test_a_long_message_can_be_said(browser, sandbox):
+    """2,000 characters go through, and the bubble holds all of them."""
+    visitor = await visit(browser, sandbox, "zh-CN")
+    await visitor.say(MESSENGER, LONG)
+    await expect(visitor.page.locator(f"{MESSENGER} .line.buyer .bubble")).to_have_text(LONG)
+    await visitor.reads(MESSENGER, "没看懂")
+
+
+async def test_a_very_long_brand_is_cut_with_an_ellipsis(browser, valkey, redis_client, tmp_path):
+    """The longest brand that the configuration takes fits every phone's head."""
+    brand = "WWWWWWWWWWWWWWWWWWWW"
+    async with running(valkey, tmp_path, change=lambda text: text.replace('"小满衣橱"  ', f'"{brand}"  ', 1)) as long:
+        visitor = await visit(browser, long, "en", 1024)
+        wide = await visitor.page.evaluate(
+            "[...document.querySelectorAll('.top')].filter(n => n.scrollWidth > n.clientWidth).length"
+        )
+        assert wide == 0
+        await expect(visitor.page.locator(f"{WECHAT} .top b")).to_have_text(brand)
+
+
+async def test_links_lead_somewhere(browser, sandbox):
+    """The privacy link says where it leads in a real shop; a link to the cart buys what is in it."""
+    visitor = await visit(browser, sandbox, "en")
+    await visitor.say(MESSENGER, "member")
+    await visitor.page.locator(f"{MESSENGER} .bubble button.link").click()
+    await expect(visitor.page.locator("#toast")).to_contain_text("shop.example")
+
+
+async def test_only_what_waits_or_was_not_sent(browser, sandbox):
+    """The list of decisions can be cut down to what waits or was refused, and says so when there is none."""
+    visitor = await visit(browser, sandbox, "en")
+    await visitor.join(SMS)
+    await expect(visitor.page.locator("#decisions li .tag.send").first).to_be_visible()
+    await visitor.press("not sent")
+    await expect(visitor.page.locator("#decisions")).to_have_text("No such decision.")
+    assert await visitor.page.evaluate("document.activeElement.textContent") == "not sent"
+
+
+async def test_who_wants_no_motion_gets_none(browser, sandbox):
+    """With reduced motion nothing is animated, typing dots included."""
+    visitor = await visit(browser, sandbox, "en", reduced_motion="reduce")
+    await visitor.say(WECHAT, "hi")
+    await expect(visitor.page.locator(f"{WECHAT} .line").first).to_be_visible()
+    assert await visitor.page.evaluate("document.getAnimations().length") == 0
+    await visitor.reads(WECHAT, "自动助手")
+    assert await visitor.page.evaluate("document.getAnimations().length") == 0
+
+
+async def test_the_page_twice_as_large(browser, sandbox):
+    """At 200 % the page still never scrolls sideways and the tour's button is in sight."""
+    visitor = await visit(browser, sandbox, "en", 720, 450, device_scale_factor=2)
+    assert await visitor.page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    await expect(visitor.page.locator("#move")).to_be_in_viewport()
+    await visitor.shoot("phones-en-200-percent")
+
+
+@pytest.mark.parametrize("lang", ["zh-CN", "en"])
+async def test_the_page_answers_in_the_other_language_at_once(browser, sandbox, lang):
+    """The switch turns every word of the page, its address and its lang; the messages keep their own."""
+    visitor = await visit(browser, sandbox, lang)
+    await visitor.join(SMS)
+    await visitor.page.click("#lang")
+    other = "en" if lang == "zh-CN" else "zh-CN"
+    assert await visitor.page.get_attribute("html", "lang") == other
+    assert visitor.page.url.endswith(f"?lang={other}")
+    await expect(visitor.page.locator("#shop-h")).to_have_text("Shop system" if other == "en" else "店铺系统")
+    await visitor.reads(SMS, visitor.speech["card"])
+
+
 @pytest.mark.parametrize("lang", ["zh", "en"])
 async def test_the_landing_page_leads_on(browser, sandbox, lang):
     """`/` names every account with its state and leads to the sandbox."""
     visitor = Visitor(await browser.new_page(viewport={"width": 390, "height": 844}))
     await visitor.page.goto(f"{sandbox.base}/?lang={lang}")
-    await expect(visitor.page.locator("tr")).to_have_count(4)
+    await expect(visitor.page.locator("tr")).to_have_count(5)  # four accounts, one shop
     await visitor.shoot(f"landing-{lang}-390")
     await visitor.page.locator("a.main").click()
     await expect(visitor.page.locator(".phone")).to_have_count(3)
