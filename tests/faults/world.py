@@ -102,6 +102,14 @@ class World:
         self.processes[index] = subprocess.Popen(command, cwd=root, env=env, stdout=log, stderr=log)
         log.close()
 
+    async def serving(self, index: int) -> None:
+        """Until this process takes requests."""
+        end = time.monotonic() + 30
+        while b'"serving"' not in (self.tmp / f"process-{index}.log").read_bytes():
+            assert time.monotonic() < end, "it does not start"
+            assert self.processes[index].poll() is None, "it ended"
+            await asyncio.sleep(0.05)
+
     def end(self, index: int) -> float:
         """SIGTERM; answers how many seconds it took to end well."""
         began = time.monotonic()
@@ -140,6 +148,13 @@ class World:
                 self.refused += 1
             await asyncio.sleep(0.1)
         raise AssertionError("never acknowledged")
+
+    async def owned_by(self, index: int) -> set[int]:
+        """The partitions of a process."""
+        client = connect(self.valkey.url)
+        owners = [await client.hget(f"lease:{{p{p:02d}}}", "o") or b"" for p in range(64)]
+        await client.aclose()
+        return {p for p, owner in enumerate(owners) if owner.startswith(f"owner-{index}-".encode())}
 
     async def dead(self) -> int:
         """How many dead letters there are."""

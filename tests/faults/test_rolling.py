@@ -1,0 +1,141 @@
+"""Processes that come and go under load: an upgrade one after the other, SIGTERM with calls open, Redis away at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import time
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from bot.clock import SystemClock
+from bot.leases import Leases
+from bot.store import Store
+from bot.subjects import partition_of
+from tests.faults.world import ROOT, World, running_world
+
+BACK = 20  # commits: what "the release before" is while there are no tags
+
+
+def release_before(folder: Path) -> Path:
+    """The tree of an earlier commit. A copy without its history has none: then the same code plays both releases."""
+    for revision in (f"HEAD~{BACK}", "HEAD"):
+        archive = subprocess.run(["git", "archive", revision], cwd=ROOT, capture_output=True, check=False)
+        if archive.returncode == 0:
+            folder.mkdir()
+            subprocess.run(["tar", "-x", "-C", str(folder)], input=archive.stdout, check=True)
+            return folder
+    return ROOT
+
+
+def told_once(world: World) -> None:
+    """Nobody was told anything twice."""
+    assert {token: counts for token, counts in world.answers.items() if len(counts) > 1} == {}
+
+
+@pytest.mark.timeout(150)
+async def test_a_rolling_upgrade_loses_and_repeats_nothing(tmp_path):
+    """Two processes of an earlier commit give way to two of this one, side by side under load: all once, in order."""
+    earlier = release_before(tmp_path / "before")
+    async with running_world(tmp_path, processes=0) as world:
+        for index in (0, 1):
+            world.start(index, earlier)
+        await world.ready()
+        world.slow_s = 0.2
+        load = asyncio.create_task(world.load(24, 16, pause=1.6))
+        for index in (0, 1):
+            world.start(index + 2)
+            await world.serving(index + 2)
+            await asyncio.to_thread(world.end, index)
+        await load
+        await world.settle()
+        world.check()
+        told_once(world)
+        assert len(world.acked) == 24 * 16
+
+
+@pytest.mark.timeout(90)
+async def test_sigterm_with_calls_open_finishes_them(tmp_path):
+    """A slow provider: the process waits for the calls under way, writes their outcomes, and nobody is told twice."""
+    async with running_world(tmp_path) as world:
+        world.slow_s = 2.0
+        load = asyncio.create_task(world.load(24, 2))
+        await asyncio.sleep(0.7)
+        took = await asyncio.to_thread(world.end, 0)
+        await load
+        await world.settle()
+        world.check()
+        told_once(world)
+        assert took < 6
+
+
+@pytest.mark.timeout(90)
+async def test_sigterm_with_a_call_that_hangs_keeps_nobody_waiting(tmp_path):
+    """The provider never answers one call: out within 10 s, meanwhile the other process serves all partitions."""
+    async with running_world(tmp_path) as world:
+        first = await world.owned_by(0)
+        buyers = [n for n in range(200) if partition_of(f"address:messenger-main:{7000 + n}", 64) in first][:4]
+        world.hangs = {f"t{n}" for n in buyers}
+        async with aiohttp.ClientSession() as session:
+            await asyncio.gather(*(world.send(session, str(7000 + n), f"t{n}") for n in buyers))
+            await world.settle()  # the provider has seen each; none is answered
+            ending = asyncio.create_task(asyncio.to_thread(world.end, 0))
+            await asyncio.sleep(0.5)
+            began = time.monotonic()
+            others = [(str(8000 + n), f"t{100_000 + n}") for n in range(24)]
+            await asyncio.gather(*(world.send(session, buyer, token) for buyer, token in others))
+            await world.settle()
+            assert {token for _, token in others} <= world.answers.keys()
+            assert time.monotonic() - began < 5
+            assert not ending.done()
+            assert await ending < 10.5
+        await asyncio.sleep(6)  # a reply in doubt goes once more after 5 s
+        world.check()
+        assert {token for token, counts in world.answers.items() if len(counts) == 2} == {f"t{n}" for n in buyers}
+
+
+@pytest.mark.timeout(90)
+async def test_sigterm_with_redis_away(tmp_path):
+    """Nothing can be written any more: the process still ends within 10 s, and nothing is lost."""
+    async with running_world(tmp_path) as world:
+        async with aiohttp.ClientSession() as session:
+            await asyncio.gather(*(world.send(session, str(7000 + n), f"t{n}") for n in range(10)))
+            await world.settle()
+            world.slow_s = 1.0
+            await asyncio.gather(*(world.send(session, str(7000 + n), f"t{100_000 + n}") for n in range(10)))
+            world.valkey.pause()
+            took = await asyncio.gather(*(asyncio.to_thread(world.end, index) for index in (0, 1)))
+            assert max(took) < 10.5
+            world.valkey.resume()
+            world.start(2)
+            await world.settle(60)
+        world.check()
+
+
+# --- shares -------------------------------------------------------------------------------------------------------------
+
+
+async def test_processes_share_the_partitions(redis_client):
+    """One alone has all; a second and a third take their share; what one leaves or loses, the others take."""
+    every = [Leases(Store(redis_client, 64, name), SystemClock(), ttl_s=0.6) for name in ("a", "b", "c")]
+    a, b, c = every
+
+    async def rounds(*alive: Leases, times: int = 4) -> list[int]:
+        for _ in range(times):
+            for one in alive:
+                await one.renew()
+            await asyncio.sleep(0.15)
+        return [len(one._store.fences) for one in alive]
+
+    assert await rounds(a, times=1) == [64]
+    assert await rounds(a, b) == [32, 32]
+    third = await rounds(a, b, c)
+    assert sum(third) == 64
+    assert max(third) <= 22
+    await b.release()
+    assert await rounds(a, c) == [32, 32]
+    assert await rounds(a, times=8) == [64]  # c is gone without a word
+    owners = [await redis_client.hget(f"lease:{{p{p:02d}}}", "o") for p in range(64)]
+    assert set(owners) == {b"a"}
