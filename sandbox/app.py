@@ -34,6 +34,7 @@ BUYER_NAME = "林小满"
 BUYER_PHONE = "+8613900001234"
 IDS = {"wechat": "oSandboxLinXiaoman01", "messenger": "7001002003004005", "twilio": BUYER_PHONE, "alibaba": BUYER_PHONE}
 FAULTS = ("429", "500", "hang", "html", "reset", "drop_after_accept", "duplicate")
+WECHAT_FAULTS = ("token_superseded", "token_expired")
 MOST_ADVANCE_S = 400 * 86400
 TOUR_ADVANCE_S = 7200  # the tour's step "two hours later"
 FIRST_LOOK_S = 0.4  # a buyer who has just followed reads the greeting before writing
@@ -134,6 +135,7 @@ class Sandbox:
         route.add_post("/sandbox/phones/{account}/{id}/say", self._guarded(self.say))
         route.add_post("/sandbox/phones/{account}/{id}/start", self._guarded(self.start))
         route.add_post("/sandbox/phones/{account}/{id}/leave", self._guarded(self.leave))
+        route.add_post("/sandbox/phones/{account}/{id}/staff", self._guarded(self.staff))
         route.add_post("/sandbox/shops/{shop}/{verb}", self._guarded(self.shop))
         route.add_post("/sandbox/faults/{account}", self._guarded(self.faults))
         route.add_get("/sandbox/ledger/{account}", self._guarded(self.ledger))
@@ -289,6 +291,24 @@ class Sandbox:
         name, provider, id = self._account(request)
         return _answered(await provider.leave(name, id))
 
+    async def staff(self, request: web.Request) -> web.StreamResponse:
+        """Staff in the provider's own screen: {"do": "open" | "switch" | "say" | "close", "by": "…", "text": "…"}."""
+        name, provider, id = self._account(request)
+        if not isinstance(provider, WeChatProvider):
+            raise _not_found("no-sessions", "only WeChat has customer-service sessions")
+        body = await self._body(request)
+        do, by, text = body.get("do"), body.get("by", "kf2001@sandbox"), body.get("text", "")
+        if do not in ("open", "switch", "say", "close"):
+            raise RequestError('do must be "open", "switch", "say" or "close"', field="do")
+        if not isinstance(by, str) or not re.fullmatch(r"[\w@.-]{1,40}", by):
+            raise RequestError("by must be an account of the staff such as kf2001@sandbox", field="by")
+        if not isinstance(text, str) or len(text) > MOST_SAID or (do == "say") != bool(text):
+            raise RequestError('text goes with "say", and only with it', field="text")
+        status = await provider.staff(name, id, do, by, text)
+        if status == 409:
+            return problem(409, "no-session", "there is no session" if do != "open" else "there is one already")
+        return _answered(status)
+
     # --- shop, faults ---------------------------------------------------------------------------------------------
 
     async def shop(self, request: web.Request) -> web.StreamResponse:
@@ -307,14 +327,15 @@ class Sandbox:
 
     async def faults(self, request: web.Request) -> web.StreamResponse:
         """The next calls to this account's provider fail as told."""
-        name, _, _ = self._account(request)
+        name, provider, _ = self._account(request)
+        known = (*FAULTS, *(WECHAT_FAULTS if isinstance(provider, WeChatProvider) else ()))
         wanted = (await self._body(request)).get("next")
         if (
             not isinstance(wanted, list)
-            or not all(isinstance(w, str) and (w in FAULTS or _ERRCODE.fullmatch(w)) for w in wanted)
+            or not all(isinstance(w, str) and (w in known or _ERRCODE.fullmatch(w)) for w in wanted)
             or not 0 < len(wanted) <= MOST_FAULTS
         ):
-            raise RequestError(f'write {{"next": [...]}} with {", ".join(FAULTS)} or "errcode:45015"', field="next")
+            raise RequestError(f'write {{"next": [...]}} with {", ".join(known)} or "errcode:45015"', field="next")
         await self.phones.plan_faults(name, wanted)
         return _json({"planned": len(wanted)})
 

@@ -13,6 +13,10 @@ log = structlog.get_logger()
 Built = tuple[str, bytes, Mapping[str, str]]
 
 
+def _is_2xx(status: int, _: bytes) -> bool:
+    return 200 <= status < 300
+
+
 @dataclass(slots=True)
 class Outward:
     """Posts webhooks in the background; `retries` are the pauses before each further try, in seconds."""
@@ -31,21 +35,37 @@ class Outward:
 
     async def post(self, build: Callable[[], Built], *, retries: Sequence[float], delay_s: float = 0.0) -> int:
         """Posts until it is taken; answers the last status (0: no answer)."""
+        return (await self.ask(build, retries=retries, delay_s=delay_s))[0]
+
+    async def ask(
+        self,
+        build: Callable[[], Built],
+        *,
+        retries: Sequence[float],
+        delay_s: float = 0.0,
+        taken: Callable[[int, bytes], bool] = _is_2xx,
+        paced: bool = False,
+    ) -> tuple[int, bool]:
+        """The last status, and whether the provider was content by `taken`. `paced`: pauses count from a try's start."""
         await asyncio.sleep(delay_s)
+        loop = asyncio.get_running_loop()
         status = 0
         for pause in (*retries, None):
-            url, body, headers = build()
-            try:
-                timeout = aiohttp.ClientTimeout(total=5)
-                async with self.session.post(url, data=body, headers=headers, timeout=timeout) as answer:
-                    await answer.read()
-                    status = answer.status
-            except (aiohttp.ClientError, TimeoutError):
-                status = 0
-            if 200 <= status < 300 or pause is None:
-                return status
-            await asyncio.sleep(pause)
-        return status
+            started = loop.time()
+            status, text = await self._once(*build())
+            good = taken(status, text)
+            if good or pause is None:
+                return status, good
+            await asyncio.sleep(max(0.0, pause - (loop.time() - started if paced else 0.0)))
+        return status, False
+
+    async def _once(self, url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
+        try:
+            timeout = aiohttp.ClientTimeout(total=5)
+            async with self.session.post(url, data=body, headers=headers, timeout=timeout) as answer:
+                return answer.status, await answer.read()
+        except (aiohttp.ClientError, TimeoutError):
+            return 0, b""
 
     async def close(self) -> None:
         """Waits for nothing: what is under way is dropped."""

@@ -99,8 +99,9 @@ class Phones:
         """Takes one message of an open window: "ok", "closed" or "used up"."""
         name = f"{self._key(account, id)}:windows"
         used_up = False
-        for opener, value in (await self.redis.hgetall(name)).items():
-            closes, left = (int(part) for part in text_of(value).split())
+        held = await self.redis.hgetall(name)
+        for opener in sorted(held, key=lambda one: int(held[one].split()[0])):  # what shuts first is used first
+            closes, left = (int(part) for part in held[opener].split())
             if closes <= self.clock.now():
                 continue
             if left == 0:

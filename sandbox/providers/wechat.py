@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 import os
-import re
 import secrets
 import struct
 from collections.abc import Mapping
@@ -17,7 +16,9 @@ from aiohttp import web
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from sandbox.outward import Built
+from sandbox.providers import wechat_limits as limits
 from sandbox.providers.common import World, before, drop, secret
+from sandbox.providers.wechat_limits import REFUSED
 from sandbox.state import Window, text_of
 
 MINUTE = 60_000
@@ -28,22 +29,27 @@ WINDOWS = {
     "scan": Window(MINUTE, 3),
 }
 RETRIES = (5.0, 5.0, 5.0)
+"""After a try that was not answered well: three more, five seconds after one another."""
 TOKEN_S = 7200
 FORCED_PAUSE_S, FORCED_PER_DAY = 30, 20
-_ESCAPED = re.compile(rb"\\u[0-9a-fA-F]{4}")
+SESSION_MS = 30 * MINUTE
+"""A customer-service session in which nobody writes ends by itself."""
+BROKEN = "该服务号提供的服务出现故障，请稍后再试"
 
 
-REFUSED = {
-    40007: "invalid media_id",
-    40008: "invalid message type",
-    40035: "invalid parameter",
-    44004: "text content is empty",
-    45008: "article count out of limit",
-}
+def _error(code: int, message: str = "") -> web.Response:
+    rid = "-".join(secrets.token_hex(4) for _ in range(3))
+    return web.json_response({"errcode": code, "errmsg": f"{message or REFUSED.get(code, 'error')} rid: {rid}"})
 
 
-def _error(code: int, message: str = "error") -> web.Response:
-    return web.json_response({"errcode": code, "errmsg": f"{message} rid: {secrets.token_hex(4)}"})
+def _taken(status: int, body: bytes) -> bool:
+    """Whether WeChat is content: "success", nothing, or XML."""
+    text = body.strip()
+    return status == 200 and (text in (b"", b"success") or text.startswith(b"<xml"))
+
+
+REFUSED_CALL = "invalid credential, access_token is invalid or not latest"
+OUT_OF_TIME = "response out of time limit or subscription is canceled"
 
 
 class WeChatProvider:
@@ -78,123 +84,152 @@ class WeChatProvider:
         held = await redis.hgetall(f"sandbox:wxtoken:{name}")
         if held and int(held[b"until"]) > now and not body.get("force_refresh"):
             return web.json_response({"access_token": text_of(held[b"token"]), "expires_in": int(held[b"until"]) - now})
-        if held and body.get("force_refresh"):
+        if body.get("force_refresh"):
             day = f"sandbox:wxforced:{name}:{now // 86400}"
-            if now < int(held[b"until"]) - TOKEN_S + FORCED_PAUSE_S or await redis.incr(day) > FORCED_PER_DAY:
+            if now < int(held.get(b"forced", b"0")) + FORCED_PAUSE_S or await redis.incr(day) > FORCED_PER_DAY:
                 return _error(45009, "reach max api daily quota limit")
-        token = secrets.token_urlsafe(60)
-        await redis.hset(f"sandbox:wxtoken:{name}", mapping={"token": token, "until": now + TOKEN_S})
-        await redis.set(f"sandbox:wxtoken:by:{token}", name, ex=TOKEN_S)
-        return web.json_response({"access_token": token, "expires_in": TOKEN_S})
+            await redis.hset(f"sandbox:wxtoken:{name}", "forced", now)
+        return web.json_response({"access_token": await self._issue(name), "expires_in": TOKEN_S})
 
-    async def _account(self, request: web.Request) -> str:
-        found = await self._world.phones.redis.get(f"sandbox:wxtoken:by:{request.query.get('access_token', '')}")
-        name = text_of(found)
-        held = await self._world.phones.redis.hget(f"sandbox:wxtoken:{name}", "token") if name else None
-        return name if held and text_of(held) == request.query.get("access_token") else ""
+    async def _issue(self, name: str) -> str:
+        """Another token; the one before is no longer good."""
+        redis, token = self._world.phones.redis, secrets.token_urlsafe(60)
+        await redis.hset(f"sandbox:wxtoken:{name}", mapping={"token": token, "until": self._world.now_s + TOKEN_S})
+        await redis.set(f"sandbox:wxtoken:by:{token}", name, ex=2 * 86400)
+        return token
+
+    async def _account(self, request: web.Request) -> tuple[str, int]:
+        """The account that a call's token names, and the errcode of a token that is not good."""
+        given = request.query.get("access_token", "")
+        if not given:
+            return "", 41001
+        name = text_of(await self._world.phones.redis.get(f"sandbox:wxtoken:by:{given}"))
+        held = await self._world.phones.redis.hgetall(f"sandbox:wxtoken:{name}") if name else {}
+        if not held or text_of(held[b"token"]) != given:
+            return "", 40001
+        return name, 0 if int(held[b"until"]) > self._world.now_s else 42001
 
     async def upload(self, request: web.Request) -> web.Response:
         """A temporary picture."""
-        if not await self._account(request):
-            return _error(40001, "invalid credential")
-        form = await request.post()
-        media = form.get("media")
-        if not isinstance(media, web.FileField):
-            return _error(41005, "media data missing")
+        _, code = await self._account(request)
+        if code:
+            return _error(code, REFUSED_CALL)
+        media = (await request.post()).get("media")
+        data = media.file.read() if isinstance(media, web.FileField) else None
+        if (code := limits.picture(request.query.get("type", ""), data)) or data is None:
+            return _error(code)
         id = secrets.token_urlsafe(24)
-        await self._world.phones.redis.set(f"sandbox:wxmedia:{id}", media.file.read(), ex=3 * 86400)
+        await self._world.phones.redis.set(f"sandbox:wxmedia:{id}", data, ex=3 * 86400)
         return web.json_response({"type": "image", "media_id": id, "created_at": self._world.now_s})
 
     # --- sends ----------------------------------------------------------------------------------------------------
 
     async def send(self, request: web.Request) -> web.StreamResponse:
         """A customer-service message: follower, window, quota and content are checked."""
-        name = await self._account(request)
-        if not name:
-            return _error(40001, "invalid credential, access_token is invalid or not latest")
+        name, code = await self._account(request)
+        if code:
+            return _error(code, REFUSED_CALL)
         fault, answer = await before(self._world, name, request)
+        answer = answer if answer is not None else await self._planned(name, fault)
         if answer is not None:
             return answer
-        if fault == "429":
-            return _error(45011, "api minute-quota reach limit")
-        if fault.startswith("errcode:"):
-            return _error(int(fault.partition(":")[2]))
         raw = await request.read()
-        body, bubble = _object(raw), None
-        if not body:
-            return _error(47001, "data format error")
-        if _ESCAPED.search(raw):
-            return _error(40033, "invalid charset. please check your request, if include \\uxxxx will create fail!")
+        body = _object(raw)
         openid = str(body.get("touser", ""))
-        bubble = await self._bubble(body)
-        if isinstance(bubble, int):
-            return _error(bubble, REFUSED[bubble])
-        if len(bubble.get("text", "").encode()) > 2048:
-            return _error(45002, "content size out of limit")
-        if not await self._world.phones.exists(name, openid):
-            left = await self._world.phones.seen(name, openid)
-            return _error(*((45015, "subscription is canceled") if left else (40003, "invalid openid")))
-        state = await self._world.phones.use_window(name, openid)
-        if state != "ok":
-            return _error(
-                45015 if state == "closed" else 45047, "response out of time limit or subscription is canceled"
-            )
-        await self._world.phones.accepted(name, openid, "")
-        id = secrets.token_hex(8)
+        bubble, refused = await self._checked(name, openid, raw, body)
+        if refused is not None:
+            return refused
+        # WeChat answers a customer-service message without any id; the ledger's own stands in for one.
+        id = str(secrets.randbelow(10**16))
+        await self._world.phones.accepted(name, openid, id)
         for _ in range(2 if fault == "duplicate" else 1):
-            await self._world.phones.show(name, openid, **{"from": "shop"}, provider_id=id, **bubble)
+            await self._world.phones.show(name, openid, **{"from": "shop"}, provider_id=id, ref=id, **bubble)
         self._world.mark_later(name, openid, id, "delivered", 0.2)
         if fault == "drop_after_accept":
             return drop(request)
         return web.json_response({"errcode": 0, "errmsg": "ok"})
 
+    async def _planned(self, name: str, fault: str) -> web.Response | None:
+        """The answer of a planned fault that is WeChat's own."""
+        if fault == "429":
+            return _error(45011, "api minute-quota reach limit")
+        if fault == "token_superseded":
+            await self._issue(name)
+            return _error(40001, REFUSED_CALL)
+        if fault == "token_expired":
+            await self._world.phones.redis.hset(f"sandbox:wxtoken:{name}", "until", 0)
+            return _error(42001, "access_token expired")
+        return _error(int(fault.partition(":")[2])) if fault.startswith("errcode:") else None
+
+    async def _checked(
+        self, name: str, openid: str, raw: bytes, body: dict[str, Any]
+    ) -> tuple[dict[str, Any], web.Response | None]:
+        """What the phone shows, or the refusal: shape, content, follower, window and quota, in this order."""
+        phones = self._world.phones
+        code = 47001 if not body else 40033 if limits.escaped(raw) else limits.refusal(body)
+        bubble = {} if code else await self._bubble(body)
+        if code or not bubble:
+            return {}, _error(code or 40007)
+        if not await phones.exists(name, openid):
+            left = await phones.seen(name, openid)
+            return {}, _error(45015, OUT_OF_TIME) if left else _error(40003, "invalid openid")
+        state = await phones.use_window(name, openid)
+        if state != "ok":
+            return {}, _error(45015 if state == "closed" else 45047, OUT_OF_TIME)
+        return bubble, None
+
     async def template(self, request: web.Request) -> web.Response:
-        """A template message; its result comes as an event."""
-        name = await self._account(request)
-        if not name:
-            return _error(40001, "invalid credential")
-        body = _object(await request.read())
-        openid = str(body.get("touser", ""))
-        if not str(body.get("template_id", "")):
-            return _error(40037, "invalid template_id")
-        if not await self._world.phones.exists(name, openid):
+        """A template message; its result comes as an event. The same client_msg_id within ten minutes is shown once."""
+        name, code = await self._account(request)
+        if code:
+            return _error(code, REFUSED_CALL)
+        raw = await request.read()
+        body, phones = _object(raw), self._world.phones
+        openid, ref = str(body.get("touser", "")), str(body.get("client_msg_id", ""))
+        if not body.get("template_id") or not isinstance(body["template_id"], str):
+            return _error(40037)
+        if limits.escaped(raw):
+            return _error(40033)
+        if field := limits.field_refused(body.get("data")):
+            return _error(47003, f"argument invalid! data.{field}.value invalid")
+        if not await phones.exists(name, openid):
             return _error(43004, "require subscribe")
         id = secrets.randbelow(10**15)
-        fields = " · ".join(str(value.get("value", "")) for value in body.get("data", {}).values())
-        ref = str(body.get("client_msg_id", ""))
-        await self._world.phones.accepted(name, openid, ref)
-        await self._world.phones.show(
-            name, openid, **{"from": "shop"}, kind="text", text=fields, provider_id=str(id), ref=ref
-        )
+        if ref and not await phones.redis.set(f"sandbox:wxref:{name}:{openid}:{ref}", id, nx=True, ex=600):
+            before_id = await phones.redis.get(f"sandbox:wxref:{name}:{openid}:{ref}")
+            return web.json_response({"errcode": 0, "errmsg": "ok", "msgid": int(before_id or id)})
+        fields = " · ".join(str(value["value"]) for value in body["data"].values())
+        await phones.accepted(name, openid, ref)
+        await phones.show(name, openid, **{"from": "shop"}, kind="text", text=fields, provider_id=str(id), ref=ref)
         self._world.mark_later(name, openid, str(id), "delivered", 0.3)
         inner = f"<MsgID>{id}</MsgID><Status><![CDATA[success]]></Status>"
         self._later(name, openid, _event("TEMPLATESENDJOBFINISH", inner), 0.3)
         return web.json_response({"errcode": 0, "errmsg": "ok", "msgid": id})
 
-    async def _bubble(self, body: dict[str, Any]) -> dict[str, Any] | int:
-        """What the phone shows, or the errcode of a body that is not taken."""
-        kind = str(body.get("msgtype", ""))
-        part = body.get(kind)
-        if not isinstance(part, dict) or kind not in ("text", "msgmenu", "image", "news"):
-            return 40008
-        if kind == "text":
-            content = str(part.get("content", ""))
-            return {"kind": "text", "text": content} if content else 44004
-        if kind == "msgmenu":
-            choices = [{"label": str(o["content"]), "payload": str(o["id"])} for o in part.get("list", [])]
-            text = "\n".join(filter(None, (part.get("head_content", ""), part.get("tail_content", ""))))
-            return {"kind": "text", "text": text, "choices": choices} if choices else 40035
-        if kind == "image":
-            data = await self._world.phones.redis.get(f"sandbox:wxmedia:{part.get('media_id')}")
-            if not isinstance(data, bytes):
-                return 40007
-            return {"kind": "image", "image": "data:image/png;base64," + base64.b64encode(data).decode()}
-        articles = part.get("articles") or []
-        if len(articles) != 1:
-            return 45008
-        links = [{"label": articles[0]["url"], "url": articles[0]["url"]}] if articles[0].get("url") else []
-        title, text = str(articles[0].get("title", "")), str(articles[0].get("description", ""))
-        return {"kind": "card", "title": title, "text": text, "links": links}
+    async def _bubble(self, body: dict[str, Any]) -> dict[str, Any]:
+        """What the phone shows of a body whose shape is good; nothing for a picture that was not uploaded."""
+        part = body[body["msgtype"]]
+        match body["msgtype"]:
+            case "text":
+                return {"kind": "text", "text": part["content"]}
+            case "msgmenu":
+                choices = [{"label": o["content"], "payload": o["id"]} for o in part["list"]]
+                text = "\n".join(filter(None, (part["head_content"], part.get("tail_content", ""))))
+                return {"kind": "text", "text": text, "choices": choices}
+            case "news":
+                article = part["articles"][0]
+                links = [{"label": article["url"], "url": article["url"]}] if article.get("url") else []
+                return {
+                    "kind": "card",
+                    "title": article["title"],
+                    "text": article.get("description", ""),
+                    "links": links,
+                }
+            case _:
+                data = await self._world.phones.redis.get(f"sandbox:wxmedia:{part['media_id']}")
+                if not isinstance(data, bytes):
+                    return {}
+                return {"kind": "image", "image": "data:image/png;base64," + base64.b64encode(data).decode()}
 
     # --- pushes ---------------------------------------------------------------------------------------------------
 
@@ -222,11 +257,18 @@ class WeChatProvider:
         self._world.outward.later(lambda: self.push(name, openid, inner, made), retries=RETRIES, delay_s=delay)
 
     async def _post(self, name: str, openid: str, inner: str) -> int:
+        """A push that the buyer waits for: three more tries, then WeChat itself tells the buyer that it is broken."""
         made = str(self._world.now_s)
-        return await self._world.outward.post(lambda: self.push(name, openid, inner, made), retries=RETRIES)
+        build = lambda: self.push(name, openid, inner, made)  # noqa: E731
+        status, taken = await self._world.outward.ask(build, retries=RETRIES, taken=_taken, paced=True)
+        if not taken:
+            await self._world.phones.show(name, openid, **{"from": "platform"}, kind="text", text=BROKEN)
+        return status
 
     async def say(self, name: str, openid: str, *, text: str = "", payload: str = "") -> int:
         """The buyer, a follower, writes, or taps a menu option or key."""
+        if not payload and await self._with_staff(name, openid):
+            return 200  # the staff's screen shows it; the shop's address does not hear of it
         if payload and not text:
             await self._world.phones.open(name, openid, "click", WINDOWS["click"])
             inner = _event("CLICK", _key(payload))
@@ -245,16 +287,61 @@ class WeChatProvider:
         """The buyer follows the account, by a QR code's scene or plainly; a follower's scan is a scan."""
         if scene and await self._world.phones.exists(name, openid):
             await self._world.phones.open(name, openid, "scan", WINDOWS["scan"])
-            return await self._post(name, openid, _event("SCAN", _key(scene)))
+            return await self._post(name, openid, _event("SCAN", _key(scene) + TICKET))
         await self._world.phones.meet(name, openid)
         await self._world.phones.show(name, openid, **{"from": "buyer"}, kind="follow", text="")
         await self._world.phones.open(name, openid, "follow", WINDOWS["follow"])
-        return await self._post(name, openid, _event("subscribe", _key(f"qrscene_{scene}" if scene else "")))
+        inner = _key(f"qrscene_{scene}") + TICKET if scene else _key("")
+        return await self._post(name, openid, _event("subscribe", inner))
 
     async def leave(self, name: str, openid: str) -> int:
         """The buyer unfollows: nothing can be sent any more."""
         await self._world.phones.leave(name, openid)
+        await self._world.phones.redis.delete(_session(name, openid))
         return await self._post(name, openid, _event("unsubscribe", _key("")))
+
+    # --- people ---------------------------------------------------------------------------------------------------
+
+    async def staff(self, name: str, openid: str, do: str, by: str, text: str = "") -> int:
+        """Staff open a session with the buyer, pass it on, write in it, or close it. Answers 409 where there is none."""
+        redis, key = self._world.phones.redis, _session(name, openid)
+        holder = text_of(await redis.hget(key, "by"))
+        if (do == "open") == bool(holder):
+            return 409
+        if do == "close":
+            await redis.delete(key)
+            return await self._post(name, openid, _event("kf_close_session", _tag("KfAccount", holder)))
+        await redis.hset(key, mapping={"by": holder if do == "say" else by, "at": self._world.phones.clock.now()})
+        if do == "say":
+            await self._world.phones.show(name, openid, **{"from": "staff"}, kind="text", text=text)
+            return 200
+        if do == "open":
+            return await self._post(name, openid, _event("kf_create_session", _tag("KfAccount", by)))
+        inner = _tag("FromKfAccount", holder) + _tag("ToKfAccount", by)
+        return await self._post(name, openid, _event("kf_switch_session", inner))
+
+    async def _with_staff(self, name: str, openid: str) -> bool:
+        """Whether staff hold the buyer's session, so that texts go to them; one that fell silent is closed."""
+        redis, now = self._world.phones.redis, self._world.phones.clock.now()
+        held = await redis.hgetall(_session(name, openid))
+        if not held:
+            return False
+        if now - int(held[b"at"]) > SESSION_MS:
+            await self.staff(name, openid, "close", "")
+            return False
+        await redis.hset(_session(name, openid), "at", now)
+        return True
+
+
+TICKET = "<Ticket><![CDATA[gQSANDBOX]]></Ticket>"
+
+
+def _session(name: str, openid: str) -> str:
+    return f"sandbox:wxkf:{name}:{openid}"
+
+
+def _tag(name: str, value: str) -> str:
+    return f"<{name}><![CDATA[{value}]]></{name}>"
 
 
 def _event(event: str, inner: str) -> str:
@@ -262,7 +349,7 @@ def _event(event: str, inner: str) -> str:
 
 
 def _key(value: str) -> str:
-    return f"<EventKey><![CDATA[{value.replace(']]>', '')}]]></EventKey>"
+    return _tag("EventKey", value.replace("]]>", ""))
 
 
 def _object(raw: bytes) -> dict[str, Any]:

@@ -171,7 +171,7 @@ function drawLine(phone, message, page, { isLast, ends }) {
   for (const link of message.links || []) bubble.append(button(link.label, () => page.follow(link.url), "link row-link"));
   const who = message.from === "shop" ? face(page) : el("span", { className: "face", ariaHidden: "true" }, icon("person"));
   const line = el("div", { className: `line ${message.from}${ends ? " ends" : ""}` }, el("div", { className: "said" }, who, bubble));
-  if (message.from === "carrier") return line;
+  if (message.from === "carrier" || message.from === "platform") return line;
   if (message.choices && message.choices.length && (isLast || CARRIES_CHOICES[phone.type])) {
     const choices = message.choices.map((choice) => button(choice.label, () => page.say(phone.account, { tap: choice.payload || choice.label }, choice.label)));
     const box = el("div", { className: "choices" }, ...choices);

@@ -54,10 +54,14 @@ async def text_send(sandbox, **fields: str):
 
 
 async def test_wechat_gives_one_token_and_a_forced_one_ends_it(sandbox):
-    """The same token while it is valid; forcing within 30 s is refused; a wrong secret gets none."""
+    """The same token while it is valid; forcing ends it, and again within 30 s is refused; a wrong secret gets none."""
     first = await token(sandbox)
     assert await token(sandbox) == first
     body = {"grant_type": "client_credential", "appid": "wx00aa11bb22cc33dd", "secret": "sandbox-wechat-app-secret"}
+    forced = (await sandbox.post(WX + "/cgi-bin/stable_token", {**body, "force_refresh": True}))[1]["access_token"]
+    assert forced != first
+    assert await wx_send(sandbox, first) == 40001
+    assert await token(sandbox) == forced
     assert (await sandbox.post(WX + "/cgi-bin/stable_token", {**body, "force_refresh": True}))[1]["errcode"] == 45009
     assert (await sandbox.post(WX + "/cgi-bin/stable_token", {**body, "secret": "x"}))[1]["errcode"] == 40125
     assert (await sandbox.post(WX + "/cgi-bin/stable_token", {**body, "appid": "x"}))[1]["errcode"] == 40013
