@@ -15,16 +15,22 @@ from bot.codec import dump_record, load_record
 from bot.errors import GatewayError
 from bot.events import Absorbed, Body, BuyerFacts, IdentityClaimed, IdentityGranted, MergeAsked, Ms
 from bot.ports import Capabilities
-from bot.records import Buyer, Link
+from bot.records import Buyer, Link, Merging
+
+SETTLE_MS = 60_000
+"""How long a merge waits at most for what is on its way to the loser's addresses."""
+MERGE = "merge"
+"""The engine's own timer of a merge that waits."""
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What an identity event leads to: mail, this record turned into a link, or an identity that is now ours."""
+    """What an identity event leads to: mail, a merge that this record loses, the link it became, an identity that is ours."""
 
     mails: list[tuple[str, Body]] = field(default_factory=list)
     became: Link | None = None
     granted: str = ""
+    merging: Merging | None = None
 
 
 def claim(buyer: Buyer, identity: str) -> IdentityClaimed:
@@ -56,10 +62,19 @@ def _claimed(buyer: Buyer, body: IdentityClaimed, now: Ms) -> Outcome:
 
 
 def _lose(buyer: Buyer, survivor: str, identity: str, now: Ms) -> Outcome:
+    """The loser takes nothing new on and lets what is on its way arrive first: no address has two messages under way."""
     if survivor == buyer.home:
         return Outcome()
-    snapshot = Absorbed(snapshot=dump_record(buyer), home=buyer.home, identity=identity)
-    return Outcome(mails=[(survivor, snapshot)], became=Link(home=survivor, at=now, buyer=buyer.id))
+    return Outcome(merging=Merging(survivor, identity, until=now + SETTLE_MS))
+
+
+def hand_over(buyer: Buyer, merging: Merging, now: Ms) -> Outcome:
+    """The loser's end: its snapshot is mailed to the survivor, and a link is left."""
+    buyer.merging = None
+    buyer.timers.pop(MERGE, None)
+    snapshot = Absorbed(snapshot=dump_record(buyer), home=buyer.home, identity=merging.identity)
+    became = Link(home=merging.survivor, at=now, buyer=buyer.id)
+    return Outcome(mails=[(merging.survivor, snapshot)], became=became)
 
 
 def _absorb(buyer: Buyer, body: Absorbed) -> Outcome:

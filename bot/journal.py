@@ -50,6 +50,7 @@ class TurnEntry(Struct, omit_defaults=True):
     event: bytes
     handler: str = ""
     record: bytes = b""
+    before: bytes = b""  # the survivor's record before a merge; with the event's snapshot the merge can be undone
     buyer: str = ""
     decisions: list[DecisionRecord] = field(default_factory=list)
     messages: list[bytes] = field(default_factory=list)

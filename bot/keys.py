@@ -87,6 +87,16 @@ def dead(partition: int) -> str:
     return f"dead:{tag(partition)}"
 
 
+def busy(partition: int) -> str:
+    """Hash: account and address of a message under way -> its id."""
+    return f"busy:{tag(partition)}"
+
+
+def queue(partition: int, account: str, lane: str, to: str) -> str:
+    """List: messages that wait for an address, by lane (hi, lo)."""
+    return f"q:{tag(partition)}:{account}:{lane}:{to}"
+
+
 def sending(partition: int) -> str:
     """Sorted set: messages handed to a sender, by the time of the claim."""
     return f"sending:{tag(partition)}"

@@ -141,6 +141,18 @@ class SentCount(Struct, omit_defaults=True):
     service: list[Ms] = field(default_factory=list)
 
 
+class Merging(Struct, omit_defaults=True):
+    """A merge that this buyer loses, and that waits for what is on its way to its addresses: until `until` at most.
+
+    `held` are the encoded events that came meanwhile; they follow to the survivor in their order.
+    """
+
+    survivor: str
+    identity: str
+    until: Ms
+    held: list[bytes] = field(default_factory=list)
+
+
 class Buyer(Struct, tag="buyer", omit_defaults=True):
     """A person who chats or orders. `home` is the subject under which this record is kept."""
 
@@ -174,6 +186,7 @@ class Buyer(Struct, tag="buyer", omit_defaults=True):
     erased: bool = False
     tallies: dict[str, int] = field(default_factory=dict)  # small counters of handlers
     merged: list[str] = field(default_factory=list)  # ids of buyers merged into this one
+    merging: Merging | None = None
 
     def address(self, account: str, id: str) -> Address | None:
         """The buyer's address on an account, or None."""

@@ -13,7 +13,7 @@ from bot.effects import ClaimCoupon, CodeResult, IssueCard, ProvePhone, SendCode
 from bot.phones import country_of
 from bot.ports import Capabilities
 from bot.records import Buyer
-from bot.run import Answered, Issued, Run, Unresolved
+from bot.run import Answered, AwaitQuiet, Issued, Quiet, Run, Unresolved
 from bot.spend import Spend
 from bot.store import Store
 
@@ -62,6 +62,18 @@ class EffectResolver:
                 return await self._coupons.claim(effect.campaign, buyer.id, now, effect.data, merged=buyer.merged)
             case SendCode():
                 return await self._code(run, effect)
+            case AwaitQuiet():
+                return Quiet(not await self._under_way(run.partition, effect))
+
+    async def _under_way(self, partition: int, effect: AwaitQuiet) -> bool:
+        """Whether a message is queued for one of the addresses, handed to a provider, or held in doubt."""
+        for account, to in effect.addresses:
+            if await self._store.command("HEXISTS", keys.busy(partition), f"{account}\0{to}"):
+                return True
+            for lane in ("hi", "lo"):
+                if await self._store.command("EXISTS", keys.queue(partition, account, lane, to)):
+                    return True
+        return False
 
     async def _code(self, run: Run, effect: SendCode) -> CodeResult:
         lane = self._lane_to(effect.phone)

@@ -19,8 +19,22 @@ class Issued:
     number: str
 
 
-Unresolved = ClaimCoupon | SendCode | IssueCard
-Answered = Resolution | Issued
+@dataclass(frozen=True, slots=True)
+class AwaitQuiet:
+    """Asks whether anything is still queued for these addresses, or on its way to them."""
+
+    addresses: tuple[tuple[str, str], ...]  # (account, id)
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """The answer to `AwaitQuiet`."""
+
+    yes: bool
+
+
+Unresolved = ClaimCoupon | SendCode | IssueCard | AwaitQuiet
+Answered = Resolution | Issued | Quiet
 
 
 @dataclass(slots=True)
@@ -34,7 +48,7 @@ class Run:
     now: Ms
     turn: Turn | None = None
     handler: Handler | None = None
-    effects: list[Effect] = field(default_factory=list)
+    effects: list[Effect | AwaitQuiet] = field(default_factory=list)
     open: list[Unresolved] = field(default_factory=list)
     change: Change = field(init=False)
     entry: TurnEntry = field(init=False)

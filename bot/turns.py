@@ -52,14 +52,15 @@ from bot.handling import Facts, Turn
 from bot.journal import dump
 from bot.ports import Capabilities
 from bot.reasons import Rule, SkipReason
-from bot.records import AccountState, Address, Buyer, Cart, Link, Order, Parcel, Record, Timer, Waiting
+from bot.records import AccountState, Address, Buyer, Cart, Link, Merging, Order, Parcel, Record, Timer, Waiting
 from bot.routing import Keywords, Registry, route, words_of
-from bot.run import Answered, Issued, Run, Unresolved
+from bot.run import Answered, AwaitQuiet, Issued, Quiet, Run, Unresolved
 from bot.speaking import Speaker
 
 MAX_TOUCHES = 200
 _ABOUT_THE_ADDRESS = (SkipReason.UNREACHABLE, SkipReason.OPTED_OUT, SkipReason.WINDOW_CLOSED)
 HELD_EVENTS = 20
+MERGE_POLL_MS = 200
 
 
 class Turns:
@@ -100,14 +101,16 @@ class Turns:
     def resume(self, run: Run, answers: Sequence[Answered]) -> None:
         """Takes the answers to `run.open` in order; their continuations may open further questions."""
         waiting = dict(zip(map(id, run.open), answers, strict=True))
-        effects: list[Effect] = []
+        effects: list[Effect | AwaitQuiet] = []
         for effect in run.effects:
             answer = waiting.get(id(effect))
             if answer is None:
                 effects.append(effect)
+            elif isinstance(effect, AwaitQuiet):
+                self._merge_on(run, quiet=answer == Quiet(yes=True))
             elif isinstance(answer, Issued):
                 self._apply.issue(run, effect, answer.number)
-            elif isinstance(effect, ClaimCoupon | SendCode):
+            elif isinstance(effect, ClaimCoupon | SendCode) and not isinstance(answer, Quiet):
                 if isinstance(answer, CodeResult):
                     self._apply.queue_code(run, answer)
                 elif isinstance(answer, ClaimResult) and isinstance(run.record, Buyer):
@@ -121,7 +124,8 @@ class Turns:
     def finish(self, run: Run) -> Change:
         """Applies the effects in order and completes the change."""
         for effect in run.effects:
-            self._apply.effect(run, effect)
+            if not isinstance(effect, AwaitQuiet):
+                self._apply.effect(run, effect)
         # A deferred message that its handler does not want any more has ended too.
         self._apply.settle(run, run.deferred_id, SkipReason.REASON_GONE)
         self._close(run)
@@ -142,7 +146,7 @@ class Turns:
         no_card = isinstance(run.record, Buyer) and run.record.member is None
         wanted: list[Unresolved] = []
         for effect in run.effects:
-            if isinstance(effect, ClaimCoupon | SendCode) or (isinstance(effect, IssueCard) and no_card):
+            if isinstance(effect, ClaimCoupon | SendCode | AwaitQuiet) or (isinstance(effect, IssueCard) and no_card):
                 wanted.append(effect)
                 no_card = no_card and not isinstance(effect, IssueCard)
         return wanted
@@ -206,6 +210,9 @@ class Turns:
         if not isinstance(buyer, Buyer):
             raise GatewayError(f"a {type(buyer).__name__} is kept where a buyer was expected")
         run.touched = True
+        if buyer.merging is not None and not isinstance(event.body, StatusReported):
+            self._while_merging(run, buyer, event, buyer.merging)
+            return
         if buyer.erased and not isinstance(event.body, IdentityClaimed | MergeAsked | TimerDue):
             if not isinstance(event.body, MessageReceived | Tapped | Followed | Scanned):
                 return
@@ -258,15 +265,18 @@ class Turns:
 
     def _identity(self, run: Run, buyer: Buyer, event: Event) -> None:
         before = {coupon.code for coupon in buyer.coupons}
+        if isinstance(event.body, Absorbed):
+            run.entry.before = dump_record(buyer)
         result = identity.handle(buyer, event.body, run.now)
         run.rekeyed = [(c.campaign, c.code, buyer.id) for c in buyer.coupons if c.code not in before]
         for subject, body in result.mails:
             self._apply.post(run, subject, body)
-        if result.became is not None:
-            for held in buyer.waiting.values():  # planned anew, with a new id, at the survivor
-                self._apply.settle(run, held.id, SkipReason.MERGED)
-            run.record = result.became
-            run.before_timers = {}
+        if result.merging is not None:
+            buyer.merging = result.merging
+            due = TimerDue(identity.MERGE, run.now + MERGE_POLL_MS)
+            buyer.timers[identity.MERGE] = Timer(due=due.due)
+            # By mail as well: it comes at once, but after all that this batch has planned is in its queue.
+            self._apply.post(run, buyer.home, due)
             return
         if result.granted:
             identity.adopt(buyer, result.granted, self._accounts)
@@ -275,6 +285,35 @@ class Turns:
             # The conversation that waits for this answer goes on where it was left.
             waiting = next((a for a in buyer.addresses if a.dialog.state.endswith(".wait")), None)
             self._handle(run, buyer, event, "event", _tag(event.body), waiting)
+
+    # --- merges -----------------------------------------------------------------------------------------------------
+
+    def _while_merging(self, run: Run, buyer: Buyer, event: Event, merging: Merging) -> None:
+        """Nothing new is said by the loser: what comes is held and follows to the survivor."""
+        if not isinstance(event.body, TimerDue):
+            merging.held.append(dump_event(event))
+        elif event.body.name == identity.MERGE and _fired(buyer.timers, event.body) is not None:
+            run.effects.append(AwaitQuiet(tuple((a.account, a.id) for a in buyer.addresses)))
+        # Any other timer is in the snapshot: it fires at the survivor.
+
+    def _merge_on(self, run: Run, *, quiet: bool) -> None:
+        """Hands over once nothing is under way to the loser's addresses, or the time for that has passed."""
+        buyer = run.record
+        if not isinstance(buyer, Buyer) or buyer.merging is None:
+            return
+        merging = buyer.merging
+        if not quiet and run.now < merging.until:
+            buyer.timers[identity.MERGE] = Timer(due=min(run.now + MERGE_POLL_MS, merging.until))
+            return
+        for held in buyer.waiting.values():  # planned anew, with a new id, at the survivor
+            self._apply.settle(run, held.id, SkipReason.MERGED)
+        result = identity.hand_over(buyer, merging, run.now)
+        assert result.became is not None
+        for subject, body in result.mails:
+            self._apply.post(run, subject, body)
+        run.record, run.before_timers = result.became, {}
+        for event in map(load_event, merging.held):
+            self._at_link(run, event, result.became)
 
     def _timer(self, run: Run, buyer: Buyer, event: Event, due: TimerDue) -> None:
         held = _fired(buyer.timers, due)

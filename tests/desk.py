@@ -23,11 +23,13 @@ from bot.clock import HOUR_MS
 from bot.codec import dump_event, load_event, load_message, load_record
 from bot.events import BuyerFacts, Event, MessageReceived, Ms, StaffAsked
 from bot.hours import ALWAYS
+from bot.identity import MERGE
 from bot.messages import OutboundMessage
 from bot.policy import PolicySettings
 from bot.ports import Capabilities, WindowRule
 from bot.records import Buyer, Link, Record, Task
 from bot.routing import Keywords, Registry
+from bot.run import AwaitQuiet, Quiet, Unresolved
 from bot.sender import _refusal
 from bot.speaking import Speaker
 from bot.turns import Turns
@@ -113,12 +115,23 @@ class Desk:
         self.asks(subject, "consent", json.dumps(evidence).encode())
 
     def settle(self) -> None:
-        """Runs turns until nothing is left, then sends."""
-        while waiting := sorted(subject for subject, queue in self.queues.items() if queue):
-            subject = self.choose(waiting)
-            self._turn(subject, *self.queues[subject].popleft())
-        if not self.holds_sends:
+        """Runs turns until nothing is left, sends, and lets merges that waited for the sends go on."""
+        while True:
+            while waiting := sorted(subject for subject, queue in self.queues.items() if queue):
+                subject = self.choose(waiting)
+                self._turn(subject, *self.queues[subject].popleft())
+            if self.holds_sends:
+                return
             self.send()
+            merges = [(at, subject) for (subject, name), at in self.timers.items() if name == MERGE]
+            if not merges:
+                return
+            self._fire(*min(merges), MERGE)
+
+    def _fire(self, at: Ms, subject: str, name: str) -> None:
+        del self.timers[subject, name]
+        self.now = max(self.now, at)
+        self.queues.setdefault(subject, deque()).append((name, at))
 
     def send(self) -> None:
         """The sender: the last check of each message, then the provider."""
@@ -137,9 +150,7 @@ class Desk:
         end = self.now + ms
         while due := sorted((at, key) for key, at in self.timers.items() if at <= end):
             at, (subject, name) = due[0]
-            del self.timers[subject, name]
-            self.now = max(self.now, at)
-            self.queues.setdefault(subject, deque()).append((name, at))
+            self._fire(at, subject, name)
             self.settle()
         self.now = end
 
@@ -178,8 +189,13 @@ class Desk:
             body=dump_event(event) if event else b"", timer=timer, due=what if isinstance(what, int) else 0,
         )  # fmt: skip
         run = self._turns.begin(taken, self.record(subject), self.now)
-        assert not run.open, "nothing at this desk draws cards, claims coupons or sends codes"
+        while run.open:
+            self._turns.resume(run, [self._quiet(question) for question in run.open])
         self._commit(subject, self._turns.finish(run))
+
+    def _quiet(self, question: Unresolved) -> Quiet:
+        assert isinstance(question, AwaitQuiet), "nothing at this desk draws cards, claims coupons or sends codes"
+        return Quiet(not any((one.account, one.to) in question.addresses for one in self.outbox))
 
     def _commit(self, subject: str, change: Change) -> None:
         if change.record:

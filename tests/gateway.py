@@ -9,6 +9,7 @@ import hmac
 import itertools
 import json
 import time
+from collections import Counter
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -31,6 +32,8 @@ class FakeGraph:
         self.sent: list[dict] = []
         self.script: list[str] = []
         self.delay = 0.0
+        self.under_way: Counter[str] = Counter()  # calls that are not answered yet, by buyer
+        self.most_at_once = 0
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         if request.content_type.startswith("multipart"):
@@ -51,8 +54,12 @@ class FakeGraph:
             return web.json_response({"error": {"code": 2, "message": "try again"}}, status=400)
         if fault == "window":
             return web.json_response({"error": {"code": 10, "error_subcode": 2018278}}, status=400)
+        psid = body["recipient"]["id"]
+        self.under_way[psid] += 1
+        self.most_at_once = max(self.most_at_once, self.under_way[psid])
         if self.delay:
             await asyncio.sleep(self.delay)
+        self.under_way[psid] -= 1
         self.sent.append(body)
         if fault == "drop":
             request.transport.close()
@@ -124,7 +131,7 @@ class Harness:
             return answer.status, await answer.text()
 
     async def idle(self, timeout: float = 5.0) -> None:
-        """Until every lane is empty and nothing is being sent."""
+        """Until every lane is empty, nothing is being sent, and no timer is about to fire (a merge that waits)."""
         store = self.gateway.store
         end = time.monotonic() + timeout
         while time.monotonic() < end:
@@ -134,6 +141,7 @@ class Harness:
                 pipe.xlen(name)
             for p in range(store.partitions):
                 pipe.hlen(f"busy:{{p{p:02d}}}")
+                pipe.zcount(f"timers:{{p{p:02d}}}", "-inf", self.gateway.clock.now() + 500)
             if not any(await pipe.execute()):
                 return
             await asyncio.sleep(0.02)

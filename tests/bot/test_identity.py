@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from bot.clock import DAY_MS, HOUR_MS, MINUTE_MS
+from bot.codec import dump_record
 from bot.events import BuyerFacts
+from bot.records import Buyer, Coupon, Link, Timer
 from tests.bot.test_orders import T, event, order_facts
 from tests.desk import PHONE, Desk
+
+SECOND_MS = 1000
 
 
 def paid(buyer: BuyerFacts, id: str = "5001"):
@@ -23,3 +28,60 @@ def test_a_number_that_a_shop_names_is_the_same_buyer():
         buyer = desk.buyer("address:chat:p1")
         assert buyer.id == desk.buyer(f"phone:{PHONE}").id
         assert all(address.opted_out for address in buyer.addresses)
+
+
+def strangers() -> Desk:
+    """An older buyer by SMS and a younger one in a chat, each with something on the record."""
+    desk = Desk(T)
+    desk.says(PHONE, "你好", "sms")
+    desk.advance(MINUTE_MS)
+    desk.says("p1", "你好")
+    desk.sent.clear()
+    desk.advance(MINUTE_MS)
+    return desk
+
+
+JOIN = paid(BuyerFacts(address="chat:p1", phones=(PHONE,)))
+
+
+def test_the_loser_waits_for_what_is_on_its_way():
+    """While its thanks are under way the younger buyer neither says more nor is gone; what comes meanwhile follows."""
+    desk = strangers()
+    desk.holds_sends = True
+    desk.post(JOIN)
+    desk.advance(SECOND_MS)
+    assert isinstance(desk.record("address:chat:p1"), Buyer)
+    desk.says("p1", "订单")
+    assert [one.key for one in desk.outbox] == ["order_paid_first"]
+    desk.holds_sends = False
+    desk.settle()
+    assert isinstance(desk.record("address:chat:p1"), Link)
+    assert [(one.key, one.account) for one in desk.sent] == [("order_paid_first", "chat"), ("orders_list", "chat")]
+
+
+def test_a_merge_waits_a_minute_at_most():
+    """A provider that hangs keeps nobody apart for longer."""
+    desk = strangers()
+    desk.holds_sends = True
+    desk.post(JOIN)
+    desk.advance(59 * SECOND_MS)
+    assert isinstance(desk.record("address:chat:p1"), Buyer)
+    desk.advance(2 * SECOND_MS)
+    assert isinstance(desk.record("address:chat:p1"), Link)
+
+
+def test_timers_fire_once_after_a_merge():
+    """A loser's timer fires where it was and at the survivor; the survivor takes the first and drops the other."""
+    desk = strangers()
+    loser = desk.buyer("address:chat:p1")
+    loser.coupons.append(Coupon("AAAA", "MAY", expires_at=T + 9 * DAY_MS))
+    loser.addresses[0].consent.marketing = "granted"
+    loser.timers["coupon:AAAA"] = Timer(due=T + HOUR_MS)
+    desk.records["address:chat:p1"] = dump_record(loser)
+    desk.timers["address:chat:p1", "coupon:AAAA"] = T + HOUR_MS
+    desk.post(JOIN)
+    desk.settle()
+    assert ("address:chat:p1", "coupon:AAAA") in desk.timers
+    assert (f"phone:{PHONE}", "coupon:AAAA") in desk.timers
+    desk.advance(2 * HOUR_MS)
+    assert desk.told.count("coupon_expiring") == 1
