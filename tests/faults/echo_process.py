@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from bot import log, process, worker
 from bot.bootstrap import Extras, build, read_settings
 from bot.effects import Effect, Schedule
 from bot.handling import Handler, Trigger, Turn
+from bot.store import Store
 
 
 def kill(_: Turn) -> Sequence[Effect]:
@@ -42,8 +44,30 @@ EXTRAS = Extras(
     templates=ECHO.templates,
 )
 
+
+def crash_at(point: str) -> None:
+    """Ends the process at a step of the store: "settle-" before it, "settle+4" after its first 4 items, "pull+" after any."""
+    name, after, count = re.fullmatch(r"(\w+)([-+])(\d*)", point).groups()
+    whole = getattr(Store, name)
+    done = 0
+
+    async def step(self: Store, *args: object, **options: object) -> object:
+        nonlocal done
+        if after == "-" and args[0]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        found = await whole(self, *args, **options)
+        done += len(args[0]) if count else bool(found[0] if isinstance(found, tuple) else found)
+        if done >= int(count or 1):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return found
+
+    setattr(Store, name, step)
+
+
 if __name__ == "__main__":
     log.configure()
+    if point := os.environ.get("FAULTS_CRASH"):
+        crash_at(point)
     if tries := os.environ.get("FAULTS_TRIES"):
         worker.BACK_OFF_S = (0.1,) * int(tries)
     process.build = functools.partial(build, extras=EXTRAS)
