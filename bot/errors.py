@@ -143,13 +143,19 @@ class TemporaryError(SendError):
 
 
 class ThrottledError(TemporaryError):
-    """The provider asks for a pause of `retry_after_s` seconds (0: it does not say). Costs no attempt."""
+    """The provider asks for a pause of `retry_after_s` seconds (0: it does not say). Costs no attempt.
+
+    `whole_line` False: the limit is one number's or one sender's, and the account's other messages go on.
+    """
 
     reason = "throttled"
 
-    def __init__(self, detail: str, *, code: str = "", retry_after_s: float = 0.0, alert: bool = False) -> None:
+    def __init__(
+        self, detail: str, *, code: str = "", retry_after_s: float = 0.0, alert: bool = False, whole_line: bool = True
+    ) -> None:
         super().__init__(detail, code=code, alert=alert)
         self.retry_after_s = retry_after_s
+        self.whole_line = whole_line
 
 
 class ConnectError(TemporaryError):
@@ -185,9 +191,16 @@ class ContentError(PermanentError):
 
 
 class OptedOutError(PermanentError):
-    """The buyer has blocked the account at the provider; the engine records an opt-out."""
+    """The buyer has blocked the account at the provider; the engine records an opt-out.
+
+    `marketing_only`: what else is sent may still arrive.
+    """
 
     reason = "opted_out"
+
+    def __init__(self, detail: str, *, code: str = "", marketing_only: bool = False) -> None:
+        super().__init__(detail, code=code)
+        self.marketing_only = marketing_only
 
 
 class WindowClosedError(PermanentError):

@@ -116,6 +116,7 @@ class StatusReported(Struct, frozen=True, tag="status", omit_defaults=True):
     code: str = ""
     reason: str = ""  # a FailureReason when failed
     parts: int = 0
+    marketing_only: bool = False  # of reason opted_out: service notices may still arrive
 
 
 class AccountAlert(Struct, frozen=True, tag="account_alert", omit_defaults=True):

@@ -283,7 +283,8 @@ class Sender:
                 self._settled(job, outcome.state, receipt=outcome)
             case ThrottledError():
                 pause = outcome.retry_after_s or 1.0
-                line.pause(pause)
+                if outcome.whole_line:
+                    line.pause(pause)
                 self._settled(job, "queued", error=outcome, again_at=self._clock.real() + int(pause * 1000))
             case TemporaryError():
                 if isinstance(outcome, ConnectError | ProviderDownError):
@@ -423,7 +424,8 @@ class Sender:
         """
         if not isinstance(error, OptedOutError | UnreachableError | WindowClosedError):
             return
-        body = StatusReported(state="failed", ref=message.id, reason=error.reason, code=error.code)
+        soft = isinstance(error, OptedOutError) and error.marketing_only
+        body = StatusReported("failed", message.id, code=error.code, reason=error.reason, marketing_only=soft)
         subject = subjects.address(message.account, message.to)
         self._events.append(Event("", subject, message.account, message.created_at, self._clock.now(), body))
 

@@ -402,7 +402,7 @@ class Turns:
         if status.reason == SkipReason.WINDOW_CLOSED and address is not None:
             buyers.shut_windows(address, event.at, self._accounts[account])
         if status.reason == SkipReason.OPTED_OUT and address is not None:
-            run.effects.append(OptOut(source=f"{account}:provider", blocks=True))
+            run.effects.append(OptOut(source=f"{account}:provider", blocks=not status.marketing_only))
             run.turn = self._turn(run, event, buyer, address)
         if status.ref:
             return  # the message itself was moved where it is kept
@@ -411,19 +411,13 @@ class Turns:
 
     def _status_by_ref(self, run: Run, status: StatusReported) -> bool:
         """True when nothing else of the event is left to do."""
-        home = ids.partition_in(status.ref)
+        home, why = ids.partition_in(status.ref), status.reason or status.code
         if home == run.partition:
             if status.parts:
                 run.billed.append((run.event.account, status.ref, status.parts))
             run.change.statuses.append(
                 StatusChange(
-                    "ref",
-                    status.ref,
-                    status.state,
-                    run.event.at,
-                    status.reason or status.code,
-                    ids.digest(status.provider_id),
-                    status.parts,
+                    "ref", status.ref, status.state, run.event.at, why, ids.digest(status.provider_id), status.parts
                 )
             )
         elif home is not None and home < self._partitions:

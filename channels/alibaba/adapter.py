@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import math
 import secrets
 from collections.abc import Mapping
 from ipaddress import IPv6Address, ip_address
@@ -98,7 +99,8 @@ class Alibaba:
         number = mainland(message.to) if message.to.startswith("+86") else ""
         if not number:
             raise UnreachableError("this line reaches mainland mobile numbers only")
-        answer = await self._call("SendSms", self._params(message, content, number.removeprefix("+86")))
+        life_s = (message.not_after - self._clock.now()) / 1000 if message.not_after else math.inf
+        answer = await self._call("SendSms", self._params(message, content, number.removeprefix("+86")), life_s)
         biz_id = answer.get("BizId")
         return Receipt(provider_id=biz_id if isinstance(biz_id, str) else "")
 
@@ -116,7 +118,7 @@ class Alibaba:
             params["SmsUpExtendCode"] = self._config.up_extend_code
         return params
 
-    async def _call(self, action: str, params: Mapping[str, str]) -> Mapping[str, Any]:
+    async def _call(self, action: str, params: Mapping[str, str], life_s: float = math.inf) -> Mapping[str, Any]:
         """The answer of an action. Its parameters travel as a form, so that no proxy logs a number in a URL."""
         try:
             body = encode(params).encode()
@@ -134,7 +136,7 @@ class Alibaba:
         )
         response = await self._http.request("POST", self._url, headers=headers, body=body)
         answer = response.json_object()
-        if (error := error_of(response, answer)) is not None:
+        if (error := error_of(response, answer, real_ms=self._clock.real(), life_s=life_s)) is not None:
             raise error
         if answer is None:
             raise InDoubtError("Alibaba Cloud gave no proper answer")

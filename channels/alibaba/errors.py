@@ -15,10 +15,10 @@ from bot.errors import (
     ProviderDownError,
     RejectedError,
     SendError,
-    TemporaryError,
     ThrottledError,
     UnreachableError,
 )
+from bot.events import Ms
 from bot.ports import HttpResponse
 from bot.reasons import FailureReason
 
@@ -61,28 +61,33 @@ CONTENT: Mapping[str, str] = {
     "isv.MOBILE_COUNT_OVER_LIMIT": "too many numbers",
 }
 LONGEST_PAUSE_S = 3600.0
-_FLOW = "isv.BUSINESS_LIMIT_CONTROL"
+CLOCKS_DIFFER_S = 1.0
+FLOW = "isv.BUSINESS_LIMIT_CONTROL"
 
 
-def error_of(response: HttpResponse, answer: Mapping[str, Any] | None) -> SendError | None:
-    """The error of a response with this JSON, None for one with Code OK."""
+def error_of(
+    response: HttpResponse, answer: Mapping[str, Any] | None, *, real_ms: Ms, life_s: float
+) -> SendError | None:
+    """The error of a response with this JSON, None for one with Code OK.
+
+    `real_ms` is the time, `life_s` how long the message is still of use.
+    """
     code = answer.get("Code") if answer is not None else None
     if not isinstance(code, str) or not code:
         return _by_status(response)
     if code == "OK":
         return None if response.status == 200 else InDoubtError("Code OK, but not HTTP 200", code=str(response.status))
-    return _by_code(code[:60], str((answer or {}).get("Message", "")), response)
+    message = str((answer or {}).get("Message", ""))
+    return _flow(message, real_ms, life_s) if code == FLOW else _by_code(code[:60], response)
 
 
-def _by_code(code: str, message: str, response: HttpResponse) -> SendError:
+def _by_code(code: str, response: HttpResponse) -> SendError:
     if code in ACCOUNT:
         return AccountError(ACCOUNT[code], code=code)
     if code in CONTENT:
         return ContentError(CONTENT[code], code=code)
     if code == "isv.MOBILE_NUMBER_ILLEGAL":
         return UnreachableError("not a mobile number", code=code)
-    if code == _FLOW:
-        return _flow(code, message)
     if code.startswith("Throttling"):
         return ThrottledError("Alibaba Cloud asks to slow down", code=code, retry_after_s=_retry_after(response))
     if code == "SignatureNonceUsed":
@@ -97,14 +102,19 @@ def _by_code(code: str, message: str, response: HttpResponse) -> SendError:
     return RejectedError("Alibaba Cloud refuses the message", code=code)
 
 
-def _flow(code: str, message: str) -> SendError:
-    """A limit of this number, not of the line: a minute's passes soon, an hour's or a day's is not worth waiting for.
+def _flow(message: str, real_ms: Ms, life_s: float) -> SendError:
+    """A limit of this number, not of the line. Minutes and hours are those of the clock: their end can be waited for.
 
     The level stands only in the message: 触发分钟级流控, 触发小时级流控, 触发天级流控.
     """
-    if "分钟" in message or "minute" in message.lower():
-        return TemporaryError("this number had its text of the minute", code=code)
-    return RejectedError("this number had its texts of the hour or day", code=code, reason=FailureReason.THROTTLED)
+    words = message.lower()
+    for span, names in ((60, ("分钟", "minute")), (3600, ("小时", "hour"))):
+        if any(name in words for name in names):
+            wait = span - real_ms / 1000 % span + CLOCKS_DIFFER_S
+            if wait <= life_s:
+                return ThrottledError("this number had its share", code=FLOW, retry_after_s=wait, whole_line=False)
+            break
+    return RejectedError("this number had its texts of the hour or day", code=FLOW, reason=FailureReason.THROTTLED)
 
 
 def _by_status(response: HttpResponse) -> SendError:

@@ -102,7 +102,7 @@ class Twilio:
         body = urlencode(self._form(message, text)).encode()
         response = await self._http.request("POST", f"{self._account}/Messages.json", headers=self._headers, body=body)
         answer = response.json_object()
-        if (error := error_of(response, answer)) is not None:
+        if (error := error_of(response, answer, pool=bool(self._config.messaging_service_sid))) is not None:
             raise error
         accepted = answer or {}
         parts = str(accepted.get("num_segments") or "")

@@ -38,12 +38,13 @@ ACCOUNT = {
     30032: "the toll-free number is not verified",
     30034: "the US number is registered to no campaign",
 }
+# Code to a plain sentence, a reason, and whether staff can mend it.
 REFUSED = {
-    21408: ("texts to this country are switched off at Twilio", FailureReason.ACCOUNT),
-    21604: ("no number to send to", FailureReason.REJECTED),
-    21608: ("a trial account may only send to verified numbers", FailureReason.ACCOUNT),
-    21612: ("no route from this sender to this number", FailureReason.REJECTED),
-    30007: ("filtered as spam", FailureReason.FILTERED),
+    21408: ("texts to this country are switched off at Twilio", FailureReason.ACCOUNT, True),
+    21604: ("no number to send to", FailureReason.REJECTED, False),
+    21608: ("a trial account may only send to verified numbers", FailureReason.ACCOUNT, True),
+    21612: ("no route from this sender to this number", FailureReason.REJECTED, False),
+    30007: ("filtered as spam; look at the wording and at the sender's registration", FailureReason.FILTERED, True),
 }
 CONTENT = {
     21602: "the text is empty",
@@ -68,12 +69,20 @@ PAUSE_S = {
     21611: 300.0,  # over ten hours of texts are queued at the sender already
     63038: 3600.0,  # the account's daily limit
 }
+PAUSED = {
+    21611: "over ten hours of texts wait at the sender; another sender or fewer texts would help",
+    63038: "the account's texts of the day are used up; Twilio raises the limit on request",
+}
+PER_SENDER = frozenset({14107, 21611})
+"""Limits of one sender: a Messaging Service has others for other numbers."""
 LONGEST_PAUSE_S = 3600.0
 OPTED_OUT = frozenset({21610, 30004})
+BLOCKED = 30004
+"""A block of the carrier or the recipient: marketing stops, other texts may still arrive."""
 
 FAILURES: Mapping[int, FailureReason] = {
     **dict.fromkeys(ACCOUNT, FailureReason.ACCOUNT),
-    **{code: reason for code, (_, reason) in REFUSED.items()},
+    **{code: reason for code, (_, reason, _) in REFUSED.items()},
     **dict.fromkeys(CONTENT, FailureReason.CONTENT),
     **dict.fromkeys(UNREACHABLE, FailureReason.UNREACHABLE),
     **dict.fromkeys(PAUSE_S, FailureReason.THROTTLED),
@@ -96,26 +105,34 @@ def failure_of(code: int) -> FailureReason:
     return FAILURES.get(code, FailureReason.REJECTED)
 
 
-def error_of(response: HttpResponse, answer: Mapping[str, Any] | None) -> SendError | None:
-    """The error of a response with this JSON to a send, None where Twilio accepted it."""
+def error_of(response: HttpResponse, answer: Mapping[str, Any] | None, *, pool: bool = False) -> SendError | None:
+    """The error of a response with this JSON to a send, None where Twilio accepted it. `pool`: it has several senders."""
     if answer is None:
         return _by_status(response, "")
     if 200 <= response.status < 300:
         code = _number(answer, "error_code")
         if code or answer.get("status") in ("failed", "undelivered", "canceled"):
-            return by_code(code, 0.0) or RejectedError("Twilio refuses the message", code=str(code or ""))
+            return by_code(code, 0.0, pool=pool) or RejectedError("Twilio refuses the message", code=str(code or ""))
         return None if isinstance(answer.get("sid"), str) else InDoubtError("the answer names no message")
     code = _number(answer, "code")
-    return by_code(code, _retry_after(response)) or _by_status(response, str(code or response.status))
+    return by_code(code, _retry_after(response), pool=pool) or _by_status(response, str(code or response.status))
 
 
-def by_code(code: int, retry_after_s: float) -> SendError | None:
+def by_code(code: int, retry_after_s: float, *, pool: bool = False) -> SendError | None:
     """The error that a Twilio code means, None for an unknown one."""
     label = str(code)
     if code in OPTED_OUT:
-        return OptedOutError("the buyer has stopped this sender", code=label)
+        return OptedOutError("the buyer has stopped this sender", code=label, marketing_only=code == BLOCKED)
     if code in PAUSE_S:
-        return ThrottledError("Twilio asks to slow down", code=label, retry_after_s=retry_after_s or PAUSE_S[code])
+        whole = not (pool and code in PER_SENDER)
+        pause = retry_after_s or PAUSE_S[code]
+        return ThrottledError(
+            PAUSED.get(code, "Twilio asks to slow down"),
+            code=label,
+            retry_after_s=pause,
+            alert=code in PAUSED,
+            whole_line=whole,
+        )
     if code in UNREACHABLE:
         return UnreachableError(UNREACHABLE[code], code=label)
     if code in ACCOUNT:
@@ -123,8 +140,8 @@ def by_code(code: int, retry_after_s: float) -> SendError | None:
     if code in CONTENT:
         return ContentError(CONTENT[code], code=label)
     if code in REFUSED:
-        detail, reason = REFUSED[code]
-        return RejectedError(detail, code=label, reason=reason)
+        detail, reason, alert = REFUSED[code]
+        return RejectedError(detail, code=label, reason=reason, alert=alert)
     return None
 
 

@@ -11,7 +11,7 @@ from bot.errors import PayloadError
 from bot.events import Event, Media, MessageReceived, Ms, OptChanged, StatusReported
 from bot.phones import is_e164
 from bot.ports import Parsed
-from channels.twilio.errors import failure_of
+from channels.twilio.errors import BLOCKED, failure_of
 from channels.twilio.signature import Form
 
 MAX_TEXT = 8000  # a Body has 1600 characters at most; joined ones may be longer
@@ -65,6 +65,8 @@ def _message(account: str, fields: Mapping[str, str], received: Ms) -> Parsed:
     if not is_e164(sender):
         return Parsed(ignored=["message from no phone number"])  # whatsapp:…, short codes, names
     change = OPT_OUT_TYPES.get(fields.get("OptOutType", "").upper())
+    if change == "in" and fields.get("Body", "").strip().lower() == "yes":
+        change = None  # Twilio takes YES as a way back, but here it answers questions: it must not grant marketing
     body = OptChanged(change=change, answered=True, blocks_all=change == "out") if change else _received(fields)
     return Parsed(events=[Event(sid, subjects.address(account, sender), account, received, received, body)])
 
@@ -103,5 +105,6 @@ def _status(account: str, fields: Mapping[str, str], state: str, ref: str, recei
         provider_id=sid[:64],
         code=code,
         reason=str(failure_of(int(code or 0))) if known == "failed" else "",
+        marketing_only=known == "failed" and code == str(BLOCKED),
     )
     return Parsed(events=[Event("", subjects.address(account, to), account, received, received, body)])

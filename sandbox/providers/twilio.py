@@ -8,8 +8,9 @@ import hmac
 import secrets
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
+import phonenumbers
 from aiohttp import web
 
 from sandbox.outward import Built
@@ -23,6 +24,40 @@ GSM = frozenset(
     "¿abcdefghijklmnopqrstuvwxyzäöñüà"
 )
 GSM_TWICE = frozenset("\f^{}\\[~]|€")
+
+
+def _form_problem(config: Any, form: Mapping[str, Any]) -> web.Response | None:
+    """The refusal of a message that breaks a rule of Twilio's, whoever it is for."""
+    sender = (str(form.get("From", "")), str(form.get("MessagingServiceSid", "")))
+    if sender == ("", ""):
+        return _error(21603, "A 'From' or 'MessagingServiceSid' is required")
+    if sender != (config.from_number, config.messaging_service_sid):
+        return _error(21606, "The 'From' number is not a valid, SMS-capable number of this account")
+    if (problem := _number_problem(str(form.get("To", "")))) is not None:
+        return problem
+    period = str(form.get("ValidityPeriod", "1"))
+    if not period.isdecimal() or not 1 <= int(period[:6]) <= 36_000:
+        return _error(21624, "The ValidityPeriod is out of range")
+    if "_" in (urlsplit(str(form.get("StatusCallback", ""))).hostname or ""):
+        return _error(21609, "The StatusCallback URL is not a valid URL")
+    body = str(form.get("Body", ""))
+    if not body or len(body) > 1600:
+        return _error(21617 if body else 21602, "The message body is missing or exceeds the 1600 character limit")
+    return None
+
+
+def _number_problem(to: str) -> web.Response | None:
+    """The refusal of a number that is none, or of one that takes no texts."""
+    try:
+        number = phonenumbers.parse(to)
+    except phonenumbers.NumberParseException:
+        number = None
+    if number is None or not to.startswith("+") or not phonenumbers.is_possible_number(number):
+        return _error(21211, f"The 'To' number {to[-4:]} is not a valid phone number")
+    fixed = phonenumbers.number_type(number) == phonenumbers.PhoneNumberType.FIXED_LINE
+    if fixed and number.country_code != 1:
+        return _error(21614, f"'To' number {to[-4:]} is not a valid mobile number")
+    return None
 
 
 def _error(code: int, message: str, status: int = 400) -> web.Response:
@@ -94,16 +129,9 @@ class TwilioProvider:
         if fault.startswith("errcode:"):
             return _error(int(fault.partition(":")[2]), "Refused on request")
         form = await request.post()
-        sender = (str(form.get("From", "")), str(form.get("MessagingServiceSid", "")))
-        if sender == ("", ""):
-            return _error(21603, "A 'From' or 'MessagingServiceSid' is required")
-        if sender != (config.from_number, config.messaging_service_sid):
-            return _error(21606, "The 'From' number is not a valid, SMS-capable number of this account")
-        to, body = str(form.get("To", "")), str(form.get("Body", ""))
-        if not to.startswith("+") or not to[1:].isdigit():
-            return _error(21211, f"The 'To' number {to[-4:]} is not a valid phone number")
-        if not body or len(body) > 1600:
-            return _error(21617 if body else 21602, "The message body is missing or exceeds the 1600 character limit")
+        if (problem := _form_problem(config, form)) is not None:
+            return problem
+        to, body = str(form["To"]), str(form["Body"])
         if await self._world.phones.redis.sismember(f"sandbox:optout:{name}", to):
             return _error(21610, "Attempt to send to unsubscribed recipient")
         sid = "SM" + secrets.token_hex(16)
@@ -124,8 +152,16 @@ class TwilioProvider:
                 )
         if fault == "drop_after_accept":
             return drop(request)
-        parts = _parts(body)
-        return web.json_response({"sid": sid, "status": "queued", "num_segments": str(parts), "to": to}, status=201)
+        parts = 0 if config.messaging_service_sid else _parts(body)  # a service has not chosen its sender yet
+        return web.json_response(
+            {
+                "sid": sid,
+                "status": "accepted" if config.messaging_service_sid else "queued",
+                "num_segments": str(parts),
+                "to": to,
+            },
+            status=201,
+        )
 
     def _signed(self, config: Any, public: str, local: str, fields: dict[str, str]) -> Built:
         """Twilio signs the public URL; on this machine the request itself goes to the gateway directly."""
@@ -165,17 +201,19 @@ class TwilioProvider:
                 kind="text",
                 text="You have been unsubscribed. Reply START to resubscribe.",
             )
-        elif words.lower() in START:
+        elif words.lower() in START and await self._world.phones.redis.srem(f"sandbox:optout:{name}", number):
             fields["OptOutType"] = "START"
-            await self._world.phones.redis.srem(f"sandbox:optout:{name}", number)
             await self._world.phones.show(
                 name, number, **{"from": "carrier"}, kind="text", text="You have been re-subscribed."
             )
         path = f"/channels/{name}/webhook"
-        return await self._world.outward.post(
-            lambda: self._signed(config, self._world.public_url + path, self._world.base + path, fields),
-            retries=RETRIES,
-        )
+        token = {"I-Twilio-Idempotency-Token": secrets.token_hex(16)}  # the same for every try
+
+        def post() -> Built:
+            url, body, headers = self._signed(config, self._world.public_url + path, self._world.base + path, fields)
+            return url, body, {**headers, **token}
+
+        return await self._world.outward.post(post, retries=RETRIES)
 
     async def start(self, name: str, number: str, scene: str = "") -> int:
         """A phone number needs no first contact."""

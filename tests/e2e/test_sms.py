@@ -8,6 +8,7 @@ import time
 import pytest
 
 from bot.messages import Notice
+from tests.channels.alibaba.peer import refusal as limited
 from tests.channels.twilio.peer import refusal
 from tests.e2e.texting import BUYER, PUBLIC, post_alibaba, ship, texting
 
@@ -151,3 +152,29 @@ async def test_a_mainland_line_counts_as_the_mainland_does(sms):
     text = Notice("SMS_1", {}, text="a" * 71)
     assert speaker._billed("sms-cn", BUYER, text)[0] == 2
     assert speaker._billed("sms-main", BUYER, text)[0] == 1
+
+
+async def test_a_carriers_block_stops_marketing_only(sms):
+    """30004: the number is opted out of marketing, and is still answered."""
+    sms.twilio.answers = [refusal(400, 30004)]
+    await sms.say("帮助")
+    await sms.settled(["failed"])
+    address = await sms.address("sms-main")
+    assert address.opted_out
+    assert not address.blocked
+    await sms.say("帮助")
+    await sms.said(1)
+
+
+async def test_one_senders_pause_is_not_the_lines(sms):
+    """A limit of one number at Alibaba Cloud: that notice waits for the minute's end, another number's goes at once."""
+    sms.alibaba.answers = [limited("isv.BUSINESS_LIMIT_CONTROL", message="触发分钟级流控Permits:1")]
+    await ship(sms)
+    end = time.monotonic() + 5
+    while not sms.alibaba.targets and time.monotonic() < end:
+        await asyncio.sleep(0.02)
+    await ship(sms, order="5002", phone="13900005678")
+    while not sms.alibaba.calls and time.monotonic() < end:
+        await asyncio.sleep(0.02)
+    assert [params["PhoneNumbers"] for _, params in sms.alibaba.calls] == ["13900005678"]
+    assert "queued" in await sms.states()

@@ -167,7 +167,7 @@ async def post_alibaba(sms, *items: dict, key: str = KEY) -> tuple[int, str]:
         return answer.status, await answer.text()
 
 
-async def ship(sms: Sms, order: str = "5001") -> None:
+async def ship(sms: Sms, order: str = "5001", phone: str = "13900001234") -> None:
     """A paid order of a buyer with a phone is shipped."""
     now = time.time()
     facts = {
@@ -179,7 +179,7 @@ async def ship(sms: Sms, order: str = "5001") -> None:
         "placed_at": rfc(now),
         "paid_at": rfc(now),
     }
-    buyer = {"phones": ["13900001234"], "phone": "13900001234", "name": "林小满"}
+    buyer = {"phones": [phone], "phone": phone, "name": "林小满"}
     shipment = {"id": f"s{order}", "carrier": "sf", "tracking_no": f"SF{order}", "state": "in_transit"}
     for kind, data in (
         ("order.paid", {"order": facts, "buyer": buyer}),

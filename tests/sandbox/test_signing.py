@@ -157,3 +157,43 @@ def test_alibaba_checks_the_signature_over_query_headers_and_body():
     assert right == hmac.new(b"key", text.encode(), hashlib.sha256).hexdigest()
     assert right != _signature(request, b"A=2", signed, "key")
     assert right != _signature(request, b"A=1", signed, "other")
+
+
+def test_messenger_signs_the_published_body():
+    """Escapes in lower case, slashes escaped: byte by byte the published body, and its signature."""
+    config = SimpleNamespace(page_id="900100200300400", app_secret=SecretStr("shop-app-secret-0123456789abcdef"))
+    item = {
+        "sender": {"id": "7001002003004005"}, "recipient": {"id": "900100200300400"}, "timestamp": 1767225600900,
+        "message": {"mid": "m_TEST0002", "text": "café 会员日 🎁 https://shop.example/d?c=1"},
+    }  # fmt: skip
+    _, body, headers = MessengerProvider(world(1_767_225_601), {"m": config}).webhook("m", item)
+    assert len(body) == 299
+    assert headers["X-Hub-Signature-256"] == ("sha256=c59cf7546bd7c4a109440b8b6468bed306e0cdf7098f7afd3042d072c2f9e52a")
+
+
+def test_alibaba_computes_the_published_signatures():
+    """The library's own answers for a send by query and by form."""
+    headers = {
+        "host": "dysmsapi.aliyuncs.com", "x-acs-action": "SendSms", "x-acs-version": "2017-05-25",
+        "x-acs-date": "2026-11-22T08:00:00Z", "x-acs-signature-nonce": "0123456789abcdef0123456789abcdef",
+        "x-acs-content-sha256": hashlib.sha256(b"").hexdigest(),
+    }  # fmt: skip
+    query = {
+        "OutId": "ord-7", "PhoneNumbers": "13900001234", "SignName": "某某商城", "TemplateCode": "SMS_123456789",
+        "TemplateParam": '{"order":"A-7","name":"王 五~*"}',
+    }  # fmt: skip
+    request = SimpleNamespace(method="POST", query=query, headers=headers)
+    signed = sorted(headers)
+    by_query = "26319cbb82d1f132893b5d5f99542e24268628bce51391c674a325730c91dd08"
+    assert _signature(request, b"", signed, "testAkSecret") == by_query
+    body = (
+        b"OutId=ord-7&PhoneNumbers=13900001234&SignName=%E6%9F%90%E6%9F%90%E5%95%86%E5%9F%8E&TemplateCode=SMS_123456789"
+        b"&TemplateParam=%7B%22order%22%3A%22A-7%22%2C%22name%22%3A%22%E7%8E%8B+%E4%BA%94~%2A%22%7D"
+    )
+    more = {
+        "content-type": "application/x-www-form-urlencoded",
+        "x-acs-content-sha256": hashlib.sha256(body).hexdigest(),
+    }
+    request = SimpleNamespace(method="POST", query={}, headers=headers | more)
+    by_form = "596230d4e40fb68f0810f0992bdaeec9ace733a2c751591efaff0163c377da12"
+    assert _signature(request, body, sorted(headers | more), "testAkSecret") == by_form

@@ -12,7 +12,6 @@ from bot.errors import (
     InDoubtError,
     ProviderDownError,
     RejectedError,
-    TemporaryError,
     ThrottledError,
     UnreachableError,
 )
@@ -110,8 +109,8 @@ CASE = ChannelCase(
     sends=(SendCase("notice", outbound(NOTICE, account=NAME), _sent, Receipt("9006^0")),),
     unfit=(outbound(Text("您好")), outbound(Picture("qr", "alt")), outbound(Card("t"))),
     errors=(
-        ErrorCase("minute", refusal("isv.BUSINESS_LIMIT_CONTROL", message="触发分钟级流控Permits:1"), TemporaryError),
-        ErrorCase("hour", refusal("isv.BUSINESS_LIMIT_CONTROL", message="触发小时级流控Permits:5"), RejectedError),
+        ErrorCase("minute", refusal("isv.BUSINESS_LIMIT_CONTROL", message="触发分钟级流控Permits:1"), ThrottledError),
+        ErrorCase("hour", refusal("isv.BUSINESS_LIMIT_CONTROL", message="触发小时级流控Permits:5"), ThrottledError),
         ErrorCase("number", refusal("isv.MOBILE_NUMBER_ILLEGAL"), UnreachableError, "isv.MOBILE_NUMBER_ILLEGAL"),
         ErrorCase("balance", refusal("isv.AMOUNT_NOT_ENOUGH"), AccountError, "isv.AMOUNT_NOT_ENOUGH"),
         ErrorCase("signature", refusal("isv.SMS_SIGNATURE_ILLEGAL"), AccountError),

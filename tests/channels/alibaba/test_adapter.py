@@ -15,7 +15,6 @@ from bot.errors import (
     ProviderDownError,
     RejectedError,
     SendError,
-    TemporaryError,
     ThrottledError,
     UnreachableError,
 )
@@ -25,7 +24,7 @@ from channels.alibaba.adapter import CAPABILITIES, TYPE
 from channels.alibaba.config import bits_of
 from tests.channels.alibaba.peer import SECRET, AlibabaPeer, refusal
 from tests.channels.alibaba.test_inbound import CONFIG, KEY
-from tests.channels.lend import OUR_ID, outbound, provider, toolkit
+from tests.channels.lend import NOW, OUR_ID, outbound, provider, toolkit
 
 NOTICE = Notice("SMS_123456789", {"order": "A-7", "name": "王 五~*"}, text="【某某商城】…")
 
@@ -117,8 +116,8 @@ async def test_half_a_character_is_refused_before_any_call():
 @pytest.mark.parametrize(
     ("answer", "kind", "reason", "code"),
     [
-        (refusal("isv.BUSINESS_LIMIT_CONTROL", message="触发分钟级流控Permits:1"), TemporaryError, "provider_down", ""),
-        (refusal("isv.BUSINESS_LIMIT_CONTROL", message="触发小时级流控Permits:5"), RejectedError, "throttled", ""),
+        (refusal("isv.BUSINESS_LIMIT_CONTROL", message="触发分钟级流控Permits:1"), ThrottledError, "throttled", ""),
+        (refusal("isv.BUSINESS_LIMIT_CONTROL", message="触发小时级流控Permits:5"), ThrottledError, "throttled", ""),
         (refusal("isv.BUSINESS_LIMIT_CONTROL", message="触发天级流控Permits:10"), RejectedError, "throttled", ""),
         (refusal("isv.DAY_LIMIT_CONTROL"), AccountError, "account", ""),
         (refusal("isv.MOBILE_NUMBER_ILLEGAL"), UnreachableError, "unreachable", ""),
@@ -251,3 +250,29 @@ def test_how_hard_a_key_is_to_guess():
     assert bits_of("A1b2C3d4E5f6G7h8I9j0K-") == 132
     assert bits_of("0123456789" * 3) < 128
     assert bits_of("01234567" + "ä" * 40) == 0
+
+
+@pytest.mark.parametrize(
+    ("message", "life_s", "waits"),
+    [
+        ("触发分钟级流控Permits:1", 600, 41.0),  # 14:13:20 in the tests
+        ("触发分钟级流控Permits:1", 30, None),
+        ("触发小时级流控Permits:5", 0, 2801.0),
+        ("触发小时级流控Permits:5", 600, None),
+        ("触发天级流控Permits:10", 0, None),
+    ],
+)
+async def test_a_number_s_share_is_waited_for_if_the_text_lives_that_long(message, life_s, waits):
+    """Minute and hour are those of the clock; only this number waits, the line goes on; a code that would expire fails."""
+    peer = AlibabaPeer()
+    peer.answers = [refusal("isv.BUSINESS_LIMIT_CONTROL", message=message)]
+    not_after = NOW + 3_600_000 + life_s * 1000 if life_s else 0
+    with pytest.raises(SendError) as caught:
+        await send(peer, outbound(NOTICE, not_after=not_after))
+    error = caught.value
+    if waits is None:
+        assert isinstance(error, RejectedError)
+        assert error.reason == "throttled"
+    else:
+        assert isinstance(error, ThrottledError)
+        assert (error.retry_after_s, error.whole_line) == (waits, False)

@@ -314,3 +314,34 @@ def test_impossible_configurations_are_refused(changes, said):
     values = {k: v for k, v in {**CONFIG, **changes}.items() if v is not None}
     with pytest.raises(ValidationError, match=f"(?i){said}"):
         TYPE.config(**values)
+
+
+@pytest.mark.parametrize(
+    ("config", "code", "whole"),
+    [
+        ({}, 14107, True),
+        ({}, 21611, True),
+        ({"from_number": None, "messaging_service_sid": "MG01"}, 14107, False),
+        ({"from_number": None, "messaging_service_sid": "MG01"}, 21611, False),
+        ({"from_number": None, "messaging_service_sid": "MG01"}, 20429, True),
+        ({"from_number": None, "messaging_service_sid": "MG01"}, 63038, True),
+    ],
+)
+async def test_one_sender_of_a_service_does_not_stop_the_others(config, code, whole):
+    """A limit of one sender pauses a line with one sender; with a Messaging Service only that text waits."""
+    peer = TwilioPeer()
+    peer.answers = [refusal(429, code)]
+    with pytest.raises(ThrottledError) as caught:
+        await send(peer, outbound("hi"), **config)
+    assert caught.value.whole_line is whole
+    assert caught.value.alert is (code in (21611, 63038))
+
+
+async def test_a_carriers_block_stops_marketing_alone():
+    """30004 may be a list for advertising: service notices go on; 21610 stops the number altogether."""
+    for code, only in ((30004, True), (21610, False)):
+        peer = TwilioPeer()
+        peer.answers = [refusal(400, code)]
+        with pytest.raises(OptedOutError) as caught:
+            await send(peer, outbound("hi"))
+        assert caught.value.marketing_only is only

@@ -125,7 +125,7 @@ def test_what_comes_from_no_phone_number_is_counted(sender):
         ("partially_delivered", "", StatusReported("delivered")),
         ("read", "", StatusReported("read")),
         ("undelivered", "30003", StatusReported("failed", code="30003", reason="expired")),
-        ("undelivered", "30004", StatusReported("failed", code="30004", reason="opted_out")),
+        ("undelivered", "30004", StatusReported("failed", code="30004", reason="opted_out", marketing_only=True)),
         ("undelivered", "30005", StatusReported("failed", code="30005", reason="unreachable")),
         ("undelivered", "30007", StatusReported("failed", code="30007", reason="filtered")),
         ("undelivered", "30008", StatusReported("failed", code="30008", reason="provider_error")),
@@ -143,8 +143,9 @@ def test_a_callback_reports_a_status(state, code, expected):
     fields = STATUS | {"MessageStatus": state, "SmsStatus": state} | ({"ErrorCode": code} if code else {})
     url = f"{PUBLIC}/channels/sms-main/status?ref={OUR_ID}"
     status = StatusReported(
-        expected.state, ref=OUR_ID, provider_id=STATUS["MessageSid"], code=expected.code, reason=expected.reason
-    )
+        expected.state, ref=OUR_ID, provider_id=STATUS["MessageSid"], code=expected.code, reason=expected.reason,
+        marketing_only=expected.marketing_only,
+    )  # fmt: skip
     assert post(fields, url).events == [Event("", SUBJECT, "sms-main", NOW, NOW, status)]
 
 
@@ -214,3 +215,12 @@ def test_parsing_is_total(base, changed, dropped, ref):
         return
     assert len(found.events) + len(found.ignored) == 1
     assert json.dumps([e.subject for e in found.events])
+
+
+@pytest.mark.parametrize("body", ["YES", " yes "])
+def test_a_yes_is_an_answer_and_no_consent(body):
+    """Twilio counts YES among its ways back; here it answers a question, and must not grant marketing by itself."""
+    event = post({**MESSAGE, "Body": body, "OptOutType": "START"}).events[0]
+    assert isinstance(event.body, MessageReceived)
+    event = post({**MESSAGE, "Body": "START", "OptOutType": "START"}).events[0]
+    assert event.body == OptChanged(change="in", answered=True)
