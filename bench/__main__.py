@@ -144,7 +144,7 @@ async def measure(one: Contestant, args: argparse.Namespace, valkey: subprocess.
     with (WORK / f"{one.name}.log").open("wb") as log:
         process = subprocess.Popen(
             ["taskset", "-c", args.cpu, *one.command],
-            cwd=ROOT if "bench.serve" in one.command else None,
+            cwd=one.cwd,
             env=env,
             stdout=log,
             stderr=log,
@@ -266,10 +266,13 @@ def main() -> None:
     parser.add_argument("--buyers", type=int, default=1000)
     parser.add_argument("--cpu", default="0")
     parser.add_argument("--aux-cpu", default="1")
+    parser.add_argument("--beside", type=Path, help="another checkout whose gateway runs too, in the same minutes")
     args = parser.parse_args()
     WORK.mkdir(parents=True, exist_ok=True)
     write_config()
-    all_of = [c for c in contestants(rivals_venv()) if not args.names or c.name in args.names]
+    all_of = [
+        c for c in contestants(rivals_venv(), args.beside) if not args.names or c.name.partition("@")[0] in args.names
+    ]
     os.sched_setaffinity(0, {int(core) for core in args.aux_cpu.split(",")})
     valkey = start_valkey(args.aux_cpu)
     rows: dict[str, list[dict[str, Any]]] = {c.name: [] for c in all_of}

@@ -7,11 +7,12 @@ import hashlib
 import hmac
 import json
 import os
+import socket
 import struct
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -23,7 +24,18 @@ PAGE = "1234567890"
 AES_KEY = "Zm9yLXRlc3RzLW9ubHktbm90LWEtcmVhbC1rZXktMDE"
 APP_ID = "wx00aa11bb22cc33dd"
 TWILIO_TOKEN = "a1b2c3d4e5f60718293a4b5c6d7e8f90"  # noqa: S105  # invented
-PORTS = {"provider": 7900, "redis": 7901, "app": 7910}
+
+
+def _free_ports(*names: str) -> dict[str, int]:
+    """Ports that the system chose, so that two benchmarks can run side by side."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in names]
+    ports = {name: one.getsockname()[1] for name, one in zip(names, sockets, strict=True)}
+    for one in sockets:
+        one.close()
+    return ports
+
+
+PORTS = _free_ports("provider", "redis", "app")
 Webhook = Callable[[str, str, int], bytes]
 
 
@@ -39,6 +51,7 @@ class Contestant:
     env: dict[str, str] = field(default_factory=dict)
     passive: bool = False
     rival: bool = False
+    cwd: Path | None = None
 
 
 def request(path: str, body: bytes, headers: list[tuple[str, str]], kind: str = "application/json") -> bytes:
@@ -142,17 +155,29 @@ def _twilio_answer(_: bytes, __: bytes) -> bytes:
     return http_answer(b'{"sid":"SM0","status":"queued","num_segments":"1"}', b"201 Created")
 
 
-def contestants(venv: Path) -> list[Contestant]:
-    """Ours on three channels, the reference pipelines, and the rivals (from their own virtual environment)."""
+def contestants(venv: Path, beside: Path | None = None) -> list[Contestant]:
+    """Ours on three channels, the reference pipelines, and the rivals (from their own virtual environment).
+
+    `beside`: another checkout, whose gateway runs too, to compare a change in the same minutes.
+    """
     rivals = str(venv / "bin" / "python")
     gateway = [sys.executable, "-m", "bench.serve", str(HERE.parent / "var" / "bench" / "config.toml")]
     public = f"http://127.0.0.1:{PORTS['app']}"
     peers = HERE / "peers"
     ref = {"FRONT": "aiohttp", "SENDER": "aiohttp", "REDIS": "tick"}
-    return [
+    ours = [
         Contestant("touchpoint", "Messenger, everything on, durable", gateway, messenger("/channels/messenger-main/webhook"), staticmethod(_messenger_answer)),
         Contestant("touchpoint-wechat", "WeChat safe mode", gateway, wechat_safe("/channels/wechat-main/webhook"), staticmethod(_wechat_answer)),
         Contestant("touchpoint-twilio", "Twilio form", gateway, twilio("/channels/sms-main/webhook", public), staticmethod(_twilio_answer)),
+    ]  # fmt: skip
+    for one in ours:
+        one.cwd = HERE.parent
+    if beside is not None:
+        ours = [
+            two for one in ours for two in (one, replace(one, name=f"{one.name}@{beside.name}", cwd=beside.resolve()))
+        ]
+    return [
+        *ours,
         Contestant(
             "ref-durable", "durable pipeline without policy, wording, journal", [rivals, str(peers / "ref_durable.py")],
             messenger("/hook", b"s3cret"), staticmethod(_messenger_answer), ref,

@@ -32,6 +32,20 @@ class Line:
             return 1 if self.in_flight == 0 else 0
         return self.most_in_flight - self.in_flight
 
+    def take(self, count: int) -> None:
+        """Counts calls as started."""
+        self.in_flight += count
+        self.tokens -= count
+
+    def owe(self, parts: int) -> None:
+        """A started call is of so many parts, and each counts by the rate: below 0 is paid before the next is given."""
+        self.tokens -= max(0, parts - 1)
+
+    def give(self, count: int) -> None:
+        """Calls counted as started that are not to be made after all."""
+        self.in_flight -= count
+        self.tokens += count
+
     def wait_s(self) -> float:
         """Seconds until it may be called again (0: now)."""
         return max(0.0, self._shut_until - self._clock.monotonic())

@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 from aiohttp import web
-from jinja2 import Template, TemplateError
+from jinja2 import TemplateError
 
 import channels
 import handlers
@@ -50,7 +50,7 @@ from bot.tokens import RedisTokens
 from bot.turns import Turns
 from bot.virtual import VirtualClock
 from bot.web import add_routes
-from bot.wording import Wordings
+from bot.wording import Filling, Wordings
 from bot.worker import Worker
 from console.api import ApiDeps
 from console.api import add_routes as add_api_routes
@@ -190,10 +190,10 @@ async def build(settings: Settings, owner: str, extras: Extras | None = None) ->
         notices=frozenset(settings.notices),
         spend=spend,
     )
-    worker = Worker(
-        store=store, turns=turns, leases=leases, clock=clock, resolver=resolver, wake_sender=wake, hints=hints
-    )
     sender = Sender(store=store, lines=lines, leases=leases, clock=clock, wake=wake, hints=hints, spend=spend)
+    worker = Worker(
+        store=store, turns=turns, leases=leases, clock=clock, resolver=resolver, outgoing=sender, wake_sender=wake, hints=hints
+    )  # fmt: skip
     appender, door = Appender(store, replicas=settings.redis.replicas_to_wait_for), Door()
     app = web.Application(client_max_size=4 * 1024 * 1024 + 1)
     gateway = Gateway(
@@ -366,7 +366,7 @@ def notice_templates(settings: Settings, wordings: Wordings) -> dict[tuple[str, 
         if key not in wordings.keys:
             faults.append(f"{where}: there is no wording {key!r}")
             continue
-        fields: dict[str, Template | str] = {}
+        fields: dict[str, Filling] = {}
         for name, source in notice.fields.items():
             try:
                 fields[name] = wordings.field(key, source)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import IntEnum
 
+from msgspec import Struct, field
+
 from bot.events import Ms
+from bot.messages import OutboundMessage
 
 
-@dataclass(slots=True)
-class QueuedMessage:
-    """A message as the commit writes it: `lane` hi (reply, code) or lo; `state` queued or skipped."""
+class QueuedMessage(Struct):
+    """A message as the commit writes it: `lane` hi (reply, code) or lo; `state` queued or skipped.
+
+    `claim_at` (real time): the commit is to claim it for this process's sender if nothing waits before it; 0: queue it.
+    """
 
     id: str
     account: str
@@ -21,10 +25,11 @@ class QueuedMessage:
     created_at: Ms
     purpose: str
     body: bytes
+    message: OutboundMessage | None = None  # what `body` encodes, where it is to be sent
+    claim_at: Ms = 0
 
 
-@dataclass(slots=True)
-class Letter:
+class Letter(Struct):
     """Mail to another record: an encoded event for `subject`."""
 
     subject: str
@@ -33,8 +38,7 @@ class Letter:
     partition: int
 
 
-@dataclass(slots=True)
-class StatusChange:
+class StatusChange(Struct):
     """A message's progress: `how` is ref, provider, or the account and address whose messages up to `what` it covers."""
 
     how: str
@@ -46,8 +50,7 @@ class StatusChange:
     parts: int = 0  # as the provider counts them, where it says
 
 
-@dataclass(slots=True)
-class Change:
+class Change(Struct):
     """Everything one turn commits. `entry` "" commits without an inbox entry."""
 
     partition: int
@@ -75,8 +78,7 @@ class Commit(IntEnum):
     NOT_OWNER = 4
 
 
-@dataclass(slots=True)
-class Taken:
+class Taken(Struct):
     """One entry of a lane, with all that a turn needs."""
 
     partition: int
@@ -92,8 +94,7 @@ class Taken:
     error: str = ""  # what its last attempt broke with
 
 
-@dataclass(slots=True)
-class Claimed:
+class Claimed(Struct):
     """A message claimed for sending: `attempt` fences its settlement.
 
     `tries` counts attempts that the provider did not merely throttle, this one included; `doubts` how often it was left
@@ -108,8 +109,7 @@ class Claimed:
     doubts: int = 0
 
 
-@dataclass(slots=True)
-class Settlement:
+class Settlement(Struct):
     """What became of one provider call."""
 
     partition: int

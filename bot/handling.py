@@ -8,6 +8,9 @@ from datetime import tzinfo
 from decimal import Decimal
 from typing import Literal, TypeAlias
 
+import msgspec
+from msgspec import Struct
+
 from bot.effects import Effect, Resolution
 from bot.events import Event, Ms
 from bot.ports import Capabilities
@@ -71,8 +74,7 @@ class Facts:
     parse_phone: Callable[[str], str]  # a typed number to E.164 by the shop's country, "" if it is none
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(Struct, frozen=True):
     """One event for one record. Read-only by rule."""
 
     event: Event
@@ -83,7 +85,7 @@ class Turn:
     arg: str = ""  # what follows the intent: a campaign key, a choice
     text: str = ""  # the message, trimmed and folded for comparison
     raw_text: str = ""  # the message as typed, trimmed
-    data: Mapping[str, str] = field(default_factory=dict)  # what the timer that fired was set with
+    data: Mapping[str, str] = msgspec.field(default_factory=dict)  # what the timer that fired was set with
     became: tuple[str, ...] = ()  # lane changes that this shop event caused: "pay:paid", "ship:delivered:<shipment>", …
 
     @property

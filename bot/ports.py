@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from msgspec import Struct
 from multidict import CIMultiDictProxy
 
+from bot import fastjson
 from bot.config import AccountConfig
 from bot.errors import RepeatedHeaderError
 from bot.events import Event, Ms
@@ -54,8 +55,7 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Verified:
+class Verified(Struct, frozen=True):
     """What only `verify` returns and `parse` takes: the request, proved; `body` is decrypted where the provider encrypts.
 
     `form` holds decoded form pairs where the body is a form.
@@ -66,8 +66,7 @@ class Verified:
     form: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Parsed:
+class Parsed(Struct, frozen=True):
     """The events of one request, and the kinds that were understood but are of no use (counted)."""
 
     events: Sequence[Event] = ()
@@ -172,8 +171,7 @@ class Clock(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class HttpResponse:
+class HttpResponse(Struct, frozen=True):
     """A whole response; redirects are never followed."""
 
     status: int
@@ -183,7 +181,7 @@ class HttpResponse:
     def json_object(self) -> Mapping[str, Any] | None:
         """The JSON object of the body, None for anything else."""
         try:
-            value = json.loads(self.body)
+            value = fastjson.loads(self.body)
         except (ValueError, RecursionError):
             return None
         return value if isinstance(value, dict) else None

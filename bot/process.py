@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
@@ -67,6 +68,7 @@ async def serve(settings: Settings, owner: str) -> None:
 
 def start_loops(gateway: Gateway) -> list[asyncio.Task[None]]:
     """Starts worker, sender and the slow loops."""
+    _settle_heap()
     return [
         asyncio.create_task(gateway.worker.run(), name="worker"),
         asyncio.create_task(gateway.sender.run(), name="sender"),
@@ -80,6 +82,16 @@ def start_loops(gateway: Gateway) -> list[asyncio.Task[None]]:
             _every(0.1 if gateway.sandbox else 5.0, lambda: _follow_clock(gateway), gateway), name="clock"
         ),
     ]
+
+
+def _settle_heap() -> None:
+    """What is loaded by now lives as long as the process: the collector need not walk it again and again.
+
+    Measured: with the defaults the collector took a fifteenth of a message's CPU, to find next to nothing.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 async def _every(seconds: float, work: Callable[[], Awaitable[object]], gateway: Gateway) -> None:

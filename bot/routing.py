@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from msgspec import Struct
+
 from bot.errors import ConfigError
 from bot.events import Event, MessageReceived, Tapped
 from bot.handling import Handler, Run, Trigger
@@ -66,8 +68,7 @@ class Keywords:
         return cls(intents, prefixes, **sets)
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Struct, frozen=True):
     """Where a message goes. `always`: even while staff own the conversation."""
 
     kind: Literal["intent", "state"]

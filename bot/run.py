@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from msgspec import Struct, field
 
 from bot.change import Change, Taken
 from bot.effects import ClaimCoupon, ClaimResult, Effect, IssueCard, Resolution, SendCode
@@ -37,8 +39,7 @@ Unresolved = ClaimCoupon | SendCode | IssueCard | AwaitQuiet
 Answered = Resolution | Issued | Quiet
 
 
-@dataclass(slots=True)
-class Run:
+class Run(Struct, eq=False):
     """A turn under way."""
 
     taken: Taken
@@ -46,12 +47,12 @@ class Run:
     record: Record | None
     partition: int
     now: Ms
+    change: Change
+    entry: TurnEntry
     turn: Turn | None = None
     handler: Handler | None = None
     effects: list[Effect | AwaitQuiet] = field(default_factory=list)
     open: list[Unresolved] = field(default_factory=list)
-    change: Change = field(init=False)
-    entry: TurnEntry = field(init=False)
     deferred_id: str = ""  # the message id that a deferred event already carries
     touched: bool = False
     claims: list[ClaimResult] = field(default_factory=list)  # won in this turn, to be confirmed after its commit
@@ -59,7 +60,9 @@ class Run:
     billed: list[tuple[str, str, int]] = field(default_factory=list)  # (account, message id, parts) of receipts
     before_timers: dict[str, Ms] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        taken = self.taken
-        self.change = Change(self.partition, taken.subject, taken.lane, taken.entry, taken.digest)
-        self.entry = TurnEntry(at=self.now, subject=taken.subject, event=b"")
+
+def start(taken: Taken, event: Event, record: Record | None, now: Ms) -> Run:
+    """A turn that begins."""
+    change = Change(taken.partition, taken.subject, taken.lane, taken.entry, taken.digest)
+    entry = TurnEntry(at=now, subject=taken.subject, event=b"")
+    return Run(taken, event, record, taken.partition, now, change, entry)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,7 +23,7 @@ import structlog
 
 from bot import ids, keys, subjects
 from bot.accounts import Line
-from bot.change import Claimed, Settlement
+from bot.change import Claimed, QueuedMessage, Settlement
 from bot.clock import DAY_MS, HOUR_MS, SystemClock
 from bot.codec import CodecError, dump_entry, load_message
 from bot.costs import cost
@@ -43,6 +44,7 @@ from bot.errors import (
 from bot.events import AccountAlert, Event, Ms, StatusReported
 from bot.journal import SendEntry, dump
 from bot.leases import Leases
+from bot.log import log_line, write_lines
 from bot.messages import OutboundMessage, Receipt, lane_of
 from bot.metrics import REDIS_TROUBLE, SENDS, SPENT, child
 from bot.orders import still_holds
@@ -95,6 +97,8 @@ class Sender:
         self._settling: list[Settlement] = []
         self._settle_wake = asyncio.Event()
         self._events: list[Event] = []
+        self._lines_out: list[bytes] = []  # one log line per message, written together with its batch's outcomes
+        self._held = 0  # sends held for a commit that is under way
         self._random = random.SystemRandom()
         # Accounts that hang, each up to its own limit, leave the others their room.
         self._most_in_flight = max(MOST_IN_FLIGHT, sum(line.most_in_flight for line in lines.values()))
@@ -118,8 +122,8 @@ class Sender:
                 log.exception("pull failed")
                 await self._clock.sleep(1.0)
         self.idle.set()
-        while self._tasks:
-            await asyncio.wait(set(self._tasks))
+        while self._tasks or self._held:
+            await asyncio.wait(set(self._tasks)) if self._tasks else await self._clock.sleep(0.01)
         self._settle_wake.set()
         await settler
 
@@ -138,35 +142,100 @@ class Sender:
         wishes = await self._wishes()
         if not wishes:
             return False
-        claimed = await self._store.pull(wishes, now=self._clock.real(), virtual=self._clock.now())
-        got: dict[Hint, int] = {}
+        for _, account, _, most in wishes:
+            self._lines[account].take(most)
+        got: Counter[Hint] = Counter()
         jobs = []
-        for one in claimed:
-            try:
-                message = load_message(one.body)
-            except CodecError:
-                log.exception("message unreadable", id=one.id)
-                self._settling.append(Settlement(one.partition, one.id, one.attempt, "failed", FailureReason.BUG))
-                continue
-            lane = lane_of(message.purpose)
-            got[one.partition, message.account, lane] = got.get((one.partition, message.account, lane), 0) + 1
-            line = self._lines[message.account]
-            line.in_flight += 1
-            line.tokens -= max(1, message.parts)  # below 0: owed, and paid before the next is given
-            jobs.append(_Job(one, message))
-        empty = {(p, account, lane) for p, account, lane, most in wishes if got.get((p, account, lane), 0) < most}
+        try:
+            claimed = await self._store.pull(wishes, now=self._clock.real(), virtual=self._clock.now())
+            for one in claimed:
+                try:
+                    message = load_message(one.body)
+                except CodecError:
+                    log.exception("message unreadable", id=one.id)
+                    self._settling.append(Settlement(one.partition, one.id, one.attempt, "failed", FailureReason.BUG))
+                    continue
+                got[one.partition, message.account, lane_of(message.purpose)] += 1
+                self._lines[message.account].owe(message.parts)
+                jobs.append(_Job(one, message))
+        finally:
+            for partition, account, lane, most in wishes:
+                self._lines[account].give(most - got.get((partition, account, lane), 0))
+        empty = {(p, account, lane) for p, account, lane, most in wishes if got[p, account, lane] < most}
         self._hints -= empty
+        await self._begin(jobs)
+        return bool(jobs or empty)  # a hint that led nowhere must not delay the next one
+
+    async def _begin(self, jobs: Sequence[_Job]) -> None:
+        """The last check, then one task per message. A store that fails here costs no claim: they are given back."""
         try:
             await self._last_check(jobs)
-            await self._reserve(jobs)
-        except Exception:
+            await self._reserve_spend(jobs)
+        except StoreError as error:
+            REDIS_TROUBLE.labels("sender").inc()
+            log.warning("store away", detail=str(error))
             self._give_back(jobs)
-            raise
+            return
+        except Exception:  # as above: a claim that was not used is nobody's loss
+            log.exception("last check failed")
+            self._give_back(jobs)
+            return
         for job in jobs:
             task = asyncio.create_task(self._send(job))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        return bool(jobs or empty)  # a hint that led nowhere must not delay the next one
+
+    # --- claimed by the commit itself -----------------------------------------------------------------------------
+
+    async def reserve(self, wanted: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], int]:
+        """How many messages of each (account, lane) may go out now; each counts as in flight until `start` or `unused`.
+
+        None where messages wait already: they are pulled first, in their turn.
+        """
+        waiting = {(account, lane) for _, account, lane in self._hints}
+        granted: dict[tuple[str, str], int] = {}
+        if self.stopping or not self._leases.sure:
+            return granted
+        for account, lane in sorted(wanted):  # hi before lo
+            line = self._lines.get(account)
+            if line is None or (account, "hi") in waiting or (account, lane) in waiting:
+                continue
+            try:
+                tokens = await self._tokens(account, line, lane)
+            except StoreError:
+                return granted  # the commit will say so itself
+            room = min(self._most_in_flight - len(self._tasks) - self._held, line.room())
+            count = min(wanted[account, lane], room, tokens)
+            if count > 0:
+                granted[account, lane] = count
+                line.take(count)
+                self._held += count
+        return granted
+
+    def unused(self, account: str, count: int) -> None:
+        """Gives reserved sends back."""
+        self._lines[account].give(count)
+        self._held -= count
+
+    async def start(self, claimed: Sequence[tuple[int, QueuedMessage]]) -> None:
+        """Sends messages that a commit has claimed."""
+        if not claimed:
+            return
+        self._held -= len(claimed)
+        jobs = [_job_of(partition, queued) for partition, queued in claimed]
+        for job in jobs:
+            self._lines[job.message.account].owe(job.message.parts)
+        await self._begin(jobs)
+
+    def unsure(self, asked: Sequence[tuple[int, QueuedMessage]]) -> None:
+        """The commit's answer is lost: what it may have claimed was certainly not sent, and is queued again."""
+        for partition, queued in asked:
+            self.unused(queued.account, 1)
+            self._unsent(_job_of(partition, queued))
+
+    def _unsent(self, job: _Job) -> None:
+        """A claim that was not used: it counts as no attempt."""
+        self._settled(job, "queued", reason=FailureReason.THROTTLED, again_at=self._clock.real() + 200)
 
     async def _wishes(self) -> list[tuple[int, str, str, int]]:
         """What to pull: replies of any account before bulk of any, within rates and calls in flight."""
@@ -222,7 +291,7 @@ class Sender:
         for job in jobs:
             job.refusal = _refusal(job.message, records, now)
 
-    async def _reserve(self, jobs: Sequence[_Job]) -> None:
+    async def _reserve_spend(self, jobs: Sequence[_Job]) -> None:
         """What these texts cost is reserved with their accounts' spend limits, where they have any."""
         now = self._clock.now()
         by_account: dict[str, list[_Job]] = {}
@@ -240,7 +309,7 @@ class Sender:
         """Claims that could not be checked are given back without having been used."""
         for job in jobs:
             self._lines[job.message.account].in_flight -= 1
-            self._settled(job, "queued", reason=FailureReason.THROTTLED, again_at=self._clock.real() + 500)
+            self._unsent(job)
 
     # --- one message ----------------------------------------------------------------------------------------------
 
@@ -254,7 +323,7 @@ class Sender:
                 return
             if not self._leases.sure:
                 # Somebody else may own the partition by now; the claim is given back without having been used.
-                self._settled(job, "queued", reason=FailureReason.THROTTLED, again_at=self._clock.real() + 200)
+                self._unsent(job)
                 return
             try:
                 outcome = await line.channel.send(message)
@@ -269,7 +338,9 @@ class Sender:
             if self._hints:
                 self._wake.set()
             ms = round((self._clock.monotonic() - started) * 1000, 1)
-            log.info("message", id=message.id, account=message.account, purpose=message.purpose, ms=ms)
+            self._lines_out.append(
+                log_line("message", id=message.id, account=message.account, purpose=message.purpose, ms=ms)
+            )
 
     def _outcome(self, job: _Job, line: Line, outcome: Receipt | SendError) -> None:
         if isinstance(outcome, SendError):
@@ -445,7 +516,7 @@ class Sender:
 
     async def _settle_loop(self) -> None:
         """Writes outcomes in batches; an outcome is kept until it is written, however long Redis is away."""
-        while not (self.stopping and not self._tasks and not self._settling):
+        while not (self.stopping and not self._tasks and not self._held and not self._settling):
             if not self._settling and not self._events:
                 self._settle_wake.clear()
                 try:
@@ -454,6 +525,8 @@ class Sender:
                     continue
             if len(self._settling) < SMALL_BATCH:
                 await self._clock.sleep(GATHER_S)
+            write_lines(self._lines_out)
+            self._lines_out.clear()
             try:
                 await (
                     self._write_outlays()
@@ -514,6 +587,11 @@ class Sender:
 
 def _outlay(job: _Job, parts: int) -> Outlay:
     return Outlay(job.message.id, job.claimed.attempt, job.message.to, parts)
+
+
+def _job_of(partition: int, queued: QueuedMessage) -> _Job:
+    claimed = Claimed(partition, queued.id, 1, queued.body)
+    return _Job(claimed, queued.message or load_message(queued.body))
 
 
 def _refusal(message: OutboundMessage, records: Mapping[str, Record], now: Ms) -> str:

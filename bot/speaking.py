@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from jinja2 import Template
-
 from bot import ids, sms
 from bot.change import QueuedMessage
 from bot.codec import dump_event, dump_message
@@ -21,7 +19,7 @@ from bot.policy import Decision, Plan, PolicySettings, decide
 from bot.reasons import Rule, SkipReason
 from bot.records import Address, Buyer, Timer, Waiting
 from bot.run import Run
-from bot.wording import Medium, NoVariantError, Rendered, Wordings, filled, with_brand
+from bot.wording import Filling, Medium, NoVariantError, Rendered, Wordings, filled, with_brand
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +27,7 @@ class NoticeTemplate:
     """An approved provider template for a wording on an account: field name → what fills it."""
 
     template_id: str
-    fields: Mapping[str, Template | str]
+    fields: Mapping[str, Filling]
 
 
 @dataclass(slots=True)
@@ -223,7 +221,9 @@ class Speaker:
         account, to = (message.account, message.to) if queue else ("", "")
         lane = lane_of(message.purpose)
         run.change.messages.append(
-            QueuedMessage(message.id, account, to, lane, state, reason, message.created_at, message.purpose, body)
+            QueuedMessage(
+                message.id, account, to, lane, state, reason, message.created_at, message.purpose, body, message
+            )
         )
 
     def _row(

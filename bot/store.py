@@ -51,10 +51,10 @@ class Store:
     async def append(self, entries: Sequence[tuple[str, bytes, bytes]], *, lane: str = "i", replicas: int = 0) -> None:
         """Takes in (subject, digest, encoded event), durable when this returns. Refused whole when memory is full."""
         name = keys.inbox if lane == "i" else keys.bulk
-        streams = [name(self.partition(subject)) for subject, _, _ in entries]
+        partitions = [self.partition(subject) for subject, _, _ in entries]
         args = [part for entry in entries for part in entry]
-        await self.scripts.run("append", streams, args)
-        self.dirty.update(self.partition(subject) for subject, _, _ in entries)
+        await self.scripts.run("append", [name(p) for p in partitions], args)
+        self.dirty.update(partitions)
         if replicas and (reached := await self.command("WAIT", replicas, 1000)) < replicas:
             raise StoreError(f"only {reached} of {replicas} replicas confirmed")
 
@@ -93,6 +93,17 @@ class Store:
             if there:
                 held.add(day)
 
+    async def look(self, partitions: Sequence[int], *, block_ms: int = 0) -> None:
+        """Marks which of the owned partitions hold unread entries; waits up to `block_ms` for the first."""
+        if not partitions:
+            return
+        names = [keys.inbox(p) for p in partitions] + [keys.bulk(p) for p in partitions]
+        marks = [self.cursors[p][0] for p in partitions] + [self.cursors[p][1] for p in partitions]
+        block = ["BLOCK", block_ms] if block_ms else []
+        found = await self.command("XREAD", "COUNT", 1, *block, "STREAMS", *names, *marks)
+        for name, _ in found or ():
+            self.dirty.add(int(name.partition(b"{p")[2].partition(b"}")[0]))
+
     async def take(self, partitions: Sequence[int], *, inbox: int, bulk: int) -> tuple[list[Taken], dict[str, bytes]]:
         """Unread entries of owned partitions (at most so many per lane) and the records that they are about."""
         if not partitions:
@@ -113,8 +124,13 @@ class Store:
             )
         return taken, {subject.decode(): body for _, subject, body in records}
 
-    async def commit(self, changes: Sequence[Change], *, now: Ms) -> list[tuple[Commit, list[tuple[str, int]]]]:
-        """Commits turns in order. Answers per turn, with the (entry, sequence) of each mail it posted."""
+    async def commit(
+        self, changes: Sequence[Change], *, now: Ms
+    ) -> tuple[list[tuple[Commit, list[tuple[str, int]]]], set[str]]:
+        """Commits turns in order. Answers per turn, with the (entry, sequence) of each mail it posted.
+
+        Second, the ids of the messages that were claimed for sending as they asked for by `claim_at`.
+        """
         partitions = sorted({change.partition for change in changes})
         position = {p: i + 1 for i, p in enumerate(partitions)}
         args: list[Any] = [now // DAY_MS, len(changes)]
@@ -124,13 +140,14 @@ class Store:
             turn = _turn_args(change, position[change.partition])
             args.append(len(turn))
             args += turn
-        found = await self.scripts.run("commit", [keys.lease(p) for p in partitions], args)
+        found, claimed = await self.scripts.run("commit", [keys.lease(p) for p in partitions], args)
         for p in partitions:
             self._seen_today(p, now // DAY_MS)
-        return [
+        turns = [
             (Commit(int(answer[0])), [(answer[i].decode(), int(answer[i + 1])) for i in range(1, len(answer), 2)])
             for answer in found
         ]
+        return turns, {id.decode() for id in claimed}
 
     def _seen_today(self, partition: int, today: int) -> None:
         days = self.seen_days.setdefault(partition, set())
@@ -327,6 +344,7 @@ def _turn_args(change: Change, position: int) -> list[Any]:
     args.append(len(change.messages))
     for m in change.messages:
         args += [m.id, m.account, m.to, m.lane, m.state, m.reason, m.created_at, m.purpose, m.body]
+        args.append(m.claim_at or "")
     args.append(len(change.mails))
     for letter in change.mails:
         args += [keys.tag(letter.partition), letter.subject, letter.digest, letter.body, "i"]

@@ -7,7 +7,6 @@ codes, card numbers), `finish` (effects applied, the change complete).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from msgspec import structs
 
@@ -54,7 +53,7 @@ from bot.ports import Capabilities
 from bot.reasons import Rule, SkipReason
 from bot.records import AccountState, Address, Buyer, Cart, Link, Merging, Order, Parcel, Record, Timer, Waiting
 from bot.routing import Keywords, Registry, route, words_of
-from bot.run import Answered, AwaitQuiet, Issued, Quiet, Run, Unresolved
+from bot.run import Answered, AwaitQuiet, Issued, Quiet, Run, Unresolved, start
 from bot.speaking import Speaker
 
 MAX_TOUCHES = 200
@@ -91,7 +90,7 @@ class Turns:
     def begin(self, taken: Taken, record: Record | None, now: Ms) -> Run:
         """Runs the engine's own rules and the handler; `run.open` lists what must be resolved before `finish`."""
         event = self._event(taken, now)
-        run = Run(taken, event, record, taken.partition, now)
+        run = start(taken, event, record, now)
         if record is not None and not isinstance(record, Link):
             run.before_timers = {name: timer.due for name, timer in record.timers.items()}
         self._dispatch(run, event)
@@ -335,7 +334,7 @@ class Turns:
 
     def _run_timer(self, run: Run, name: str, held: Timer, turn: Turn, record: str = "buyer") -> None:
         kind, _, arg = name.partition(":")
-        self._run_handler(run, "timer", kind, replace(turn, arg=arg, data=held.data), record)
+        self._run_handler(run, "timer", kind, structs.replace(turn, arg=arg, data=held.data), record)
 
     def _again(self, run: Run, buyer: Buyer, event: Event, waiting: Waiting) -> None:
         """The hour of a deferred message has come: what asked for it asks again."""
@@ -446,9 +445,8 @@ class Turns:
             self._apply.follow_locale(buyer, address, event)
         if found.name != "fallback":
             address.dialog.misses = 0
-        turn = self._turn(run, event, buyer, address)
         raw = words_of(body) if isinstance(body, MessageReceived) else getattr(body, "title", "")
-        turn = replace(turn, arg=found.arg, text=found.text, raw_text=raw.strip())
+        turn = Turn(event, buyer, run.now, self._facts, address, arg=found.arg, text=found.text, raw_text=raw.strip())
         if address.staff_until > run.now and not found.always:
             run.turn = turn
             return  # staff own the conversation: the bot listens only
@@ -481,7 +479,7 @@ class Turns:
 
     def _shop_handler(self, run: Run, event: Event, body: ShopEvent, record: str, became: tuple[str, ...]) -> None:
         assert run.record is not None
-        turn = replace(self._turn(run, event, run.record, None), became=became)
+        turn = structs.replace(self._turn(run, event, run.record, None), became=became)
         self._run_handler(run, "shop", body.kind, turn, record)
 
     def _other(self, run: Run, event: Event, record: Order | Cart, kind: str) -> None:

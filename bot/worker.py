@@ -8,14 +8,14 @@ buried. Entries that a dead owner had taken are run one at a time, and counted b
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import structlog
 
 from bot import keys
-from bot.change import Change, Commit, Letter, Taken
+from bot.change import Change, Commit, Letter, QueuedMessage, Taken
 from bot.clock import SystemClock
 from bot.codec import CodecError, load_record
 from bot.errors import StoreError
@@ -47,6 +47,26 @@ class Resolver(Protocol):
         ...
 
 
+class Outgoing(Protocol):
+    """Where messages go that a commit may claim at once: the sender of this process."""
+
+    async def reserve(self, wanted: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], int]:
+        """How many messages of each (account, lane) may go out now; each is held until `start` or `unused`."""
+        ...
+
+    async def start(self, claimed: Sequence[tuple[int, QueuedMessage]]) -> None:
+        """Sends messages (with their partitions) that a commit has claimed."""
+        ...
+
+    def unused(self, account: str, count: int) -> None:
+        """Gives reserved sends back."""
+        ...
+
+    def unsure(self, asked: Sequence[tuple[int, QueuedMessage]]) -> None:
+        """The commit's answer is lost: what it may have claimed was certainly not sent, and is queued again."""
+        ...
+
+
 class Worker:
     """One worker per process."""
 
@@ -58,6 +78,7 @@ class Worker:
         leases: Leases,
         clock: SystemClock,
         resolver: Resolver,
+        outgoing: Outgoing,
         wake_sender: asyncio.Event,
         hints: set[Hint],
     ) -> None:
@@ -66,6 +87,7 @@ class Worker:
         self._leases = leases
         self._clock = clock
         self._resolver = resolver
+        self._outgoing = outgoing
         self._wake_sender = wake_sender
         self._hints = hints
         self._parked: dict[str, deque[Taken]] = {}  # record -> entries that wait behind a failed one
@@ -117,14 +139,11 @@ class Worker:
         if self._retry_at:
             soonest = min(self._retry_at.values()) - self._clock.monotonic()
             timeout = max(1, min(timeout, int(soonest * 1000)))
-        names = [keys.inbox(p) for p in owned] + [keys.bulk(p) for p in owned]
-        marks = [self._store.cursors[p][0] for p in owned] + [self._store.cursors[p][1] for p in owned]
-        found = await self._store.command("XREAD", "COUNT", 1, "BLOCK", timeout, "STREAMS", *names, *marks)
-        for name, _ in found or ():
-            self._store.dirty.add(int(name.partition(b"{p")[2].partition(b"}")[0]))
+        await self._store.look(owned, block_ms=timeout)
 
     async def _round(self) -> bool:
         await self._adopt()
+        await self._look()
         taken, records = await self._take()
         taken = self._unpark() + taken
         if not taken:
@@ -146,19 +165,23 @@ class Worker:
             taken += more
             records = {**others, **records}
         if len(taken) >= BATCH // 4:
-            self._store.dirty.update(one.partition for one in taken)  # there may be more
+            self._store.dirty.update(partitions)  # there may be more
         return taken, records
 
-    def _partitions(self) -> list[int]:
-        """The owned partitions with news; all of them a few times a second, for what other processes appended."""
-        store, now = self._store, self._clock.monotonic()
-        dirty, store.dirty = store.dirty, set()
+    async def _look(self) -> None:
+        """A few times a second, what other processes appended to owned partitions."""
+        now = self._clock.monotonic()
         if now >= self._look_again:
             self._look_again = now + LOOK_AGAIN_S
-            owned = sorted(store.fences)
-            self._offset = (self._offset + 7) % max(1, len(owned))
-            return owned[self._offset :] + owned[: self._offset]
-        return [p for p in dirty if p in store.fences]
+            await self._store.look(list(self._store.fences))
+
+    def _partitions(self) -> list[int]:
+        """The owned partitions with news, each of them first in its turn."""
+        store = self._store
+        dirty, store.dirty = store.dirty, set()
+        owned = sorted(dirty.intersection(store.fences))
+        self._offset = (self._offset + 7) % max(1, len(owned))
+        return owned[self._offset :] + owned[: self._offset]
 
     # --- new partitions -------------------------------------------------------------------------------------------
 
@@ -178,7 +201,7 @@ class Worker:
             for account in self._lanes_of(partition):
                 self._hints.add(account)
             self._store.dirty.add(partition)
-        self._wake_sender.set()
+            self._wake_sender.set()
 
     def _lanes_of(self, partition: int) -> list[Hint]:
         return [(partition, account, lane) for account in self._turns.accounts for lane in ("hi", "lo")]
@@ -313,7 +336,13 @@ class Worker:
     async def _commit(self, done: Sequence[tuple[Taken, Run | None, Change]]) -> None:
         if not done:
             return
-        answers = await self._store.commit([change for _, _, change in done], now=self._clock.now())
+        changes = [change for _, _, change in done]
+        asked = await self._ask_to_claim(changes)
+        try:
+            answers, claimed = await self._store.commit(changes, now=self._clock.now())
+        except Exception:
+            self._outgoing.unsure(asked)
+            raise
         letters: list[tuple[int, int, int, str, bytes, bytes]] = []
         sources: dict[int, list[str]] = {}
         committed = []
@@ -325,18 +354,44 @@ class Worker:
                     committed.append(run)
                 _collect(change, mails, letters, sources)
                 for message in change.messages:
-                    if message.state == "queued" and message.account:
+                    if message.state == "queued" and message.account and message.id not in claimed:
                         self._hints.add((change.partition, message.account, message.lane))
             elif outcome is Commit.REFUSED:
                 refused = True
         if self._hints:
             self._wake_sender.set()
+        for _, message in asked:
+            if message.id not in claimed:
+                self._outgoing.unused(message.account, 1)
+        await self._outgoing.start([(partition, message) for partition, message in asked if message.id in claimed])
         if letters:
             await self._store.deliver(letters)
             await self._store.forget_mail(sources)
         if refused:
             self.forget()  # read again from before them
         await self._resolver.settled(committed)
+
+    async def _ask_to_claim(self, changes: Sequence[Change]) -> list[tuple[int, QueuedMessage]]:
+        """Marks the messages that may go out at once; their claim is part of the commit. Answers them.
+
+        Marketing keeps to its queue: what a crash leaves claimed is in doubt, and marketing in doubt is never sent.
+        """
+        ready = [
+            (change.partition, message)
+            for change in changes
+            for message in change.messages
+            if message.state == "queued" and message.account and message.purpose != "marketing"
+        ]
+        if not ready:
+            return []
+        granted = await self._outgoing.reserve(Counter((message.account, message.lane) for _, message in ready))
+        now, asked = self._clock.real(), []
+        for partition, message in ready:
+            if granted.get((message.account, message.lane), 0) > 0:
+                granted[message.account, message.lane] -= 1
+                message.claim_at = now
+                asked.append((partition, message))
+        return asked
 
     # --- failures -------------------------------------------------------------------------------------------------
 

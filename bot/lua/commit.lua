@@ -3,13 +3,15 @@
 -- deletes its inbox entry, all or nothing. Lua has no rollback, so every argument is walked and checked first.
 -- KEYS: lease:{p} … ARGV: today, number of turns, then per key: tag, fence; then per turn a count of its arguments and
 --   key index, lane, entry, digest, subject, record ('' unchanged), journal ('' none),
---   n timers   {op, name, due}              n messages {id, account, to, lane, state, reason, created, purpose, body}
+--   n timers   {op, name, due}
+--   n messages {id, account, to, lane, state, reason, created, purpose, body, real now to claim it at once or ''}
 --   n mails    {destination tag, subject, digest, body, lane}
 --   n index    {field, value ('' removes)}  n tasks    {id, body ('' removes)}
 --   n statuses {how, what, state, at, reason, digest of the provider's id, parts ('' unknown)}
--- Answers per turn {result, mail id, mail sequence, …}: 1 done, 0 refused (run it again), 2 entry gone, 3 repeated, 4 not owner.
+-- Answers {turns, ids of claimed messages}; per turn {result, mail id, mail sequence, …}: 1 done, 0 refused (run it again),
+-- 2 entry gone, 3 repeated, 4 not owner.
 local RANK = {queued = 0, sending = 1, in_doubt = 2, sent = 3, failed = 4, delivered = 5, read = 6, skipped = 7}
-local WIDTH = {3, 9, 5, 2, 2, 7}
+local WIDTH = {3, 10, 5, 2, 2, 7}
 local today, n = ARGV[1], tonumber(ARGV[2])
 local a = 2
 local tags, owned = {}, {}
@@ -37,21 +39,30 @@ for i = 1, n do
   a = p - 1
 end
 
-local function ready(tag, account, lane, to)
-  redis.call('RPUSH', 'ready:' .. tag .. ':' .. account .. ':' .. lane, to)
-end
+local claimed = {}
 
 local function enqueue(tag, m)
   local id, account, to, lane, state = ARGV[m], ARGV[m + 1], ARGV[m + 2], ARGV[m + 3], ARGV[m + 4]
   local key = 'msg:' .. tag .. ':' .. id
-  local created = ARGV[m + 6]
-  redis.call('HSET', key, 'b', ARGV[m + 8], 's', state, 't', '0', 'r', ARGV[m + 5], 'u', created, 'a', account, 'to', to,
-    'l', lane, 'pu', ARGV[m + 7], 'h', state .. ' ' .. created .. ' ' .. ARGV[m + 5] .. '\n')
+  local reason, created, claim = ARGV[m + 5], ARGV[m + 6], ARGV[m + 9]
+  local history = state .. ' ' .. created .. ' ' .. reason .. '\n'
+  local queue = 'q:' .. tag .. ':' .. account .. ':' .. lane .. ':' .. to
   redis.call('ZADD', 'msgs:' .. tag, created, id)
+  -- Where nobody waits before it and its sender has room, the message is claimed here: no queue, no second round trip.
+  if claim ~= '' and redis.call('EXISTS', queue, 'q:' .. tag .. ':' .. account .. ':hi:' .. to) == 0
+    and redis.call('HSETNX', 'busy:' .. tag, account .. '\0' .. to, id) == 1 then
+    redis.call('HSET', key, 'b', ARGV[m + 8], 's', 'sending', 't', '1', 'r', reason, 'u', claim, 'a', account, 'to', to,
+      'l', lane, 'pu', ARGV[m + 7], 'c', created, 'h', history .. 'sending ' .. claim .. ' \n')
+    redis.call('ZADD', 'sending:' .. tag, claim, id)
+    claimed[#claimed + 1] = id
+    return
+  end
+  redis.call('HSET', key, 'b', ARGV[m + 8], 's', state, 't', '0', 'r', reason, 'u', created, 'a', account, 'to', to,
+    'l', lane, 'pu', ARGV[m + 7], 'h', history)
   if state == 'queued' and account ~= '' then
-    local length = redis.call('RPUSH', 'q:' .. tag .. ':' .. account .. ':' .. lane .. ':' .. to, id)
+    local length = redis.call('RPUSH', queue, id)
     if length == 1 and redis.call('HEXISTS', 'busy:' .. tag, account .. '\0' .. to) == 0 then
-      ready(tag, account, lane, to)
+      redis.call('RPUSH', 'ready:' .. tag .. ':' .. account .. ':' .. lane, to)
     end
   end
 end
@@ -128,7 +139,7 @@ for i = 1, n do
       p = p + 3
     end
     p = lists[2][1]
-    for _ = 1, lists[2][2] do enqueue(tag, p) p = p + 9 end
+    for _ = 1, lists[2][2] do enqueue(tag, p) p = p + 10 end
     p = lists[3][1]
     for _ = 1, lists[3][2] do
       local seq = redis.call('INCR', 'mailn:' .. tag)
@@ -153,4 +164,4 @@ for i = 1, n do
     out[i] = done
   end
 end
-return out
+return {out, claimed}

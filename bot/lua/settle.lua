@@ -59,11 +59,14 @@ for i = 1, #KEYS do
         redis.call('ZADD', 'later:' .. tag, hold, 'A\0' .. field)
       else
         redis.call('HDEL', 'busy:' .. tag, field)
-        for _, l in ipairs({'hi', 'lo'}) do
-          if redis.call('EXISTS', 'q:' .. tag .. ':' .. account .. ':' .. l .. ':' .. to) == 1 then
-            redis.call('RPUSH', 'ready:' .. tag .. ':' .. account .. ':' .. l, to)
-            done[#done + 1] = account
-            done[#done + 1] = l
+        local queues = 'q:' .. tag .. ':' .. account .. ':'
+        if redis.call('EXISTS', queues .. 'hi:' .. to, queues .. 'lo:' .. to) > 0 then
+          for _, l in ipairs({'hi', 'lo'}) do
+            if redis.call('EXISTS', queues .. l .. ':' .. to) == 1 then
+              redis.call('RPUSH', 'ready:' .. tag .. ':' .. account .. ':' .. l, to)
+              done[#done + 1] = account
+              done[#done + 1] = l
+            end
           end
         end
       end

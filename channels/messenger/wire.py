@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any, TypeAlias
 
+from bot import fastjson
 from bot.errors import PayloadError
 from bot.events import Media, Ms
 
@@ -72,6 +73,7 @@ _MEDIA = {
     "post": "link",
     "ig_post": "link",
 }
+_LONG = re.compile(rb"\d{21}")
 _OURS = re.compile(r"m_[0-9a-z]{18}(/\d+)?", re.ASCII)
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII)
 _PHONE = re.compile(r"\+?\d[\d ()-]{5,24}", re.ASCII)
@@ -80,12 +82,16 @@ _PHONE = re.compile(r"\+?\d[\d ()-]{5,24}", re.ASCII)
 def decode(body: bytes) -> Mapping[str, Any]:
     """The JSON object of a webhook. Raises PayloadError."""
     try:
-        value = json.loads(body.decode("utf-8"), parse_int=_whole)
+        value = _with_long_numbers(body) if _LONG.search(body) else fastjson.loads(body, _with_long_numbers)
     except (ValueError, RecursionError) as error:
         raise PayloadError("the body is not JSON in UTF-8") from error
     if not isinstance(value, dict):
         raise PayloadError("the body is not a JSON object")
     return value
+
+
+def _with_long_numbers(body: bytes) -> Any:
+    return json.loads(body.decode("utf-8"), parse_int=_whole)
 
 
 def _whole(digits: str) -> int:
@@ -108,7 +114,8 @@ def text(data: Mapping[str, Any], name: str, limit: int = 500) -> str:
     value = data.get(name)
     if isinstance(value, bool) or not isinstance(value, str | int):
         return ""
-    return str(value).encode("utf-8", "replace").decode("utf-8")[:limit]
+    words = str(value)
+    return (words if words.isascii() else words.encode("utf-8", "replace").decode("utf-8"))[:limit]
 
 
 def id_of(item: Mapping[str, Any], name: str) -> str:

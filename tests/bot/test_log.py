@@ -64,6 +64,28 @@ def test_a_line_is_json_without_secrets(capfdbinary: pytest.CaptureFixture[bytes
     assert b"ValueError" in out
 
 
+def test_the_fast_line_is_the_loggers_own(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """What is written without the logger has the same keys in the same order, and the same redaction."""
+    before, handlers = structlog.get_config(), list(logging.getLogger().handlers)
+    fields = {"id": "m_1", "api_key": "hush", "to": "to +8613900001234", "page": {"token": "hush"}, "ms": 1.5}
+    try:
+        log.configure()
+        structlog.get_logger().info("message", **fields)
+        log.write_lines([log.log_line("message", **fields)] * 2)
+        log.configure("warning")
+        log.write_lines([log.log_line("message", **fields)])
+    finally:
+        log.configure()
+        logging.getLogger().handlers = handlers
+        structlog.configure(**before)
+    slow, *fast = (json.loads(line, object_pairs_hook=list) for line in capfdbinary.readouterr().out.splitlines())
+    assert len(fast) == 2
+    for line in fast:
+        assert line[:-1] == slow[:-1]
+        assert len(line[-1][1]) == len(slow[-1][1])
+        assert "hush" not in str(line)
+
+
 def test_libraries_show_no_content(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     """A library's error is one line with its kind and place; its arguments and the error's text stay out."""
     before, handlers = structlog.get_config(), list(logging.getLogger().handlers)

@@ -54,7 +54,7 @@ async def test_commit_writes_all_and_removes_the_entry(redis_client):
     change.index.append(("b:b_1", SUBJECT))
     change.tasks.append(("t_1", b"task"))
 
-    [(outcome, mails)] = await store.commit([change], now=NOW)
+    [(outcome, mails)], _ = await store.commit([change], now=NOW)
 
     assert outcome is Commit.DONE
     assert len(mails) == 1
@@ -78,7 +78,7 @@ async def test_a_repeated_event_is_recognised_over_days(redis_client):
 
     [other], _ = await one_entry(store, digest=b"abcdefgh")
     [twin], _ = await one_entry(store, digest=b"abcdefgh")
-    outcomes = await store.commit([change_of(other, record=b"2"), change_of(twin, record=b"3")], now=NOW)
+    outcomes, _ = await store.commit([change_of(other, record=b"2"), change_of(twin, record=b"3")], now=NOW)
     assert [o for o, _ in outcomes] == [Commit.DONE, Commit.REPEATED]
     assert (await store.raw_records([SUBJECT]))[SUBJECT] == b"2"
 
@@ -90,7 +90,7 @@ async def test_later_turns_of_a_refused_record_are_refused(redis_client):
     await store.commit([change_of(first, record=b"1")], now=NOW)
     [next_], _ = await one_entry(store, digest=b"bbbbbbbb")
 
-    outcomes = await store.commit([change_of(first, record=b"x"), change_of(next_, record=b"y")], now=NOW)
+    outcomes, _ = await store.commit([change_of(first, record=b"x"), change_of(next_, record=b"y")], now=NOW)
 
     assert [o for o, _ in outcomes] == [Commit.GONE, Commit.REFUSED]
     assert (await store.raw_records([SUBJECT]))[SUBJECT] == b"1"
@@ -104,7 +104,7 @@ async def test_a_stale_owner_can_commit_nothing(redis_client):
     other = await owned(redis_client, "two")
     assert taken.partition in other.fences
 
-    [(outcome, _)] = await store.commit([change_of(taken, record=b"late")], now=NOW)
+    [(outcome, _)], _ = await store.commit([change_of(taken, record=b"late")], now=NOW)
 
     assert outcome is Commit.NOT_OWNER
     assert (await store.raw_records([SUBJECT]))[SUBJECT] == b""
@@ -138,16 +138,72 @@ async def test_mail_arrives_once_and_in_order(redis_client):
     assert [fields[b"b"] for _, fields in entries] == [b"1", b"2", b"3", b"4", b"5"]
 
 
-def queued(id, to="oBuyer1", lane="hi", account="wechat-main", state="queued"):
-    return QueuedMessage(id, account, to, lane, state, "", NOW, "reply", b"m" + id.encode())
+def queued(id, to="oBuyer1", lane="hi", account="wechat-main", state="queued", claim_at=0):
+    return QueuedMessage(id, account, to, lane, state, "", NOW, "reply", b"m" + id.encode(), claim_at=claim_at)
 
 
-async def queue(store, *messages):
+async def commit(store, *messages):
+    """Commits messages; answers their partition and which of them were claimed."""
     [taken], _ = await one_entry(store, digest=b"")
     change = change_of(taken)
     change.messages.extend(messages)
-    await store.commit([change], now=NOW)
-    return taken.partition
+    _, claimed = await store.commit([change], now=NOW)
+    return taken.partition, claimed
+
+
+async def queue(store, *messages):
+    return (await commit(store, *messages))[0]
+
+
+async def test_a_commit_claims_what_nothing_waits_before(redis_client):
+    """A claimed message is in its sender's hands: nobody else can pull it, and its outcome ends it."""
+    store = await owned(redis_client)
+    first, second = queued("m1", claim_at=NOW + 7), queued("m2", claim_at=NOW + 7)
+    p, claimed = await commit(
+        store, first, second, queued("m3", to="oBuyer2"), queued("m4", to="oBuyer3", claim_at=NOW)
+    )
+
+    assert claimed == {"m1", "m4"}  # the second message to an address waits for the first
+    assert [c.id for c in await store.pull([(p, "wechat-main", "hi", 9)], now=NOW)] == ["m3"]
+    assert await redis_client.hmget(f"msg:{{p{p:02d}}}:m1", "s", "t", "h") == [
+        b"sending",
+        b"1",
+        f"queued {NOW} \nsending {NOW + 7} \n".encode(),
+    ]
+    hints = await store.settle([Settlement(p, "m1", 1, "sent")], now=NOW, today=NOW)
+    assert [c.id for c in await store.pull(list((*h, 10) for h in hints), now=NOW)] == ["m2"]
+
+
+async def test_a_claimed_message_whose_sender_died_is_found(redis_client):
+    """The claim of a commit is as durable as that of a pull."""
+    store = await owned(redis_client)
+    p, _ = await commit(store, queued("m1", claim_at=NOW))
+    assert (await store.pump(now=NOW, real=NOW, left_behind=NOW - 1))[2] == []
+    assert (await store.pump(now=NOW, real=NOW, left_behind=NOW + 1))[2] == [(p, "m1")]
+
+
+async def test_a_commit_claims_nothing_that_others_wait_before(redis_client):
+    """What is queued for the address goes first; so does a reply, before the bulk that a commit would claim."""
+    store = await owned(redis_client)
+    p = await queue(store, queued("m1"))
+    assert (await commit(store, queued("m2", claim_at=NOW)))[1] == set()
+    assert (await commit(store, queued("m3", lane="lo", claim_at=NOW)))[1] == set()
+    assert [c.id for c in await store.pull([(p, "wechat-main", "hi", 9)], now=NOW)] == ["m1"]
+    await store.settle([Settlement(p, "m1", 1, "in_doubt", again_at=NOW + 9, hold_until=NOW + 9)], now=NOW, today=NOW)
+    assert (await commit(store, queued("m4", claim_at=NOW)))[1] == set()  # the address is held by a doubt
+
+
+async def test_a_claim_given_back_is_sent_again_and_costs_no_attempt(redis_client):
+    """The commit's answer may be lost: the claim, if there was one, is undone; if there was none, nothing happens."""
+    store = await owned(redis_client)
+    p, claimed = await commit(store, queued("m1", claim_at=NOW), queued("m2", to="oBuyer2"))
+    assert claimed == {"m1"}
+    back = [Settlement(p, id, 1, "queued", "throttled", again_at=NOW + 5) for id in ("m1", "m2", "m9")]
+    await store.settle(back, now=NOW, today=NOW)
+    assert [c.id for c in await store.pull([(p, "wechat-main", "hi", 9)], now=NOW)] == ["m2"]
+    _, hints, _ = await store.pump(now=NOW, real=NOW + 6, left_behind=0)
+    [again] = await store.pull([(*h, 1) for h in hints], now=NOW + 6)
+    assert (again.id, again.attempt, again.tries) == ("m1", 2, 1)
 
 
 async def test_one_message_in_flight_per_address_and_in_order(redis_client):
@@ -284,7 +340,7 @@ async def test_intake_is_refused_whole_when_memory_is_full_and_work_can_finish(v
     try:
         with pytest.raises(StoreFullError):
             await store.append([(SUBJECT, b"", b"x" * 1000)])
-        [(outcome, _)] = await store.commit([change_of(taken, record=b"r")], now=NOW)
+        [(outcome, _)], _ = await store.commit([change_of(taken, record=b"r")], now=NOW)
     finally:
         await redis_client.config_set("maxmemory", 0)
     assert outcome is Commit.DONE

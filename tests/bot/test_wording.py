@@ -8,11 +8,14 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from jinja2 import TemplateError, UndefinedError
 
 from bot import bootstrap, sms
 from bot.errors import ConfigError, GatewayError
 from bot.events import Money
-from bot.wording import NoVariantError, Wordings, clock, day, filled, money, short
+from bot.wording import Joined, NoVariantError, Wordings, clock, day, filled, money, short
 
 ZONE = ZoneInfo("Asia/Shanghai")
 AT = 1_790_000_000_000  # 2026-09-21 22:13 in Shanghai
@@ -168,3 +171,47 @@ def test_faults_in_provider_templates_stop_the_start_together(tmp_path):
         "notices.nosuch.sms-cn",
     ):
         assert where in told
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [
+                "{{ a }}",
+                "{{b}}",
+                "{{ c -}}",
+                " ",
+                "\n",
+                "甲",
+                "a{",
+                "}",
+                "{# x #}",
+                "{{ a|upper }}",
+                "{% if a %}!{% endif %}",
+            ]
+        )
+    ),
+    st.dictionaries(st.sampled_from("abc"), st.none() | st.integers() | st.text()),
+)
+def test_plain_templates_fill_in_as_jinja_does(pieces, values):
+    """What is joined from pieces is what the template engine would have made of it, a missing variable included."""
+    from bot.wording import _environment, _template
+
+    def outcome(fill):
+        try:
+            return fill()
+        except UndefinedError:
+            return "undefined"
+
+    environment, source = _environment("en"), "".join(pieces)
+    try:
+        whole = environment.from_string(source)
+    except TemplateError:
+        assume(False)
+    template = _template(environment, source, frozenset("abc"))
+    if isinstance(template, str):
+        assert template == source  # kept as it stands
+        return
+    assert outcome(lambda: filled(template, values)) == outcome(lambda: whole.render(values))
+    if "{%" not in source and "|" not in source:
+        assert isinstance(template, Joined)
