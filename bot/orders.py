@@ -13,7 +13,7 @@ from msgspec import structs
 from bot import subjects
 from bot.clock import HOUR_MS
 from bot.events import BuyerFacts, Event, Guard, Ms, OrderBrief, OrderFacts, RefundFacts, ShipmentFacts, ShopEvent
-from bot.records import SHIP_RANK, Cart, Lane, Order, Record, RefundCase, Shipment
+from bot.records import SHIP_RANK, AccountState, Cart, Lane, Order, Record, RefundCase, Shipment
 
 PAY_RANK: dict[str, int] = {
     "": -1,
@@ -309,6 +309,23 @@ def order_is_shut(order: Order) -> bool:
     return bool(order.closed) and not is_paid(order)
 
 
-def still_holds(guard: Guard, record: Record | None) -> bool:
-    """Whether the reason of a touch is still there. A record that is gone has no reasons."""
-    return record is not None and lane_state(record, guard.lane) in guard.values
+def still_holds(guard: Guard, record: Record | None, shop: Record | None = None) -> bool:
+    """Whether the reason of a touch is still there. A record that is gone has no reasons, nor one whose shop has gone since."""
+    if record is None or lane_state(record, guard.lane) not in guard.values:
+        return False
+    return not isinstance(shop, AccountState) or _last_news(record) > shop.disconnected_at
+
+
+def shop_subject(guard: Guard) -> str:
+    """The subject of the shop whose order or cart a touch rests on."""
+    return subjects.account(guard.subject.split(":", 2)[1])
+
+
+def _last_news(record: Record) -> Ms:
+    """When the shop last told something of an order or cart."""
+    if isinstance(record, Cart):
+        return record.updated_at
+    if not isinstance(record, Order):
+        return 0
+    lanes = [record.pay, *(s.lane for s in record.shipments), *(r.lane for r in record.refunds)]
+    return max(record.created_at, *record.known.values(), *(lane.version for lane in lanes))

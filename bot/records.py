@@ -335,6 +335,7 @@ class AccountState(Struct, tag="account", omit_defaults=True):
     blocked: str = ""
     timers: dict[str, Timer] = field(default_factory=dict)
     created_at: Ms = 0
+    disconnected_at: Ms = 0  # a shop that is gone: what it told before leads to no message any more
 
 
 Record: TypeAlias = Buyer | Order | Cart | Parcel | Link | AccountState

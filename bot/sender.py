@@ -47,7 +47,7 @@ from bot.leases import Leases
 from bot.log import log_line, write_lines
 from bot.messages import OutboundMessage, Receipt, lane_of
 from bot.metrics import REDIS_TROUBLE, SENDS, SPENT, child
-from bot.orders import still_holds
+from bot.orders import shop_subject, still_holds
 from bot.reasons import FailureReason, SkipReason
 from bot.records import Buyer, Link, Record
 from bot.spend import Outlay, Spend
@@ -280,7 +280,8 @@ class Sender:
 
     async def _last_check(self, jobs: Sequence[_Job]) -> None:
         """Reads what must still hold, in one go: the order behind a touch, the consent behind marketing."""
-        wanted = {job.message.guard.subject for job in jobs if job.message.guard is not None}
+        guards = [job.message.guard for job in jobs if job.message.guard is not None]
+        wanted = {subject for guard in guards for subject in (guard.subject, shop_subject(guard))}
         wanted |= {job.message.home for job in jobs if job.message.purpose == "marketing"}
         records: dict[str, Record] = {}
         if wanted:
@@ -597,7 +598,8 @@ def _job_of(partition: int, queued: QueuedMessage) -> _Job:
 def _refusal(message: OutboundMessage, records: Mapping[str, Record], now: Ms) -> str:
     if message.not_after and now > message.not_after:
         return SkipReason.TOO_LATE
-    if message.guard is not None and not still_holds(message.guard, records.get(message.guard.subject)):
+    guard = message.guard
+    if guard is not None and not still_holds(guard, records.get(guard.subject), records.get(shop_subject(guard))):
         return SkipReason.REASON_GONE
     if message.purpose == "marketing":
         return _consent_gone(message, records)

@@ -213,6 +213,10 @@ class Turns:
             self._while_merging(run, buyer, event, buyer.merging)
             return
         if buyer.erased and not isinstance(event.body, IdentityClaimed | MergeAsked | TimerDue):
+            if isinstance(event.body, TouchAsked) and event.body.notice:
+                touch = event.body
+                erased = Skip(touch.key, SkipReason.ERASED, Rule.ADDRESS, touch.purpose, touch.source)
+                self._speaker.skip(run, erased, buyer)
             if not isinstance(event.body, MessageReceived | Tapped | Followed | Scanned):
                 return
             run.record = buyer = buyers.new_buyer(subject, run.partition, run.now, f"{run.now}")
@@ -382,6 +386,9 @@ class Turns:
         self._handle(run, buyer, event, "staff", asked.action, None)
 
     def _about_buyer(self, run: Run, buyer: Buyer, event: Event, shop: ShopEvent) -> None:
+        if shop.kind == "privacy.redact_customer":
+            self._apply.staff(run, buyer, StaffAsked("erase", f"shop:{shop.shop}"))
+            return
         if shop.buyer is not None:
             self._learn(run, buyer, shop.buyer, shop.shop, f"shop:{shop.shop}:{event.id}")
         self._handle(run, buyer, event, "shop", shop.kind, None)
@@ -522,6 +529,10 @@ class Turns:
             state.alerts = [*state.alerts, f"{run.now} {event.body.kind} {event.body.detail}"][-20:]
             if event.body.kind in ("block", "unblock"):
                 state.blocked = event.body.detail if event.body.kind == "block" else ""
+        elif isinstance(event.body, ShopEvent) and event.body.kind in ("shop.disconnected", "privacy.redact_shop"):
+            run.record = state
+            run.touched = True
+            state.disconnected_at = max(state.disconnected_at, event.at)
 
     # --- handlers -------------------------------------------------------------------------------------------------
 

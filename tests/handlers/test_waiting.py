@@ -133,3 +133,37 @@ def test_the_best_reachable_address(lines, window, expected):
     desk.settle()
     assert [(m.key, m.account) for m in desk.sent] == expected
     assert desk.skipped == ([] if expected else [("order_paid_first", "window_closed")])
+
+
+# --- the shop or the buyer is gone --------------------------------------------------------------------------------------
+
+
+def test_a_shop_that_is_gone_sends_nothing_more():
+    """Disconnected before the reminder: none; what it tells afterwards counts again."""
+    desk = Desk(T)
+    known = BuyerFacts(phones=(PHONE,))
+    for id in ("5001", "5002"):
+        facts = order_facts(pay_state="unpaid", placed_at=T)
+        desk.post(event("order.created", 0, f"order:main:{id}", order=facts, buyer=known))
+    desk.post(event("shop.disconnected", 30, "account:main"))
+    desk.advance(HOUR_MS)
+    desk.post(event("order.updated", 60, "order:main:5002", order=order_facts(number="#5002")))
+    desk.advance(3 * HOUR_MS)
+    assert [message.order for message in desk.sent] == ["5002"]
+    assert desk.skipped == [("payment_reminder", "reason_gone")]
+
+
+def test_a_redacted_customer_is_erased_and_told_nothing():
+    """The shop's order to erase reaches the buyer behind its reference; later notices are recorded, not sent."""
+    desk = Desk(T)
+    desk.post(paid(BuyerFacts(ref="701", phones=(PHONE,))))
+    desk.settle()
+    redact = event("privacy.redact_customer", 1, "shopper:main:701", buyer=BuyerFacts(ref="701", phones=(PHONE,)))
+    desk.post(redact)
+    desk.settle()
+    buyer = desk.buyer(f"phone:{PHONE}")
+    assert (buyer.erased, buyer.phones, buyer.addresses) == (True, [], [])
+    desk.sent.clear()
+    desk.post(shipped("shipment.created", 2))
+    desk.settle()
+    assert (desk.told, desk.skipped) == ([], [("main|order_shipped|5001|s1", "erased")])
