@@ -1,9 +1,10 @@
-# make run    sets everything up and starts the gateway with config.toml (sandbox) on 127.0.0.1:8080
+# make run    sets everything up and starts the gateway with config.toml (sandbox) on 127.0.0.1:8080; CONFIG=FILE for another
 # make test   sets everything up and passes all tests
 # make check  lints and types
 # make bench  prints the benchmark table
 
 PYTHON ?= python3
+CONFIG ?= config.toml
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
@@ -16,15 +17,13 @@ $(VENV)/.made: scripts/venv.sh
 	@PYTHON=$(PYTHON) bash scripts/venv.sh $(VENV)
 	@touch $@
 
-$(VENV)/.runtime: $(VENV)/.made requirements.txt
-	@echo "installing what the gateway needs"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary=:all: -r requirements.txt
+$(VENV)/.runtime: $(VENV)/.made requirements.txt scripts/install.sh
+	@bash scripts/install.sh $(VENV) requirements.txt "what the gateway needs"
 	@bash scripts/command.sh $(VENV)
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
-	@echo "installing what the tests need"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary=:all: -r requirements-dev.txt
+	@bash scripts/install.sh $(VENV) requirements-dev.txt "what the tests need"
 	@touch $@
 
 var/tools/.chromium: scripts/chromium.sh
@@ -33,7 +32,7 @@ var/tools/.chromium: scripts/chromium.sh
 	@touch $@
 
 run: $(VENV)/.runtime
-	@$(BIN)/touchpoint serve --config config.toml
+	@$(BIN)/touchpoint serve --config $(CONFIG)
 
 check: $(VENV)/.dev
 	$(BIN)/python -m ruff check .

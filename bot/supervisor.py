@@ -7,6 +7,7 @@ its partitions are freed at once, since a dead process sends nothing any more.
 from __future__ import annotations
 
 import contextlib
+import getpass
 import json
 import os
 import secrets
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from bot.embedded import SCHEME, EmbeddedServer, directory_of
 from bot.errors import StoreError
+from bot.sole import check_port, hold
 
 if TYPE_CHECKING:
     from bot.settings import Settings
@@ -52,6 +54,7 @@ class Supervisor:
     token: str = ""
     stopping: bool = False
     children: list[_Child] = field(default_factory=list)
+    lock: int = -1  # held while this process lives
     server: EmbeddedServer | None = None
     server_pause_s: float = FIRST_PAUSE_S
     server_look_at: float = 0.0
@@ -63,6 +66,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         started = time.monotonic()
+        self._be_the_only_one()
         self._start_server()
         count = self.settings.server.processes or os.cpu_count() or 1
         self.children = [_Child(index) for index in range(count)]
@@ -86,6 +90,14 @@ class Supervisor:
         if self.settings.sandbox.enabled and public and not self.token:
             self.token = secrets.token_urlsafe(16)
             os.environ["TOUCHPOINT_SANDBOX_TOKEN"] = self.token
+
+    def _be_the_only_one(self) -> None:
+        """Refuses to start beside another serve on the same data, or on a port that somebody else has."""
+        section, url = self.settings.server, self.settings.redis.url
+        embedded = url.startswith(SCHEME)
+        if embedded:
+            self.lock = hold(directory_of(url, self.settings.root), url)
+        check_port(section.host, section.port, shared=not embedded)
 
     def _stop(self, *_: object) -> None:
         self.stopping = True
@@ -193,11 +205,19 @@ class Supervisor:
                 f"sandbox   {self.url}/sandbox/{suffix}",
                 "THE SANDBOX IS ON: providers may be simulated and the clock may be moved. Turn it off to go live.",
             ]
+            if self.token:
+                lines.append(
+                    "others can reach this machine: from elsewhere the sandbox opens only with the token above, made for this run"
+                )
         lines.append(f"API       {self.url}/api/v1/openapi.json")
         lines.append("history is kept for 7 days, in Redis")
-        if not os.environ.get("DISPLAY") and self.settings.server.host in LOOPBACK:
+        if (
+            not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+            and self.settings.server.host in LOOPBACK
+        ):
             port = self.settings.server.port
-            lines.append(f"no screen here? On your own machine: ssh -L {port}:127.0.0.1:{port} {os.uname().nodename}")
+            here = f"ssh -L {port}:127.0.0.1:{port} {getpass.getuser()}@{os.uname().nodename}"
+            lines.append(f"no screen here? On your own machine: {here}")
         print("\n".join(lines), flush=True)
 
     # --- the end --------------------------------------------------------------------------------------------------

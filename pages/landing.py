@@ -20,7 +20,7 @@ font:14px/20px system-ui,"PingFang SC","Noto Sans SC","Noto Sans CJK SC","Micros
 header{display:flex;gap:16px;align-items:center;padding:12px 20px;border-bottom:1px solid var(--line);background:var(--panel)}
 header b{color:var(--accent)}header span{flex:1;color:var(--soft);overflow:hidden;text-overflow:ellipsis;white-space:nowrap}header a{color:var(--soft);text-decoration:none;padding:6px 0}
 main{max-width:760px;margin:0 auto;padding:48px 20px;display:grid;gap:20px}main>*{min-width:0}
-h1{font-size:24px;line-height:34px;margin:0;text-wrap:balance}h2{font-size:14px;line-height:20px;margin:0 0 8px;font-weight:600}p{margin:0}.soft{color:var(--soft)}
+h1{font-size:24px;line-height:34px;margin:0;text-wrap:balance;word-break:keep-all;overflow-wrap:anywhere}h2{font-size:14px;line-height:20px;margin:0 0 8px;font-weight:600}p{margin:0}.soft{color:var(--soft)}
 .go{display:flex;flex-wrap:wrap;align-items:center;gap:12px 16px}
 a.main{background:var(--accent);color:var(--accent-ink);padding:10px 20px;border-radius:8px;text-decoration:none;font-weight:600}
 section{background:var(--panel);border:1px solid var(--line);border-radius:12px;padding:16px 20px}
@@ -28,7 +28,7 @@ table{border-collapse:collapse;width:100%}td{border-top:1px solid var(--line);pa
 tr:first-child td{border-top:0}td b{font-weight:600;overflow-wrap:anywhere}code{font:12px/16px ui-monospace,Menlo,Consolas,monospace;color:var(--soft);overflow-wrap:anywhere}
 .ok{color:var(--accent)}.bad{color:var(--fail)}.note{display:block;color:var(--soft);font-size:12px;line-height:16px}
 ul{list-style:none;margin:0;padding:0;display:grid;gap:8px}
-@media(max-width:560px){main{padding:28px 12px}section{padding:12px 16px}}
+@media(max-width:560px){main{padding:28px 12px}section{padding:12px 16px}h1{font-size:20px;line-height:28px}}
 """
 
 
@@ -74,9 +74,8 @@ def _account(w: Mapping[str, str], name: str, account: AccountState) -> str:
 
 
 def _shop(w: Mapping[str, str], name: str) -> str:
-    return (
-        f"<tr><td><b>{escape(name)}</b><br><code>/shops/{escape(name)}/webhook</code></td><td>{w['listens']}</td></tr>"
-    )
+    where = f"<b>{escape(name)}</b><br><code>/shops/{escape(name)}/webhook</code>"
+    return f'<tr><td>{where}</td><td class="soft">{w["listens"]}</td></tr>'
 
 
 def _page(deps: LandingDeps, lang: str) -> str:

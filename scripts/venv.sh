@@ -4,7 +4,11 @@
 set -euo pipefail
 venv=$1
 python=${PYTHON:-python3}
-"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed" >&2; exit 1; }
+command -v "$python" >/dev/null 2>&1 || { echo "there is no $python here; install Python 3.11 or newer (apt install python3)" >&2; exit 1; }
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+  echo "$("$python" --version) is too old: Python 3.11 or newer is needed; name it: make run PYTHON=python3.12" >&2
+  exit 1
+}
 if "$python" -m venv "$venv" >/dev/null 2>&1 && "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
   exit 0
 fi

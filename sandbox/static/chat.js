@@ -39,7 +39,7 @@ function keepTyped({ key, make }) {
 }
 
 function tab(phone, page) {
-  return button(page.w().kind[phone.type], () => $(`phone-${phone.account}`).scrollIntoView({ behavior: "auto", inline: "center", block: "nearest" }), `tab ${phone.type}`);
+  return button(page.w().lane[phone.type], () => $(`phone-${phone.account}`).scrollIntoView({ behavior: "auto", inline: "center", block: "nearest" }), `tab ${phone.type}`);
 }
 
 // --- frames ----------------------------------------------------------------------------------------------------------

@@ -184,6 +184,7 @@ $("lang").onclick = () => {
   frame();
   draw();
 };
+if (params.has("token")) history.replaceState(null, "", `?lang=${lang}`); // the cookie is enough from here on
 document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
 frame();
 refresh();

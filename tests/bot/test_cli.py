@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -155,6 +156,57 @@ def test_an_unsafe_server_is_refused(config: Path) -> None:
         assert "Traceback" not in done.stderr
     finally:
         valkey.stop()
+
+
+def test_a_second_serve_on_the_same_data_is_refused(config: Path) -> None:
+    """It says which process runs there; the first is not disturbed."""
+    with serving(config) as process:
+        again = touchpoint("serve", "--config", str(config))
+        assert again.returncode == 1
+        assert f"process {process.pid}" in again.stderr
+        other = config.parent / "other.toml"
+        port = int(url_of(config).rpartition(":")[2])
+        other.write_text(config.read_text().replace("embedded:var/valkey", "embedded:var/other"))
+        again = touchpoint("serve", "--config", str(other))
+        assert again.returncode == 1
+        assert f"server.port = {port}: another Touchpoint listens there" in again.stderr
+        assert "make run CONFIG=" in again.stderr
+        assert get(f"{url_of(config)}/readyz")["ready"]
+
+
+def test_a_port_that_another_program_has(config: Path) -> None:
+    """One line with the port and the way round; nothing is started."""
+    port = int(url_of(config).rpartition(":")[2])
+    with socket.create_server(("127.0.0.1", port)):
+        done = touchpoint("serve", "--config", str(config))
+    assert done.returncode == 1
+    assert f"server.port = {port}: another program listens there" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not EmbeddedServer(config.parent / "var" / "valkey").alive()
+
+
+def test_a_public_sandbox_opens_only_with_its_token(config: Path) -> None:
+    """Bound to all addresses: this machine needs no token; through another address only the printed one opens."""
+    config.write_text(config.read_text().replace('host = "127.0.0.1"', 'host = "0.0.0.0"'))
+    with serving(config):
+        said = (config.parent / "out").read_text()
+        token = re.search(r"/sandbox/\?token=([\w-]{20,})", said).group(1)
+        assert "others can reach this machine" in said
+        assert "ssh -L" not in said
+        away = {"X-Forwarded-For": "203.0.113.9"}
+        page = f"{url_of(config)}/sandbox/"
+        assert status_of(page, away) == 403
+        assert status_of(f"{page}?token=wrong", away) == 403
+        assert status_of(f"{page}?token={token}", away) == 200
+        assert status_of(page, {}) == 200
+
+
+def status_of(url: str, headers: dict[str, str]) -> int:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=3) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
 
 
 def test_serve_from_start_to_end(config: Path) -> None:
