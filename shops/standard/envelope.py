@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from msgspec import structs
+
 from bot import subjects
 from bot.errors import PayloadError
 from bot.events import SHOP_EVENT_TYPES, Event, Ms, ShopEvent
@@ -73,6 +75,9 @@ def _version(value: Mapping[str, Any], reading: Reading) -> tuple[Ms, int]:
 def _shop_event(kind: str, at: Ms, version: Ms, seq: int, data: Mapping[str, Any], reading: Reading) -> ShopEvent:
     review = data.get("review")
     country = country_of(data, reading)
+    buyer = _read(data, "buyer", lambda found: buyer_facts(found, reading, country))
+    if buyer is not None and buyer.sms_consent == "no" and not buyer.consent_at:
+        buyer = structs.replace(buyer, consent_at=at)  # a refusal needs no date of its own
     return ShopEvent(
         kind=kind,
         shop=reading.shop,
@@ -80,7 +85,7 @@ def _shop_event(kind: str, at: Ms, version: Ms, seq: int, data: Mapping[str, Any
         version=version,
         seq=seq,
         order=_read(data, "order", lambda found: order_facts(found, reading)),
-        buyer=_read(data, "buyer", lambda found: buyer_facts(found, reading, country)),
+        buyer=buyer,
         shipment=_read(data, "shipment", lambda found: shipment_facts(found, reading)),
         refund=_read(data, "refund", refund_facts),
         checkout=_read(data, "checkout", lambda found: checkout_facts(found, reading)),

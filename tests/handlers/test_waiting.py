@@ -167,3 +167,18 @@ def test_a_redacted_customer_is_erased_and_told_nothing():
     desk.post(shipped("shipment.created", 2))
     desk.settle()
     assert (desk.told, desk.skipped) == ([], [("main|order_shipped|5001|s1", "erased")])
+
+
+@pytest.mark.parametrize("answer", ["yes", "no"])
+def test_the_evidence_of_a_shops_consent(answer):
+    """By SMS only, with shop, event and time; the way over an order counts like any other."""
+    desk = Desk(T)
+    desk.says("p1", "你好")
+    said = BuyerFacts(address="chat:p1", phones=(PHONE,), sms_consent=answer, consent_at=T)
+    first = paid(said)
+    desk.post(first)
+    desk.settle()
+    by_account = {one.account: one.consent for one in desk.buyer("address:chat:p1").addresses}
+    assert by_account["sms"].marketing == ("granted" if answer == "yes" else "refused")
+    assert (by_account["sms"].at, by_account["sms"].source) == (T, f"shop:main:{first.id}")
+    assert by_account["chat"].marketing == "unknown"

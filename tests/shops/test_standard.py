@@ -278,3 +278,29 @@ def test_an_id_may_come_by_header():
     value = envelope()
     del value["id"]
     assert read(value).id == "main|msg_1"
+
+
+@pytest.mark.parametrize(
+    ("consent", "answer", "at"),
+    [
+        ({"sms": "yes", "updated_at": "2026-09-01T00:00:00Z"}, "yes", 1788220800000),
+        ({"sms": "no", "updated_at": "2026-09-01T00:00:00Z"}, "no", 1788220800000),
+        ({"sms": "no", "updated_at": None}, "no", 1789999200000),
+        ({"sms": "yes"}, "yes", 0),
+        ({"sms": "unknown"}, "unknown", 0),
+        ({"sms": "maybe"}, "unknown", 0),
+        (None, "unknown", 0),
+    ],
+)
+def test_what_consent_says(consent, answer, at):
+    """A yes counts from its date only; a refusal without one from the event's."""
+    buyer = read(envelope(buyer={**events.BUYER, "consent": consent})).body.buyer
+    assert (buyer.sms_consent, buyer.consent_at) == (answer, at)
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-09-21T14:00:00.123456789Z", "2026-09-21T14:00:00.123Z", "2026-09-21T22:00:00.123+08:00"]
+)
+def test_fractions_of_a_second(text):
+    """Up to nine digits, as some platforms send; milliseconds are kept."""
+    assert read({**envelope(), "occurred_at": text}).at == 1789999200123
