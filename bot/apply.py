@@ -13,6 +13,7 @@ from bot.codec import dump_event, pack
 from bot.effects import (
     Await,
     Cancel,
+    ChangePhone,
     ClaimCoupon,
     ClaimResult,
     CloseTask,
@@ -41,9 +42,10 @@ from bot.effects import (
     StaffOwns,
     Tag,
     Tell,
+    Trust,
 )
 from bot.errors import GatewayError
-from bot.events import Body, Event, MessageReceived, Ms, StaffAsked, TouchAsked
+from bot.events import Body, Event, IdentityReleased, MessageReceived, Ms, StaffAsked, TouchAsked
 from bot.identity import claim
 from bot.journal import NoteRecord
 from bot.locales import detect
@@ -95,13 +97,17 @@ class Applier:
                 if self.speaker.say(run, buyer, effect):
                     for follows in effect.after:
                         self.effect(run, follows)
-            case Enter() | Leave() | Missed() | StaffOwns():
+            case Enter() | Leave() | Missed() | StaffOwns() | Trust():
                 self._dialog(run, buyer, effect)
             case LeaveClub():
                 self._leave_club(run, buyer)
             case ProvePhone():
                 identity = subjects.phone(effect.phone)
-                self.post(run, identity, claim(buyer, identity))
+                self.post(run, identity, claim(buyer, identity, proved=True, fact=effect.fact))
+            case ChangePhone():
+                for gone in buyers.change_phone(buyer, effect.phone, self.speaker.policy.accounts):
+                    if subjects.phone(gone) != buyer.home:
+                        self.post(run, subjects.phone(gone), IdentityReleased(buyer.home))
             case LearnIdentity():
                 for identity in effect.subjects:
                     if identity != buyer.home:
@@ -248,7 +254,7 @@ class Applier:
     def _address(self, run: Run) -> Address | None:
         return run.turn.address if run.turn is not None else None
 
-    def _dialog(self, run: Run, buyer: Buyer, effect: Enter | Leave | Missed | StaffOwns) -> None:
+    def _dialog(self, run: Run, buyer: Buyer, effect: Enter | Leave | Missed | StaffOwns | Trust) -> None:
         address = self._address(run) or _latest(buyer)
         if address is None:
             return
@@ -272,6 +278,8 @@ class Applier:
                     dialog.tries += 1
                 else:
                     dialog.misses += 1
+            case Trust():
+                address.doubted = False
             case StaffOwns():
                 address.staff_until = effect.until
 

@@ -28,6 +28,7 @@ from bot.records import Address, Buyer, Consent, Coupon, Dialog, SentCount, Wind
 
 MAX_ORDERS = 20
 MAX_TOUCHED_DAYS = 60
+RECYCLED_DAYS = 180
 
 
 def new_buyer(subject: str, partition: int, at: Ms, seed: str) -> Buyer:
@@ -103,6 +104,30 @@ def shut_windows(address: Address, at: Ms, capabilities: Capabilities) -> None:
         rule = capabilities.windows.get(opener)
         if rule is None or window.closes_at - rule.lasts_ms <= at:
             del address.windows[opener]
+
+
+def change_phone(buyer: Buyer, phone: str, accounts: Mapping[str, Capabilities]) -> list[str]:
+    """Makes `phone` the only number; answers those that are the buyer's no more. Their addresses go with them."""
+    gone = [old for old in buyer.phones if old != phone]
+    buyer.phones = [phone]
+    buyer.proved_at = {phone: buyer.proved_at.get(phone, 0)}
+    add_phone(buyer, phone, accounts)
+    buyer.addresses = [a for a in buyer.addresses if a.account not in accounts or is_own(buyer, a, accounts)]
+    return gone
+
+
+def is_own(buyer: Buyer, address: Address, accounts: Mapping[str, Capabilities]) -> bool:
+    """Whether an address by phone number is of a number that the buyer has (still)."""
+    return not accounts[address.account].address_is_phone or not buyer.phones or address.id in buyer.phones
+
+
+def may_be_recycled(buyer: Buyer, phone: str, now: Ms) -> bool:
+    """Whether a number's card may be a former owner's: no order, proof or text from that number in 180 days."""
+    if buyer.member is None:
+        return False
+    heard = [address.last_in for address in buyer.addresses if address.id == phone]
+    last = max(buyer.last_order_at, buyer.member.joined_at, buyer.proved_at.get(phone, 0), *heard, 0)
+    return now - last > RECYCLED_DAYS * DAY_MS
 
 
 def learn_facts(buyer: Buyer, facts: BuyerFacts, accounts: Mapping[str, Capabilities], source: str) -> None:
@@ -254,6 +279,8 @@ def merge(survivor: Buyer, loser: Buyer) -> None:
     survivor.tasks = {**loser.tasks, **survivor.tasks}
     for name, count in loser.tallies.items():
         survivor.tallies[name] = max(survivor.tallies.get(name, 0), count)
+    for phone, at in loser.proved_at.items():
+        survivor.proved_at[phone] = max(survivor.proved_at.get(phone, 0), at)
     survivor.merged.extend([loser.id, *loser.merged])
 
 

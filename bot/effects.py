@@ -131,10 +131,24 @@ class CodeResult(Struct, frozen=True, tag="code_result", omit_defaults=True):
 
 
 class ProvePhone(Struct, frozen=True):
-    """The buyer proved to own `phone`: claim the identity; `IdentityGranted` or `Absorbed` follows by mail."""
+    """The buyer proved to own `phone`: claim the identity; `IdentityGranted` or `Absorbed` follows by mail.
+
+    `IdentityHeld` follows where the number's card may be a former owner's; `fact` is the second fact it asked for.
+    """
 
     phone: str
     by_code: bool = False
+    fact: str = ""
+
+
+class ChangePhone(Struct, frozen=True):
+    """`phone`, proved before, is the buyer's only number from now on; the others are released."""
+
+    phone: str
+
+
+class Trust(Struct, frozen=True):
+    """Whoever writes at this address is the buyer: a second fact has shown it."""
 
 
 class LearnIdentity(Struct, frozen=True):
@@ -276,6 +290,8 @@ Effect: TypeAlias = (
     | ClaimCoupon
     | SendCode
     | ProvePhone
+    | ChangePhone
+    | Trust
     | LearnIdentity
     | SetProfile
     | Tag

@@ -305,13 +305,16 @@ class TouchAsked(Struct, frozen=True, tag="touch", omit_defaults=True):
 class IdentityClaimed(Struct, frozen=True, tag="identity_claimed", omit_defaults=True):
     """Buyer record `home` says that this identity (the subject it is mailed to) is its own.
 
-    The identity's home alone decides: link, or merge with the buyer it already belongs to.
+    The identity's home alone decides: link, or merge with the buyer it already belongs to. `proved`: the buyer proved a
+    phone number, with `fact` (the card's birthday, `01-02`) where that was asked for.
     """
 
     home: str
     buyer: str
     created_at: Ms
     identity: str = ""
+    proved: bool = False
+    fact: str = ""
 
 
 class IdentityGranted(Struct, frozen=True, tag="identity_granted"):
@@ -325,6 +328,19 @@ class MergeAsked(Struct, frozen=True, tag="merge_asked", omit_defaults=True):
 
     survivor: str
     identity: str = ""
+
+
+class IdentityHeld(Struct, frozen=True, tag="identity_held", omit_defaults=True):
+    """A proved number leads to a card that may be somebody else's by now: a second fact (`asks`) or a clerk decides."""
+
+    identity: str
+    asks: Literal["", "birthday"] = ""
+
+
+class IdentityReleased(Struct, frozen=True, tag="identity_released"):
+    """The buyer at `home` has another number now: this one starts anew, as whoever writes from it."""
+
+    home: str
 
 
 class Absorbed(Struct, frozen=True, tag="absorbed", omit_defaults=True):
@@ -371,6 +387,8 @@ Body: TypeAlias = (
     | IdentityClaimed
     | IdentityGranted
     | MergeAsked
+    | IdentityHeld
+    | IdentityReleased
     | Absorbed
     | Forwarded
     | StaffAsked

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from bot import buyers, subjects
 from bot.codec import dump_record, load_record
 from bot.errors import GatewayError
-from bot.events import Absorbed, Body, BuyerFacts, IdentityClaimed, IdentityGranted, MergeAsked, Ms
+from bot.events import Absorbed, Body, BuyerFacts, IdentityClaimed, IdentityGranted, IdentityHeld, MergeAsked, Ms
 from bot.ports import Capabilities
 from bot.records import Buyer, Link, Merging
 
@@ -33,9 +33,9 @@ class Outcome:
     merging: Merging | None = None
 
 
-def claim(buyer: Buyer, identity: str) -> IdentityClaimed:
+def claim(buyer: Buyer, identity: str, *, proved: bool = False, fact: str = "") -> IdentityClaimed:
     """The claim that a buyer's record posts to an identity."""
-    return IdentityClaimed(home=buyer.home, buyer=buyer.id, created_at=buyer.created_at, identity=identity)
+    return IdentityClaimed(buyer.home, buyer.id, buyer.created_at, identity, proved, fact)
 
 
 def handle(buyer: Buyer, body: object, now: Ms) -> Outcome:
@@ -56,9 +56,17 @@ def handle(buyer: Buyer, body: object, now: Ms) -> Outcome:
 def _claimed(buyer: Buyer, body: IdentityClaimed, now: Ms) -> Outcome:
     if body.home == buyer.home:
         return Outcome(mails=[(body.home, IdentityGranted(body.identity))])
+    number = body.identity.partition(":")[2]
+    if body.proved and buyers.may_be_recycled(buyer, number, now) and not _knows(buyer, body.fact):
+        held = IdentityHeld(body.identity, "birthday" if buyer.birthday else "")
+        return Outcome(mails=[(body.home, held)])
     if (buyer.created_at, buyer.id) <= (body.created_at, body.buyer):
         return Outcome(mails=[(body.home, MergeAsked(survivor=buyer.home, identity=body.identity))])
     return _lose(buyer, body.home, body.identity, now)
+
+
+def _knows(buyer: Buyer, fact: str) -> bool:
+    return bool(fact) and fact == buyer.birthday[-5:]
 
 
 def _lose(buyer: Buyer, survivor: str, identity: str, now: Ms) -> Outcome:

@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from bot import hours
+from bot.buyers import is_own
 from bot.clock import DAY_MS
 from bot.events import Ms
 from bot.hours import Hours
@@ -111,7 +112,11 @@ def candidates(plan: Plan, settings: PolicySettings) -> list[Address]:
     order = plan.only or tuple(settings.order_of_channels.get(plan.purpose, ()))
     rank = {account: position for position, account in enumerate(order)}
     known = [
-        a for a in plan.buyer.addresses if a.account in settings.accounts and (not plan.only or a.account in plan.only)
+        a
+        for a in plan.buyer.addresses
+        if a.account in settings.accounts
+        and (not plan.only or a.account in plan.only)
+        and is_own(plan.buyer, a, settings.accounts)  # a number given up may be another's by now
     ]
     # Without a configured order: open chats before SMS (they cost nothing), the latest used first.
     return sorted(

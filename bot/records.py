@@ -105,6 +105,7 @@ class Address(Struct, omit_defaults=True):
     left_at: Ms = 0
     locale: str = ""
     timezone: str = ""
+    doubted: bool = False  # a number that may have changed hands: no card is shown before a second fact
 
 
 class Member(Struct, omit_defaults=True):
@@ -185,6 +186,7 @@ class Buyer(Struct, tag="buyer", omit_defaults=True):
     owed: list[TouchAsked] = field(default_factory=list)  # notices that wait for an address
     erased: bool = False
     tallies: dict[str, int] = field(default_factory=dict)  # small counters of handlers
+    proved_at: dict[str, Ms] = field(default_factory=dict)  # when each number was last proved by code or text
     merged: list[str] = field(default_factory=list)  # ids of buyers merged into this one
     merging: Merging | None = None
 

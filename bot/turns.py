@@ -35,6 +35,8 @@ from bot.events import (
     Forwarded,
     IdentityClaimed,
     IdentityGranted,
+    IdentityHeld,
+    IdentityReleased,
     MergeAsked,
     MessageReceived,
     Ms,
@@ -194,10 +196,21 @@ class Turns:
                 self._apply.post(run, home, IdentityGranted(run.taken.subject))
             case MergeAsked(survivor=survivor) if survivor == link.home:
                 pass
-            case IdentityClaimed() | MergeAsked() | IdentityGranted() | Absorbed() | TouchAsked():
+            case IdentityReleased():
+                self._restart(run)
+            case IdentityClaimed() | MergeAsked() | IdentityGranted() | IdentityHeld() | Absorbed() | TouchAsked():
                 self._apply.forward(run, structs.replace(event, subject=link.home))
             case _:
                 self._apply.post(run, link.home, Forwarded(dump_event(event)))
+
+    def _restart(self, run: Run) -> None:
+        """The number is released: whoever writes from it from now on is somebody new."""
+        subject = run.taken.subject
+        run.record = buyer = buyers.new_buyer(subject, run.partition, run.now, f"{run.now}")
+        for phone in buyer.phones:
+            buyers.add_phone(buyer, phone, self._accounts)
+        run.change.index.append((f"b:{buyer.id}", subject))
+        run.touched = True
 
     # --- buyers ---------------------------------------------------------------------------------------------------
 
@@ -225,6 +238,10 @@ class Turns:
         match event.body:
             case IdentityClaimed() | MergeAsked() | Absorbed() | IdentityGranted():
                 self._identity(run, buyer, event)
+            case IdentityHeld():
+                self._handle(run, buyer, event, "event", _tag(event.body), _waiting(buyer))
+            case IdentityReleased():
+                pass  # the number is this record's own home: it stays, and who writes from it is doubted
             case TimerDue() as due:
                 self._timer(run, buyer, event, due)
             case TouchAsked() as touch:
@@ -244,6 +261,8 @@ class Turns:
     def _make(self, run: Run, event: Event, subject: str) -> bool:
         """A record where there was none. False: the event was passed on or needs none."""
         if isinstance(event.body, TimerDue | IdentityGranted | StatusReported | MergeAsked | Unfollowed):
+            return False
+        if isinstance(event.body, IdentityHeld | IdentityReleased):
             return False
         if isinstance(event.body, IdentityClaimed):
             run.record = Link(home=event.body.home, at=run.now)
@@ -286,7 +305,10 @@ class Turns:
             for older in identity.index_lines(buyer):
                 run.change.index.append(older)
             # The conversation that waits for this answer goes on where it was left.
-            waiting = next((a for a in buyer.addresses if a.dialog.state.endswith(".wait")), None)
+            waiting = _waiting(buyer)
+            kind, _, number = result.granted.partition(":")
+            if waiting is not None and kind == "phone":
+                buyer.proved_at[number] = run.now
             self._handle(run, buyer, event, "event", _tag(event.body), waiting)
 
     # --- merges -----------------------------------------------------------------------------------------------------
@@ -436,6 +458,9 @@ class Turns:
         address = buyers.ensure_address(buyer, account, id)
         known = self._accounts.get(account)
         body = event.body
+        if known is not None and known.address_is_phone and isinstance(body, MessageReceived | Tapped):
+            recycled = buyers.may_be_recycled(buyer, id, run.now)  # before this sign of life
+            address.doubted = address.doubted or recycled or not buyers.is_own(buyer, address, self._accounts)
         buyers.seen(address, event, known)
         if address.dialog.state and address.dialog.until and address.dialog.until < run.now:
             buyers.reset_dialog(address)
@@ -586,6 +611,11 @@ def _fired(timers: dict[str, Timer], due: TimerDue) -> Timer | None:
     """Takes the timer that is due off the record; None for one that was moved, cancelled or fired before."""
     held = timers.get(due.name)
     return timers.pop(due.name) if held is not None and held.due == due.due else None
+
+
+def _waiting(buyer: Buyer) -> Address | None:
+    """Where a conversation waits for an identity to be settled."""
+    return next((address for address in buyer.addresses if address.dialog.state.endswith(".wait")), None)
 
 
 def _tag(body: object) -> str:

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from bot.effects import Effect, Enter, Leave, LeaveClub, Say
 from bot.handling import Handler, Trigger, Turn
 from bot.phones import mask
+from handlers.member_card import doubt
 from handlers.resume import resume
 
 
 def my_data(turn: Turn) -> Sequence[Effect]:
     """A summary of what is held; the whole by the link or from staff."""
+    if first := doubt(turn):
+        return first
     buyer = turn.buyer
     values = {
         "phone": ", ".join(mask(phone) for phone in buyer.phones[:2]),
@@ -26,6 +29,8 @@ def my_data(turn: Turn) -> Sequence[Effect]:
 
 def leave(turn: Turn) -> Sequence[Effect]:
     """Asks before the card goes."""
+    if first := doubt(turn):
+        return first
     if turn.buyer.member is None:
         return [Say("leave_no_card")]
     return [Enter("leave.confirm", timeout_s=600, pause=True), Say("leave_confirm")]

@@ -27,6 +27,8 @@ def _question(turn: Turn, state: str, phone: str) -> list[Effect]:
             return [Say("join_by_sms", {"privacy": turn.facts.privacy_url})]
         case "card.phone":
             return [Say("phone_once_more", ask_phone=True)]
+        case "card.fact":
+            return [Say("number_fact")]
         case "card.code":
             return [Say("code_sent", {"tail": phone[-4:]})]
         case _:

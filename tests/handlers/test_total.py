@@ -114,6 +114,9 @@ BODIES: dict[str, st.SearchStrategy[Any]] = {
         answered=st.booleans(),
         blocks_all=st.booleans(),
     ),
+    "identity_held": st.builds(
+        ev.IdentityHeld, identity=st.just("phone:+8613900001234"), asks=st.sampled_from(["", "birthday"])
+    ),
     "identity_granted": st.just(ev.IdentityGranted("phone:+8613900001234")),
     "absorbed": st.just(ev.Absorbed(snapshot=b"", home="address:sms:1", identity="")),
     "message": st.builds(ev.StaffAsked, action=st.just("message"), data=st.just('{"id":"m1","purpose":"service","text":"您好"}'))
