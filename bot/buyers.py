@@ -311,3 +311,8 @@ def reset_dialog(address: Address) -> None:
 def erase(buyer: Buyer) -> Buyer:
     """What is left of a buyer who asked to be forgotten: the id and the fact."""
     return Buyer(id=buyer.id, home=buyer.home, created_at=0, erased=True)
+
+
+def waiting(buyer: Buyer) -> Address | None:
+    """Where a conversation waits for an identity to be settled."""
+    return next((address for address in buyer.addresses if address.dialog.state.endswith(".wait")), None)

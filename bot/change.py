@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum
 
 from msgspec import Struct, field
 
-from bot.events import Ms
+from bot import ids
+from bot.events import Ms, StatusReported
 from bot.messages import OutboundMessage
 
 
@@ -124,3 +126,20 @@ class Settlement(Struct):
     sent_at: Ms = 0
     journal: bytes = b""
     parts: int = 0  # as the provider counts them, where it says
+
+
+def timer_changes(before: Mapping[str, Ms], after: Mapping[str, Ms]) -> list[tuple[str, str, Ms]]:
+    """The timers to set ("+") and to remove ("-") between two states of a record."""
+    changes = [("+", name, due) for name, due in after.items() if before.get(name) != due]
+    changes.extend(("-", name, 0) for name in before if name not in after)
+    return changes
+
+
+def status_changes(status: StatusReported, account: str, id: str, at: Ms) -> list[StatusChange]:
+    """What a report without our message id says of messages to an address."""
+    reason = status.reason or status.code
+    if status.provider_id:
+        return [StatusChange("provider", ids.digest(status.provider_id), status.state, at, reason, parts=status.parts)]
+    if status.watermark:
+        return [StatusChange(f"{account}:{id}", str(status.watermark), status.state, at, reason)]
+    return []

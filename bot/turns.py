@@ -12,7 +12,7 @@ from msgspec import structs
 
 from bot import buyers, carts, identity, ids, orders, subjects
 from bot.apply import OWED, Applier
-from bot.change import Change, Letter, StatusChange, Taken
+from bot.change import Change, Letter, StatusChange, Taken, status_changes, timer_changes
 from bot.codec import dump_event, dump_record, load_event
 from bot.effects import (
     ClaimCoupon,
@@ -196,21 +196,12 @@ class Turns:
                 self._apply.post(run, home, IdentityGranted(run.taken.subject))
             case MergeAsked(survivor=survivor) if survivor == link.home:
                 pass
-            case IdentityReleased():
-                self._restart(run)
+            case IdentityReleased():  # whoever writes from this number from now on is somebody new
+                self._new_buyer(run, run.now)
             case IdentityClaimed() | MergeAsked() | IdentityGranted() | IdentityHeld() | Absorbed() | TouchAsked():
                 self._apply.forward(run, structs.replace(event, subject=link.home))
             case _:
                 self._apply.post(run, link.home, Forwarded(dump_event(event)))
-
-    def _restart(self, run: Run) -> None:
-        """The number is released: whoever writes from it from now on is somebody new."""
-        subject = run.taken.subject
-        run.record = buyer = buyers.new_buyer(subject, run.partition, run.now, f"{run.now}")
-        for phone in buyer.phones:
-            buyers.add_phone(buyer, phone, self._accounts)
-        run.change.index.append((f"b:{buyer.id}", subject))
-        run.touched = True
 
     # --- buyers ---------------------------------------------------------------------------------------------------
 
@@ -232,14 +223,13 @@ class Turns:
                 self._speaker.skip(run, erased, buyer)
             if not isinstance(event.body, MessageReceived | Tapped | Followed | Scanned):
                 return
-            run.record = buyer = buyers.new_buyer(subject, run.partition, run.now, f"{run.now}")
-            run.change.index.append((f"b:{buyer.id}", subject))
+            buyer = self._new_buyer(run, run.now)
         buyers.forget_old(buyer, run.now)
         match event.body:
             case IdentityClaimed() | MergeAsked() | Absorbed() | IdentityGranted():
                 self._identity(run, buyer, event)
             case IdentityHeld():
-                self._handle(run, buyer, event, "event", _tag(event.body), _waiting(buyer))
+                self._handle(run, buyer, event, "event", _tag(event.body), buyers.waiting(buyer))
             case IdentityReleased():
                 pass  # the number is this record's own home: it stays, and who writes from it is doubted
             case TimerDue() as due:
@@ -278,12 +268,17 @@ class Turns:
                 run.touched = True
                 self._apply.post(run, home, Forwarded(dump_event(event)))
                 return False
-        buyer = buyers.new_buyer(subject, run.partition, event.received or run.now, str(event.received))
+        self._new_buyer(run, event.received or run.now)
+        return True
+
+    def _new_buyer(self, run: Run, at: Ms) -> Buyer:
+        subject = run.taken.subject
+        run.record = buyer = buyers.new_buyer(subject, run.partition, at, str(at))
         for phone in buyer.phones:
             buyers.add_phone(buyer, phone, self._accounts)
-        run.record = buyer
         run.change.index.append((f"b:{buyer.id}", subject))
-        return True
+        run.touched = True
+        return buyer
 
     def _identity(self, run: Run, buyer: Buyer, event: Event) -> None:
         before = {coupon.code for coupon in buyer.coupons}
@@ -305,7 +300,7 @@ class Turns:
             for older in identity.index_lines(buyer):
                 run.change.index.append(older)
             # The conversation that waits for this answer goes on where it was left.
-            waiting = _waiting(buyer)
+            waiting = buyers.waiting(buyer)
             kind, _, number = result.granted.partition(":")
             if waiting is not None and kind == "phone":
                 buyer.proved_at[number] = run.now
@@ -434,7 +429,7 @@ class Turns:
             run.turn = self._turn(run, event, buyer, address)
         if status.ref:
             return  # the message itself was moved where it is kept
-        for change in _status_changes(status, account, id, event.at):
+        for change in status_changes(status, account, id, event.at):
             run.change.statuses.append(change)
 
     def _status_by_ref(self, run: Run, status: StatusReported) -> bool:
@@ -583,7 +578,7 @@ class Turns:
         record, change, entry = run.record, run.change, run.entry
         if record is not None and run.touched:
             if not isinstance(record, Link):
-                change.timers = _timer_changes(run.before_timers, {n: t.due for n, t in record.timers.items()})
+                change.timers = timer_changes(run.before_timers, {n: t.due for n, t in record.timers.items()})
             change.record = dump_record(record)
             entry.record = change.record
             entry.buyer = record.id if isinstance(record, Buyer) else ""
@@ -592,30 +587,10 @@ class Turns:
         change.journal = dump(entry)
 
 
-def _timer_changes(before: Mapping[str, Ms], after: Mapping[str, Ms]) -> list[tuple[str, str, Ms]]:
-    changes = [("+", name, due) for name, due in after.items() if before.get(name) != due]
-    changes.extend(("-", name, 0) for name in before if name not in after)
-    return changes
-
-
-def _status_changes(status: StatusReported, account: str, id: str, at: Ms) -> list[StatusChange]:
-    reason = status.reason or status.code
-    if status.provider_id:
-        return [StatusChange("provider", ids.digest(status.provider_id), status.state, at, reason, parts=status.parts)]
-    if status.watermark:
-        return [StatusChange(f"{account}:{id}", str(status.watermark), status.state, at, reason)]
-    return []
-
-
 def _fired(timers: dict[str, Timer], due: TimerDue) -> Timer | None:
     """Takes the timer that is due off the record; None for one that was moved, cancelled or fired before."""
     held = timers.get(due.name)
     return timers.pop(due.name) if held is not None and held.due == due.due else None
-
-
-def _waiting(buyer: Buyer) -> Address | None:
-    """Where a conversation waits for an identity to be settled."""
-    return next((address for address in buyer.addresses if address.dialog.state.endswith(".wait")), None)
 
 
 def _tag(body: object) -> str:
