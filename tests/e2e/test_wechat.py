@@ -20,6 +20,13 @@ ONE, TWO = "oFAKEbuyer0001", "oFAKEbuyer0002"
 PHONE = "13900001234"
 
 
+NOTICE = """
+[notices.order_shipped.wechat-main]
+template_id = "tplFAKE0001"
+fields = { thing1 = "{{ item|short(others) }}", character_string2 = "{{ tracking }}" }
+"""
+
+
 @pytest.fixture
 async def wechat(valkey, redis_client, tmp_path):
     peer, twilio = WeChatPeer(), TwilioPeer()
@@ -30,6 +37,7 @@ async def wechat(valkey, redis_client, tmp_path):
                 account(base, "wechat-both", mode="compatible"),
                 account(base, "wechat-plain", encoding_aes_key=None, mode="plain"),
                 twilio_account(twilio_base),
+                NOTICE,
             )
         )
         async with running(valkey, tmp_path, extra=extra) as harness:
@@ -211,6 +219,36 @@ async def test_an_order_is_told_in_the_chat(wechat):
     assert wechat.twilio.forms == []
 
 
+async def test_outside_the_window_a_notice_is_a_template_and_its_result_is_known(wechat):
+    """Free text while the window is open, the template when it is not; the finish event says what became of it."""
+    await wechat.event(ONE, "subscribe", created=int(time.time()) - 120)
+    await wechat.order("order.paid", "1", ONE)
+    for number, (result, state) in enumerate((("success", "delivered"), ("failed:user block", "failed"))):
+        shown = f"1{number}"
+        await wechat.order("order.paid", shown, ONE)
+        await wechat.shipped(shown, ONE)
+        while len(wechat.peer.sent) <= number:
+            await asyncio.sleep(0.02)
+        body = wechat.peer.sent[number]
+        assert (body["template_id"], body["touser"]) == ("tplFAKE0001", ONE)
+        assert body["client_msg_id"].startswith("m_")
+        assert body["data"]["character_string2"] == {"value": f"SF{shown}"}
+        assert 0 < len(body["data"]["thing1"]["value"]) <= 20
+        id = 3_300_000_000_000_000_001 + number
+        inner = f"<MsgID>{id}</MsgID><Status><![CDATA[{result}]]></Status>"
+        await wechat.event(ONE, "TEMPLATESENDJOBFINISH", inner=inner)
+        end = time.monotonic() + 5
+        while [row[1] for row in await wechat.rows("order_shipped")].count(state) != 1 and time.monotonic() < end:
+            await asyncio.sleep(0.05)
+        assert [row[1] for row in await wechat.rows("order_shipped")].count(state) == 1
+    wechat.peer.answers = [(47003, "argument invalid! data.thing1.value invalid rid: 1-2-3")]
+    await wechat.shipped("1", ONE)
+    await wechat.quiet()
+    assert ("wechat-main", "failed", "content:47003") in await wechat.rows("order_shipped")
+    assert "thing1" in (await wechat.alerts())[0]
+    assert len(await wechat.ask(ONE, "帮助")) == 1  # the chat goes on
+
+
 async def test_five_messages_after_a_text_then_the_notice_goes_by_sms(wechat):
     """The sixth message of a window takes the buyer's number; without one it is skipped with its reason."""
     for openid, phone in ((ONE, PHONE), (TWO, "")):
@@ -278,8 +316,7 @@ async def test_a_redelivered_push_has_one_effect(wechat):
     for _ in range(3):
         await wechat.say(ONE, "帮助", id=7, created=now)
         await wechat.event(TWO, "CLICK", "help", created=now)
-    await wechat.quiet()
-    assert len(wechat.peer.texts(ONE)) == len(wechat.peer.texts(TWO)) == 1
+    assert len(await wechat.told(ONE, 1)) == len(await wechat.told(TWO, 1)) == 1
     await wechat.say(ONE, "帮助", id=8, created=now)
     await wechat.event(TWO, "CLICK", "help", created=now + 1)
     await wechat.told(ONE, 2)
@@ -408,9 +445,4 @@ async def test_an_account_without_the_right_is_paused_and_staff_are_told(wechat)
     await asyncio.sleep(0.3)
     assert wechat.peer.sent == []
     assert wechat.peer.refused == [40164]
-    subject = "account:wechat-main"
-    end = time.monotonic() + 5
-    while not (record := (await wechat.harness.gateway.store.records({subject})).get(subject)):
-        assert time.monotonic() < end
-        await asyncio.sleep(0.05)
-    assert "203.0.113.7" in record.alerts[0]
+    assert "203.0.113.7" in (await wechat.alerts())[0]

@@ -72,8 +72,14 @@ class WeChat:
         return self.peer.texts(openid)
 
     async def quiet(self) -> None:
-        await self.harness.idle()
-        await asyncio.sleep(0.1)
+        """Until nothing is under way: lanes empty and every planned message ended (or waits for longer than this)."""
+        client, end = self.harness.gateway.store.client, time.monotonic() + 1.5
+        while True:
+            await self.harness.idle()
+            await asyncio.sleep(0.1)
+            states = {await client.hget(key, "s") async for key in client.scan_iter("msg:*")}
+            if not states & {b"queued", b"sending"} or time.monotonic() > end:
+                break
         await self.harness.idle()
 
     async def ask(self, openid: str, text: str, *, option: str = "") -> list[str]:
@@ -116,6 +122,15 @@ class WeChat:
         found = (await self.buyer(openid)).address("wechat-main", openid)
         assert found is not None
         return found
+
+    async def alerts(self) -> list[str]:
+        """What staff are told of the account, once there is something."""
+        subject = subjects.account("wechat-main")
+        end = time.monotonic() + 5
+        while not (record := (await self.harness.gateway.store.records({subject})).get(subject)):
+            assert time.monotonic() < end
+            await asyncio.sleep(0.05)
+        return record.alerts
 
     async def rows(self, key: str) -> list[tuple[str, str, str]]:
         """Account, state and reason of the messages of a wording (or of its forms), in the order in which they were planned."""
