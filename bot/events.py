@@ -43,6 +43,7 @@ class MessageReceived(Struct, frozen=True, tag="message", omit_defaults=True):
     phone_proved: bool = False
     referral: str = ""
     opener: Opener = "message"
+    overheard: bool = False  # another app owns the conversation: nothing but opt-out and opt-in words is acted on
 
 
 class Tapped(Struct, frozen=True, tag="tapped", omit_defaults=True):

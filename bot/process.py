@@ -14,10 +14,11 @@ import uvloop
 from aiohttp import web
 from prometheus_client import generate_latest
 
-from bot import keys, storecheck
+from bot import keys, storecheck, subjects
 from bot.bootstrap import Gateway, build
 from bot.errors import ConfigError, GatewayError, StoreError
 from bot.metrics import LOOP_LAG, REDIS_TROUBLE, REGISTRY
+from bot.records import AccountState
 
 if TYPE_CHECKING:
     from bot.settings import Settings
@@ -30,6 +31,7 @@ HUNGRY_S = 0.3
 HOUSEKEEPING_S = 600.0
 COUPONS_S = 30.0  # a claim without a committed turn is back in the stock 10 to 10.5 minutes after it
 WATCH_S = 1.0
+BLOCKED_S = 2.5  # until well after the next look
 STORE_CHECK_S = 60.0
 UNSAFE = "the store is not safe"
 
@@ -164,6 +166,7 @@ async def _watch(gateway: Gateway) -> None:
         gateway.wake_sender.set()
     await gateway.campaigns.refresh()
     await gateway.spend.refresh(gateway.clock.now())
+    await _heed_blocks(gateway)
     info = await gateway.store.command("INFO", "memory")
     gateway.watch_memory(info)
     if gateway.door.is_shut_for("memory"):
@@ -171,6 +174,14 @@ async def _watch(gateway: Gateway) -> None:
     else:
         gateway.housekeeping.has_room()
     await gateway.store.tell(keys.METRICS, gateway.store.owner, generate_latest(REGISTRY))
+
+
+async def _heed_blocks(gateway: Gateway) -> None:
+    """Nothing goes out by an account that its provider has blocked, until the provider lifts it."""
+    found = await gateway.store.records(subjects.account(name) for name in gateway.lines)
+    for record in found.values():
+        if isinstance(record, AccountState) and record.blocked and record.name in gateway.lines:
+            gateway.lines[record.name].pause(BLOCKED_S)
 
 
 async def check_store(gateway: Gateway) -> None:

@@ -474,9 +474,9 @@ class Turns:
             address.dialog.misses = 0
         raw = words_of(body) if isinstance(body, MessageReceived) else getattr(body, "title", "")
         turn = Turn(event, buyer, run.now, self._facts, address, arg=found.arg, text=found.text, raw_text=raw.strip())
-        if address.staff_until > run.now and not found.always:
+        if (address.staff_until > run.now or getattr(body, "overheard", False)) and not found.always:
             run.turn = turn
-            return  # staff own the conversation: the bot listens only
+            return  # staff or another app own the conversation: the bot listens only
         if not self._run_handler(run, found.kind, found.name, turn):
             self._run_handler(run, "intent", "fallback", turn)
 

@@ -52,6 +52,8 @@ class FakeGraph:
             return web.json_response({"error": {"code": 190, "message": "expired"}}, status=401)
         if fault == "temporary":
             return web.json_response({"error": {"code": 2, "message": "try again"}}, status=400)
+        if fault == "held":
+            return web.json_response({"error": {"code": 10, "error_subcode": 2018300}}, status=400)
         if fault == "window":
             return web.json_response({"error": {"code": 10, "error_subcode": 2018278}}, status=400)
         psid = body["recipient"]["id"]

@@ -60,6 +60,7 @@ class Messenger:
         }
         self._pages[config.page_id] = name
         self._url = f"{config.api_base.rstrip('/')}/{config.graph_version}/{config.page_id}"
+        self._proof = f"appsecret_proof={proof(self._secrets[0], config)}" if config.appsecret_proof else ""
         self._headers = {
             "Authorization": f"Bearer {config.page_access_token.get_secret_value()}",
             "Content-Type": "application/json",
@@ -137,18 +138,23 @@ class Messenger:
     async def _post(self, body: bytes, content_type: str) -> str:
         """The message id of an accepted request."""
         headers = {**self._headers, "Content-Type": content_type}
-        answer = _checked(await self._http.request("POST", f"{self._url}/messages", headers=headers, body=body))
+        answer = _checked(await self._http.request("POST", self._call("/messages"), headers=headers, body=body))
         if not (mid := text(answer, "message_id")):
             raise InDoubtError("the answer names no message", code="200")
         return mid
+
+    def _call(self, what: str) -> str:
+        """A call's address, with the proof where the app requires one."""
+        joined = ("&" if "?" in what else "?") + self._proof if self._proof else ""
+        return f"{self._url}{what}{joined}"
 
     # --- check ----------------------------------------------------------------------------------------------------
 
     async def check(self) -> str:
         """Asks for the page's name and its webhook subscriptions; one plain line. Raises SendError."""
-        page = _checked(await self._http.request("GET", f"{self._url}?fields=id,name", headers=self._headers))
+        page = _checked(await self._http.request("GET", self._call("?fields=id,name"), headers=self._headers))
         name = "".join(c for c in text(page, "name", 80) if c.isprintable()) or self._config.page_id
-        found = await self._http.request("GET", f"{self._url}/subscribed_apps", headers=self._headers)
+        found = await self._http.request("GET", self._call("/subscribed_apps"), headers=self._headers)
         return f"page {name} answers; {self._subscriptions(found)}"
 
     def _subscriptions(self, response: HttpResponse) -> str:
@@ -163,6 +169,11 @@ class Messenger:
             return "no webhooks: subscribe the app to the page"
         missing = [one for one in SUBSCRIBED_FIELDS if not any(one in listed for listed in fields)]
         return f"webhooks lack {', '.join(missing)}" if missing else "webhooks are subscribed"
+
+
+def proof(secret: bytes, config: MessengerConfig) -> str:
+    """HMAC-SHA256 of the page token by the app secret, in hex: that the caller is the app's own server."""
+    return hmac.digest(secret, config.page_access_token.get_secret_value().encode(), "sha256").hex()
 
 
 def _checked(response: HttpResponse) -> Json:

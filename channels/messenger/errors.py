@@ -7,6 +7,7 @@ the error. Only code, subcode and status go into an error: Meta's message may qu
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,11 +18,13 @@ from bot.errors import (
     ProviderDownError,
     RejectedError,
     SendError,
+    TemporaryError,
     ThrottledError,
     UnreachableError,
     WindowClosedError,
 )
 from bot.ports import HttpResponse
+from bot.reasons import FailureReason
 
 WINDOW = frozenset({2018278, 2534022, 2018065})
 HELD_BY_OTHERS = frozenset({2018300, 2018321, 2534037})
@@ -31,7 +34,11 @@ REJECTED = frozenset({(4, 2018354), (9, 2018352), (10, 1893015), (10, 1404170), 
 THROTTLE = frozenset({4, 17, 32, 613, 80006})
 ACCOUNT = frozenset({3, 10, 102, 190, 368, 2022})
 RETRY = frozenset({2, 1200})
-"""Documented as "temporary, try again"."""
+"""Documented as "temporary, try again"; 2 may also mean that the buyer has blocked the page, so not for ever."""
+MOST_TRIES = 6
+MEDIA = frozenset({2018008, 2018047, 2018074, 2018109, 2018294})
+"""A picture that Meta could not fetch or use; any other refused content is a fault of ours that staff should see."""
+_TRACE = re.compile(r"[0-9A-Za-z_-]{1,40}")
 
 DEFAULT_PAUSE_S = 60.0
 ABUSE_PAUSE_S = 900.0
@@ -68,36 +75,44 @@ def _by_status(response: HttpResponse) -> SendError:
 def _by_code(error: Mapping[str, Any], response: HttpResponse) -> SendError:
     code, sub = _number(error, "code"), _number(error, "error_subcode")
     pair, label = (code, sub), f"{code}/{sub}" if sub else str(code)
+    trace = _trace(error)
     if sub in WINDOW:
-        return WindowClosedError("outside the reply window", code=label)
+        return WindowClosedError(f"outside the reply window{trace}", code=label)
     if pair in UNREACHABLE or code == 551:
-        return UnreachableError("the buyer cannot be reached", code=label)
+        return UnreachableError(f"the buyer cannot be reached{trace}", code=label)
     if HELD_BY_OTHERS & {code, sub}:
-        return RejectedError("another app owns the conversation", code=label)
+        # Given back after a while or by the clerk's silence: a notice can wait for that, an answer is given up soon.
+        return TemporaryError(f"another app owns the conversation{trace}", code=label, reason=FailureReason.REJECTED)
     if pair in REJECTED:
         return RejectedError("Meta's rule for opt-in requests", code=label)
     if pair == (613, 2018338):
-        return ThrottledError("Meta warns of abuse", code=label, retry_after_s=ABUSE_PAUSE_S)
+        return ThrottledError(f"Meta warns of abuse{trace}", code=label, retry_after_s=ABUSE_PAUSE_S, alert=True)
     if code in THROTTLE or response.status == 429:
-        return _throttled(response, label)
+        return _throttled(response, label, trace)
     if code == 100:
-        return ContentError("Meta refuses the content", code=label)
+        return ContentError(f"Meta refuses the content{trace}", code=label, alert=sub not in MEDIA)
     if pair == (1, 1357046):
-        return InDoubtError("at times sent although the answer says otherwise", code=label)
+        return InDoubtError(f"at times sent although the answer says otherwise{trace}", code=label)
     if code in ACCOUNT or 200 <= code <= 299 or pair == (1, 99):
-        return AccountError("the page or its token lacks the right", code=label)
+        return AccountError(f"the page or its token lacks the right{trace}", code=label)
     if code in RETRY or error.get("is_transient") is True:
-        return ProviderDownError("Meta asks to try again", code=label)
+        return ProviderDownError(f"Meta asks to try again{trace}", code=label, most_tries=MOST_TRIES)
     if code == 1 or response.status >= 500:
-        return InDoubtError("Meta failed and does not say what became of it", code=label)
+        return InDoubtError(f"Meta failed and does not say what became of it{trace}", code=label)
     if response.status in (401, 403):
         return AccountError("the page token is refused", code=label)
-    return RejectedError("Meta refuses the message", code=label)
+    return RejectedError(f"Meta refuses the message{trace}", code=label)
 
 
-def _throttled(response: HttpResponse, label: str) -> ThrottledError:
+def _trace(error: Mapping[str, Any]) -> str:
+    """Meta's own name of the call, which its support asks for; nothing else of an error's words is kept."""
+    value = error.get("fbtrace_id")
+    return f" (fbtrace_id {value})" if isinstance(value, str) and _TRACE.fullmatch(value) else ""
+
+
+def _throttled(response: HttpResponse, label: str, trace: str = "") -> ThrottledError:
     pause = _retry_after(response) or _regain(response) or DEFAULT_PAUSE_S
-    return ThrottledError("too many calls", code=label, retry_after_s=min(pause, LONGEST_PAUSE_S))
+    return ThrottledError(f"too many calls{trace}", code=label, retry_after_s=min(pause, LONGEST_PAUSE_S))
 
 
 def _number(error: Mapping[str, Any], name: str) -> int:

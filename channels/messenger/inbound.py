@@ -117,14 +117,13 @@ class Reader:
     def _said(self, thread: _Thread, message: Mapping[str, Any], *, standby: bool) -> None:
         if message.get("is_echo"):
             self._echo(thread, message)
-        elif standby:
-            self.ignored.append("standby message")  # another app answers; what it says comes as an echo
         elif message.get("is_deleted"):
             self.ignored.append("deleted message")
         else:
-            self._message(thread, message)
+            self._message(thread, message, overheard=standby)
 
-    def _message(self, thread: _Thread, message: Mapping[str, Any]) -> None:
+    def _message(self, thread: _Thread, message: Mapping[str, Any], *, overheard: bool) -> None:
+        """What a buyer wrote; `overheard`: another app answers, but the window opens and a stop word holds."""
         words, media = text(message, "text", 8000), media_of(message)
         payload, phone = text(table(message.get("quick_reply")), "payload", PAYLOAD_LIMIT), ""
         if payload and payload == words:  # a phone number or e-mail address that the buyer's app handed over
@@ -138,6 +137,7 @@ class Reader:
             media=media,
             phone=phone,
             referral=text(table(message.get("referral")), "ref"),
+            overheard=overheard,
         )
         mid = text(message, "mid")
         self._add(thread, mid or f"message|{short(f'{thread.psid}|{thread.stamp}|{words}')}", body)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from bot.errors import AccountError, InDoubtError
+from bot.errors import AccountError, ContentError, InDoubtError
 from bot.events import MessageReceived, StaffReleased, StaffTook
 from bot.http import PyreqwestHttp
 from bot.messages import Button, Card, Choice, OrderReceipt, Picture, ReceiptLine, Text
@@ -363,3 +364,25 @@ async def test_a_short_code_is_drawn_as_a_full_qr_code(http, qr):
     png = provider.got[0].body.partition(b"\x89PNG\r\n\x1a\n")[2]
     side = int.from_bytes(png[8:12], "big")
     assert side >= (21 + 8) * 8
+
+
+async def test_calls_carry_the_apps_proof_where_it_is_asked_for(http):
+    """The published proof of secret and token, on sends and checks alike; without the setting there is none."""
+    for wanted, query in (
+        (True, {"appsecret_proof": "1eb5627c087c083b2fc75e037a3e72f102cf1c1ba08fe0e5749c1c0d7f61ab9f"}),
+        (False, {}),
+    ):
+        async with Provider([ACCEPTED]) as provider:
+            await build(CASE, http, api_base=provider.url, appsecret_proof=wanted).send(CASE.message)
+        assert dict(parse_qsl(urlsplit(provider.got[0].target).query)) == query
+
+
+async def test_an_error_names_metas_trace_and_nothing_else(http):
+    """What Meta's support asks for is kept; the words of the error, which may quote the text, are not."""
+    answer = {"error": {"code": 100, "message": "bad: Order 1009 packed", "fbtrace_id": "Axy_1-b"}}
+    async with Provider([reply(answer, 400)]) as provider:
+        with pytest.raises(ContentError) as caught:
+            await build(CASE, http, api_base=provider.url).send(CASE.message)
+    assert "Axy_1-b" in str(caught.value)
+    assert "1009" not in str(caught.value)
+    assert caught.value.alert
