@@ -16,7 +16,10 @@ echo "this Python has no ensurepip; unpacking Debian's under var/tools"
 rm -rf "$venv"
 tools=$PWD/var/tools
 mkdir -p "$tools/debs"
-(cd "$tools/debs" && apt-get download python3-pip-whl python3-setuptools-whl >/dev/null 2>&1 || apt-get download python3-pip-whl >/dev/null)
+(cd "$tools/debs" && { apt-get download python3-pip-whl python3-setuptools-whl >/dev/null 2>&1 || apt-get download python3-pip-whl >/dev/null; }) || {
+  echo "could not fetch Debian's pip: is there a network? Or, as root: apt install python3-venv" >&2
+  exit 1
+}
 for deb in "$tools"/debs/python3-*-whl*.deb; do dpkg -x "$deb" "$tools"; done
 wheel=$(ls "$tools"/usr/share/python-wheels/pip-*.whl | head -1)
 "$python" -m venv --without-pip "$venv"
