@@ -206,7 +206,7 @@ class Sandbox:
                 phones.append(
                     {"account": name, "type": config.type, "id": id, "messages": await self.phones.messages(name, id)}
                 )
-        decisions = await self.deps.decisions(0)
+        decisions = [{**one, "what": _what(one)} for one in await self.deps.decisions(0)]
         body = {
             "next_due": await self.deps.clock.next_due(),
             "brand": self.deps.brand,
@@ -347,7 +347,13 @@ class Sandbox:
 
 def _final_keys(decisions: list[dict[str, Any]]) -> set[str]:
     """The wordings that were sent or refused: what the page's tour ticks off by."""
-    return {str(one["key"]) for one in decisions if one["outcome"] != "defer" and one["key"]}
+    return {one["what"] for one in decisions if one["outcome"] != "defer" and one["what"]}
+
+
+def _what(decision: dict[str, Any]) -> str:
+    """The wording that was decided on; a notice refused before it had one is named by its message key, `shop|notice|…`."""
+    key = str(decision["key"])
+    return key.split("|")[1] if "|" in key else key
 
 
 def _not_found(kind: str, detail: str) -> RequestError:

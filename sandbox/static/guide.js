@@ -52,7 +52,7 @@ export function nextMove(state, account, page) {
 /** The buyer's next words on the way to the card: the word itself, yes, the number, or the code that came by text. */
 function joining(state, account, w) {
   const asked = state.decisions.find((decision) => decision.account === account && decision.purpose === "reply");
-  const key = asked ? asked.key : "";
+  const key = asked ? asked.what : "";
   if (key === "join_by_sms") return "1";
   if (["join_ask_phone", "join_phone_again", "phone_once_more"].includes(key)) return NUMBER;
   if (["code_sent", "code_wrong"].includes(key)) return newestCode(state) || w.words.member;

@@ -63,7 +63,7 @@ export function drawDecisions(state, page) {
 function decisionNode(decision, page) {
   const w = page.w();
   const tag = el("span", { className: `tag ${decision.outcome}`, textContent: `${w.sign[decision.outcome]} ${w.outcome[decision.outcome]}` });
-  const what = el("span", { className: "what", textContent: plain(w.key, decision.key || decision.source) });
+  const what = el("span", { className: "what", textContent: plain(w.key, decision.what || decision.source) });
   const item = el("li", {}, el("div", { className: "decided" }, what, tag));
   const because = reasons(decision, page).join(page.lang() === "en" ? ": " : "：");
   if (because) item.append(el("div", { className: "why", textContent: because }));

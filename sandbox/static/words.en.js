@@ -43,7 +43,7 @@ export const EN = {
     case_return: "Return noted", case_parcel: "Missing parcel noted", case_urgent: "Urgent, noted",
     join_by_sms: "Join by text", join_ask_phone: "Ask for the number", join_phone_again: "Number once more", join_gave_up: "No card for now", phone_code: "Code by text", code_sent: "Code is on its way", code_wrong: "Wrong code",
     card_issued: "Card opened", card_show: "The card", card_picture: "The card's QR code", card_gift: "Opening gift", ask_marketing: "Ask about offers", consent_yes: "Agreed to offers", consent_no: "No offers", opt_out_done: "Opted out", opt_in_done: "Opted in again",
-    left_club: "Left the club", leave_confirm: "Leave, are you sure", leave_kept: "Stayed in the club", coupons_offer: "Coupons to claim", coupon_won: "Coupon claimed", coupon_again: "The same coupon", orders_list: "My orders", orders_none: "No orders",
+    left_club: "Left the club", leave_confirm: "Leave, are you sure", leave_kept: "Stayed in the club", coupons_offer: "Coupons to claim", coupon_won: "Coupon claimed", coupon_again: "The same coupon", coupon_next: "The next batch is open", coupon_next_noted: "Will tell of the next batch", coupon_next_no: "No word of the next batch", coupon_sold_out_waits: "Sold out, noted for the next batch", orders_list: "My orders", orders_none: "No orders",
     payment_reminder_returning: "Payment reminder (known buyer)", order_paid_first: "Thanks for the first order", order_paid: "Thanks for paying", order_shipped: "Shipped", parcel_in_city: "In the city", parcel_out: "Out for delivery", parcel_pickup: "Ready to be picked up", parcel_delivered: "Delivered",
     refund_received: "Refund noted", cart_1: "Cart note 1", cart_2: "Cart note 2", cart_3: "Cart note 3",
   },

@@ -53,7 +53,7 @@ export const ZH = {
     ask_name: "问称呼", ask_name_again: "再问称呼", ask_birthday: "问生日", ask_birthday_again: "再问生日", ask_gender: "问性别", ask_gender_again: "再问性别", ask_size: "问尺码", ask_size_again: "再问尺码", profile_done: "资料记好",
     ask_marketing: "问是否收优惠", consent_yes: "同意营销", consent_no: "不收优惠", opt_out_done: "退订确认", opt_in_done: "恢复确认",
     my_data: "我的信息", leave_confirm: "确认注销", leave_kept: "没有注销", leave_no_card: "没有会员卡", left_club: "已注销会员", number_ask: "问新号码", number_changed: "号码已换", number_by_chat: "改号",
-    wallet: "券包", coupons_offer: "可领的券", coupons_none: "没有券可领", coupon_won: "领到券", coupon_again: "同一张券", coupon_sold_out: "券领完了", coupon_not_started: "券还没开始", coupon_ended: "领券已结束", coupon_limit: "每人上限", coupon_unknown: "没有这个活动", coupon_expiring: "券快到期",
+    wallet: "券包", coupons_offer: "可领的券", coupons_none: "没有券可领", coupon_won: "领到券", coupon_again: "同一张券", coupon_sold_out: "券领完了", coupon_not_started: "券还没开始", coupon_ended: "领券已结束", coupon_limit: "每人上限", coupon_next: "下一批开领", coupon_next_noted: "下一批会告诉", coupon_next_no: "下一批不用告诉", coupon_sold_out_waits: "券领完了（已登记下一批）", coupon_unknown: "没有这个活动", coupon_expiring: "券快到期",
     orders_list: "我的订单", orders_none: "没有订单", payment_reminder: "催付", payment_reminder_returning: "催付（老客）", order_paid_first: "付款感谢（首单）", order_paid: "付款感谢", order_shipped: "发货通知",
     parcel_in_city: "到达城市", parcel_out: "派送通知", parcel_pickup: "取件通知", parcel_delivered: "签收通知", review_invite: "请评价", refund_received: "退款受理", cart_1: "购物车提醒 1", cart_2: "购物车提醒 2", cart_3: "购物车提醒 3",
   },

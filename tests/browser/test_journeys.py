@@ -59,6 +59,7 @@ async def test_a_cart_speaks_only_to_those_who_agreed(browser, sandbox, lang):
     await expect(visitor.page.locator("#toast")).to_contain_text("45")
     await visitor.press(speech["one hour"])
     await visitor.decides("never agreed to offers" if english else "没有同意营销")
+    await visitor.decides("Cart note 1" if english else "购物车提醒 1")
     await visitor.shoot(f"cart-{lang}-refused")
     await visitor.say(MESSENGER, speech["member"])
     await visitor.reads(MESSENGER, speech["ask for the number"])
