@@ -1,7 +1,7 @@
-"""What `serve` makes sure of before it starts: no other serve on its data, nobody else on its port.
+"""What `serve` looks at before it starts: whether another serve is on its data, and who has its port.
 
-The processes share their port (`SO_REUSEPORT`), so the system would let a second gateway join it without a word, and
-hand it half of the webhooks.
+The processes share their port (`SO_REUSEPORT`), so the system would let any second gateway join it without a word, and
+hand it half of the webhooks. That is right for a second serve on the same data, as in a rolling restart, and for nobody else.
 """
 
 from __future__ import annotations
@@ -20,28 +20,21 @@ from bot.errors import ConfigError
 ASK_S = 2.0
 
 
-def hold(directory: Path, url: str) -> int:
-    """Holds an embedded server's data for this serve, until the process ends. Answers the lock's descriptor.
-
-    Raises ConfigError where another serve holds it.
-    """
+def join(directory: Path) -> tuple[int, bool]:
+    """Marks an embedded server's data as served by this process, until it ends. Answers the mark, and whether it is alone."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = os.open(directory / "serve.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    mark = os.open(directory / "serve.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        holder = os.pread(lock, 20, 0).decode("ascii", "replace").strip()
-        os.close(lock)
-        raise ConfigError(
-            [f'redis.url = "{url}": another serve (process {holder}) runs on this data; use that one, or stop it first']
-        ) from error
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, str(os.getpid()).encode(), 0)
-    return lock
+        fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        alone = True
+    except BlockingIOError:
+        alone = False
+    fcntl.flock(mark, fcntl.LOCK_SH)
+    return mark, alone
 
 
 def check_port(host: str, port: int, *, shared: bool) -> None:
-    """Raises ConfigError where the port cannot be had. `shared`: another serve on the same Redis may hold it too."""
+    """Raises ConfigError where the port cannot be had. `shared`: another serve on the same data may have it too."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from bot.embedded import SCHEME, EmbeddedServer, directory_of
 from bot.errors import StoreError
-from bot.sole import check_port, hold
+from bot.sole import check_port, join
 
 if TYPE_CHECKING:
     from bot.settings import Settings
@@ -54,7 +54,7 @@ class Supervisor:
     token: str = ""
     stopping: bool = False
     children: list[_Child] = field(default_factory=list)
-    lock: int = -1  # held while this process lives
+    mark: int = -1  # on the embedded server's data, while this process lives
     server: EmbeddedServer | None = None
     server_pause_s: float = FIRST_PAUSE_S
     server_look_at: float = 0.0
@@ -66,7 +66,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         started = time.monotonic()
-        self._be_the_only_one()
+        self._look_around()
         self._start_server()
         count = self.settings.server.processes or os.cpu_count() or 1
         self.children = [_Child(index) for index in range(count)]
@@ -91,13 +91,19 @@ class Supervisor:
             self.token = secrets.token_urlsafe(16)
             os.environ["TOUCHPOINT_SANDBOX_TOKEN"] = self.token
 
-    def _be_the_only_one(self) -> None:
-        """Refuses to start beside another serve on the same data, or on a port that somebody else has."""
+    def _look_around(self) -> None:
+        """Tells of another serve on the same data; refuses a port that somebody else has."""
         section, url = self.settings.server, self.settings.redis.url
-        embedded = url.startswith(SCHEME)
-        if embedded:
-            self.lock = hold(directory_of(url, self.settings.root), url)
-        check_port(section.host, section.port, shared=not embedded)
+        alone = False
+        if url.startswith(SCHEME):
+            self.mark, alone = join(directory_of(url, self.settings.root))
+            if not alone:
+                print(
+                    f"another serve runs on {url.removeprefix(SCHEME)} already: the two share its work, as in a rolling "
+                    "restart. Not meant? Ctrl-C ends this one and leaves the other.",
+                    flush=True,
+                )
+        check_port(section.host, section.port, shared=not alone)
 
     def _stop(self, *_: object) -> None:
         self.stopping = True

@@ -158,20 +158,25 @@ def test_an_unsafe_server_is_refused(config: Path) -> None:
         valkey.stop()
 
 
-def test_a_second_serve_on_the_same_data_is_refused(config: Path) -> None:
-    """It says which process runs there; the first is not disturbed."""
-    with serving(config) as process:
-        again = touchpoint("serve", "--config", str(config))
-        assert again.returncode == 1
-        assert f"process {process.pid}" in again.stderr
+def test_a_second_serve_on_the_same_data_says_so(config: Path) -> None:
+    """Two serves share the data and its port, and the second says so; a Touchpoint with other data is refused the port."""
+    with serving(config):
         other = config.parent / "other.toml"
         port = int(url_of(config).rpartition(":")[2])
         other.write_text(config.read_text().replace("embedded:var/valkey", "embedded:var/other"))
-        again = touchpoint("serve", "--config", str(other))
-        assert again.returncode == 1
-        assert f"server.port = {port}: another Touchpoint listens there" in again.stderr
-        assert "make run CONFIG=" in again.stderr
-        assert get(f"{url_of(config)}/readyz")["ready"]
+        refused = touchpoint("serve", "--config", str(other))
+        assert refused.returncode == 1
+        assert f"server.port = {port}: another Touchpoint listens there" in refused.stderr
+        assert "make run CONFIG=" in refused.stderr
+        assert not EmbeddedServer(config.parent / "var" / "other").alive()
+        (config.parent / "beside").mkdir()
+        beside = config.parent / "beside" / "config.toml"
+        beside.write_text(config.read_text().replace("embedded:var/valkey", f"embedded:{config.parent}/var/valkey"))
+        with serving(beside) as process:
+            assert "another serve runs on" in (beside.parent / "out").read_text()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(12) == 0
+        until(lambda: ready(config), 15)
 
 
 def test_a_port_that_another_program_has(config: Path) -> None:
