@@ -369,8 +369,10 @@ class Applier:
                 for name in ("name", "birthday", "gender", "locale", "timezone"):
                     if name in data:
                         setattr(buyer, name, data[name] or "")
-                buyer.sizes = {**buyer.sizes, **data["sizes"]} if "sizes" in data else buyer.sizes
-                buyer.tags = list(data.get("tags", buyer.tags))
+                if "sizes" in data:  # an empty object takes all back, an empty value one
+                    sizes = {**buyer.sizes, **data["sizes"]} if data["sizes"] else {}
+                    buyer.sizes = {part: size for part, size in sizes.items() if size}
+                buyer.tags = list(dict.fromkeys(data.get("tags", buyer.tags)))
             case "redeem":
                 self._on_buyer(run, buyer, Redeem(data["code"], data["order"]))
             case "coupon":
@@ -404,7 +406,10 @@ class Applier:
         return asked.action != "coupon"  # its handler reminds of the end
 
     def staff_task(self, run: Run, record: Buyer | Order | Cart, asked: StaffAsked) -> bool:
-        """Staff completed a task of this record."""
+        """Staff completed a task of this record, or its buyer is to be forgotten."""
+        if asked.action == "forget" and isinstance(record, Order | Cart):
+            buyers.forget(record)
+            return True
         if asked.action != "complete_task" or isinstance(record, Cart):
             return False
         data = json.loads(asked.data)

@@ -26,6 +26,7 @@ from bot.codes import Codes
 from bot.costs import Tariff
 from bot.coupons import Campaign, Coupons
 from bot.embedded import SCHEME, EmbeddedServer, directory_of
+from bot.erasure import Erasure
 from bot.errors import ConfigError
 from bot.events import Ms
 from bot.handling import AccountView, Facts, Handler
@@ -37,6 +38,7 @@ from bot.openings import Openings
 from bot.phones import parse as parse_phone
 from bot.policy import PolicySettings
 from bot.ports import Capabilities, Channel, ChannelType, ShopType, Source, Toolkit
+from bot.problems import as_problems
 from bot.queries import Queries, as_dict
 from bot.redis_client import connect
 from bot.resolver import EffectResolver
@@ -54,7 +56,7 @@ from bot.wording import Filling, Wordings
 from bot.worker import Worker
 from console.api import ApiDeps
 from console.api import add_routes as add_api_routes
-from pages import landing
+from pages import docs, landing
 from pages.landing import AccountState, LandingDeps
 from sandbox.app import SandboxDeps
 from sandbox.app import add_routes as add_sandbox_routes
@@ -105,6 +107,7 @@ class Gateway:
     openings: Openings
     codes: Codes
     queries: Queries
+    erasure: Erasure
     appender: Appender
     door: Door
     http: PyreqwestHttp
@@ -175,7 +178,9 @@ async def build(settings: Settings, owner: str, extras: Extras | None = None) ->
     await coupons.refresh()
     spend = Spend(store, _limits(settings), settings.zone)
     await spend.refresh(clock.now())
-    turns = _turns(settings, able, coupons, codes, spend, extras or Extras())
+    extras = extras or Extras()
+    wordings = Wordings.load(ROOT / "templates", *extras.templates, default=settings.brand.locale)
+    turns = _turns(settings, able, coupons, codes, spend, wordings, extras)
     wake, hints = asyncio.Event(), set[Hint]()
     leases = Leases(
         store, clock, ttl_s=settings.redis.lease_seconds, expected=settings.server.processes or os.cpu_count() or 1
@@ -195,10 +200,10 @@ async def build(settings: Settings, owner: str, extras: Extras | None = None) ->
         store=store, turns=turns, leases=leases, clock=clock, resolver=resolver, outgoing=sender, wake_sender=wake, hints=hints
     )  # fmt: skip
     appender, door = Appender(store, replicas=settings.redis.replicas_to_wait_for), Door()
-    app = web.Application(client_max_size=4 * 1024 * 1024 + 1)
+    app = web.Application(client_max_size=4 * 1024 * 1024 + 1, middlewares=[as_problems])
     gateway = Gateway(
-        settings, store, clock, leases, worker, sender, resolver, coupons, Openings(store, coupons), codes, Queries(store), appender,
-        door,
+        settings, store, clock, leases, worker, sender, resolver, coupons, Openings(store, coupons), codes, Queries(store),
+        Erasure(store, clock), appender, door,
         http, app, lines, sources, wake, hints, settings.sandbox.enabled, settings.redis.lease_seconds,
         Housekeeping(store), spend,
     )  # fmt: skip
@@ -207,13 +212,13 @@ async def build(settings: Settings, owner: str, extras: Extras | None = None) ->
     ).add_routes(app)
     add_routes(app, gateway)
     _add_pages(gateway)
-    add_api_routes(app, _api(gateway, turns))
+    add_api_routes(app, _api(gateway, wordings))
     if settings.sandbox.enabled:
         await _add_sandbox(gateway)
     return gateway
 
 
-def _api(gateway: Gateway, turns: Turns) -> ApiDeps:
+def _api(gateway: Gateway, wordings: Wordings) -> ApiDeps:
     settings = gateway.settings
     brand = settings.brand
     return ApiDeps(
@@ -224,7 +229,8 @@ def _api(gateway: Gateway, turns: Turns) -> ApiDeps:
         clock=gateway.clock,
         readings={name: Reading(name, settings.zone, parse_phone, brand.country) for name in settings.shops},
         accounts=frozenset(settings.channels),
-        wordings=turns.wordings,
+        wordings=wordings,
+        erasure=gateway.erasure,
         currency=brand.currency,
         parse_phone=lambda text: parse_phone(text, brand.country),
         shut_because=lambda: gateway.door.shut_because,
@@ -242,6 +248,7 @@ def _add_pages(gateway: Gateway) -> None:
 
     deps = LandingDeps(settings.brand.name, settings.brand.locale, gateway.sandbox, accounts, tuple(settings.shops))
     landing.add_routes(gateway.app, deps)
+    docs.add_routes(gateway.app)
 
 
 async def _add_sandbox(gateway: Gateway) -> None:
@@ -332,10 +339,10 @@ def _turns(
     coupons: Coupons,
     codes: Codes,
     spend: Spend,
+    wordings: Wordings,
     extras: Extras,
 ) -> Turns:
     registry = Registry([*handlers.ALL, *extras.handlers])
-    wordings = Wordings.load(ROOT / "templates", *extras.templates, default=settings.brand.locale)
     keywords = Keywords.load(ROOT / "templates" / "keywords.toml")
     keywords = replace(keywords, prefixes={**keywords.prefixes, **extras.prefixes})
     speaker = Speaker(

@@ -24,7 +24,7 @@ from bot.events import (
 from bot.orders import PAID
 from bot.phones import country_of
 from bot.ports import Capabilities
-from bot.records import Address, Buyer, Consent, Coupon, Dialog, SentCount, Window
+from bot.records import Address, Buyer, Cart, Consent, Coupon, Dialog, Order, SentCount, Window
 
 MAX_ORDERS = 20
 MAX_TOUCHED_DAYS = 60
@@ -316,3 +316,13 @@ def erase(buyer: Buyer) -> Buyer:
 def waiting(buyer: Buyer) -> Address | None:
     """Where a conversation waits for an identity to be settled."""
     return next((address for address in buyer.addresses if address.dialog.state.endswith(".wait")), None)
+
+
+def forget(record: Order | Cart) -> None:
+    """The buyer of an order or cart was erased: it keeps its goods and amounts, and nobody is told of it any more."""
+    record.buyer = None
+    record.known = {fact: version for fact, version in record.known.items() if not fact.startswith("phone:")}
+    if isinstance(record, Order):
+        record.owed = []
+        for task in record.tasks.values():
+            task.brief = task.note = ""

@@ -7,7 +7,7 @@ A claim is made before its turn is committed, so it is tentative until then: one
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -16,6 +16,7 @@ from msgspec import Struct
 from bot import keys
 from bot.clock import DAY_MS, MINUTE_MS
 from bot.effects import ClaimResult
+from bot.errors import GatewayError
 from bot.events import Ms
 from bot.handling import CampaignView
 from bot.redis_client import Scripts
@@ -33,6 +34,7 @@ OUTCOMES: Mapping[bytes, Outcome] = {
     b"unknown": "unknown",
 }
 TENTATIVE_MS = 10 * MINUTE_MS
+_TOGETHER = 500
 
 
 class Campaign(Struct, omit_defaults=True):
@@ -71,6 +73,23 @@ class CouponState(Struct):
     order: str = ""
 
 
+class StockError(GatewayError):
+    """A stock that cannot be: below what is claimed, or above the campaign's own codes. `number`: what there is."""
+
+    def __init__(self, number: int, *, too_high: bool) -> None:
+        super().__init__(f"the campaign has {number} codes" if too_high else f"{number} are claimed already")
+        self.number = number
+        self.too_high = too_high
+
+
+class CodesTakenError(GatewayError):
+    """Codes that belong to another campaign."""
+
+    def __init__(self, codes: Sequence[str]) -> None:
+        super().__init__(f"{len(codes)} codes belong to another campaign, {codes[0]} among them")
+        self.codes = tuple(codes)
+
+
 def new_code() -> str:
     """A fresh code."""
     return "".join(secrets.choice(ALPHABET) for _ in range(12))
@@ -79,13 +98,6 @@ def new_code() -> str:
 def expiry(campaign: Campaign, now: Ms) -> Ms:
     """When a coupon claimed now expires: `valid_days` after the claim, else with the campaign."""
     return now + campaign.valid_days * DAY_MS if campaign.valid_days else campaign.ends_at
-
-
-def _by_hash(codes: Sequence[str]) -> dict[str, list[str]]:
-    groups: dict[str, list[str]] = {}
-    for code in codes:
-        groups.setdefault(keys.coupon_codes(code), []).append(code)
-    return groups
 
 
 class Coupons:
@@ -99,33 +111,76 @@ class Coupons:
     # --- campaigns ------------------------------------------------------------------------------------------------
 
     async def create(self, campaign: Campaign, codes: Sequence[str] = ()) -> bool:
-        """Creates a campaign. False: the key is taken. Its own codes must be free (`taken`)."""
+        """Creates a campaign. False: the key is taken. Raises CodesTakenError for codes of another campaign."""
         campaign.own_codes = bool(codes)
         body = msgspec.json.encode(campaign)
+        await self._reserve(campaign.key, codes)
         made = await self._scripts.run(
             "coupons_create", keys.campaign(campaign.key)[:2], [body, campaign.stock, *codes]
         )
         if made:
-            for name, group in _by_hash(codes).items():
-                await self._store.command("HSET", name, *(part for code in group for part in (code, campaign.key)))
             await self._store.command("SADD", keys.CAMPAIGNS, campaign.key)
             await self.refresh()
+        elif codes:
+            await self._forget(campaign.key, codes)
         return bool(made)
 
-    async def taken(self, codes: Sequence[str]) -> str:
-        """The first of these codes that a campaign has already, "" for none: a code names one coupon of one campaign."""
-        for name, group in _by_hash(codes).items():
-            found = await self._store.command("HMGET", name, *group)
-            if used := [code for code, campaign in zip(group, found, strict=True) if campaign is not None]:
-                return used[0]
-        return ""
+    async def change(self, key: str, how: Callable[[Campaign], None], codes: Sequence[str] = ()) -> Campaign | None:
+        """Changes a campaign's description and stock, and adds own codes; claims stay. None: there is no such campaign.
 
-    async def change(self, campaign: Campaign) -> None:
-        """Replaces a campaign's description and stock; claims stay."""
-        await self._store.command(
-            "HSET", keys.campaign(campaign.key)[0], "body", msgspec.json.encode(campaign), "stock", campaign.stock
-        )
-        await self.refresh()
+        `how` edits the campaign, again where somebody else changed it meanwhile. Raises StockError, CodesTakenError.
+        """
+        await self._reserve(key, codes)
+        try:
+            return await self._change(key, how, codes)
+        except StockError:
+            await self._forget(key, codes)
+            raise
+
+    async def _change(self, key: str, how: Callable[[Campaign], None], codes: Sequence[str]) -> Campaign | None:
+        while True:
+            was = await self._store.command("HGET", keys.campaign(key)[0], "body")
+            if was is None:
+                await self._forget(key, codes)
+                return None
+            campaign = msgspec.json.decode(was, type=Campaign)
+            how(campaign)
+            campaign.own_codes = campaign.own_codes or bool(codes)
+            args = [was, msgspec.json.encode(campaign), campaign.stock, int(campaign.own_codes), *codes]
+            result, number = await self._scripts.run("coupons_change", keys.campaign(key)[:2], args)
+            if result < 0:
+                raise StockError(int(number), too_high=result == -2)
+            if result:
+                await self.refresh()
+                return campaign
+
+    async def pool(self, key: str) -> set[str]:
+        """The own codes of a campaign: those left and those claimed."""
+        _, left, _, _, claimed = keys.campaign(key)
+        rows = [*await self._store.command("LRANGE", left, 0, -1), *await self._store.command("HKEYS", claimed)]
+        return {row.decode() for row in rows}
+
+    async def _reserve(self, key: str, codes: Sequence[str]) -> None:
+        """A code leads to one campaign: own codes are entered before any is claimed. All, or none."""
+        news, taken = list[str](), list[str]()
+        for start in range(0, len(codes), _TOGETHER):
+            part = codes[start : start + _TOGETHER]
+            fresh = await self._store.together([("HSETNX", keys.coupon_codes(code), code, key) for code in part])
+            held = [code for code, new in zip(part, fresh, strict=True) if not new]
+            owners = await self._store.together([("HGET", keys.coupon_codes(code), code) for code in held])
+            taken += [code for code, owner in zip(held, owners, strict=True) if owner != key.encode()]
+            news += [code for code, new in zip(part, fresh, strict=True) if new]
+        if taken:
+            await self._forget(key, news)
+            raise CodesTakenError(taken)
+
+    async def _forget(self, key: str, codes: Sequence[str]) -> None:
+        """Reserved codes that did not come into the campaign after all."""
+        kept = await self.pool(key) if codes else set()
+        gone = [code for code in codes if code not in kept]
+        for start in range(0, len(gone), _TOGETHER):
+            part = gone[start : start + _TOGETHER]
+            await self._store.together([("HDEL", keys.coupon_codes(code), code) for code in part])
 
     async def get(self, key: str) -> tuple[Campaign, Counts] | None:
         """A campaign with its numbers."""
@@ -177,13 +232,10 @@ class Coupons:
         `merged`: ids of buyers that were merged into this one; what they hold counts. "limit" carries the last code:
         used or expired, and no further one is given.
         """
-        found = self._cache.get(key)
-        campaign = found[0] if found else None
-        if campaign is None:
-            fresh = await self.get(key)
-            if fresh is None:
-                return ClaimResult("unknown", key, data=dict(data or {}))
-            campaign = fresh[0]
+        found = await self.get(key)  # not the handlers' copy: a campaign that has just been changed counts at once
+        if found is None:
+            return ClaimResult("unknown", key, data=dict(data or {}))
+        campaign = found[0]
         outcome, code, expires = b"retry", b"", b"0"
         while outcome == b"retry":  # a fresh code that is taken already: one in 10^18
             args: list[Any] = [

@@ -6,6 +6,7 @@ Lua builds keys from the tag it is given (`'inbox:'..tag`), by the same spelling
 from __future__ import annotations
 
 from functools import cache
+from hashlib import blake2b
 
 META = "meta"  # hash: partitions, created, release
 PROCESSES = "procs"  # zset: owner id -> lease end by Redis TIME
@@ -15,6 +16,8 @@ TOKENS = "tokens"  # hash: sha256 of an API token -> name, role
 METRICS = "metrics"  # hash: owner id -> last metrics text
 CAMPAIGNS = "campaigns"  # set: keys of all campaigns
 CODE_COUNTS = "otp:{codes}"  # hash: phone codes sent by n: number, p: prefix, w: asker, c: country; k: proved; a: all
+ERASING = "erasing"  # hash: id of a buyer being erased -> what to look for
+ERASING_LOCK = "erasing:lock"  # string: the process that erases just now
 CODE_SECRET = "secret:codes"  # string: what phone codes are hashed with  # noqa: S105  # a name, not a secret
 
 
@@ -167,3 +170,8 @@ def provider_token(name: str) -> str:
 def idempotency(digest: str) -> str:
     """String, 48 h: the answer given for an Idempotency-Key."""
     return f"idem:{digest}"
+
+
+def posted(id: str) -> str:
+    """String, 1 h: this event came by the API; for counting repeats in its answer."""
+    return f"posted:{blake2b(id.encode(), digest_size=8).hexdigest()}"

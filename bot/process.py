@@ -32,6 +32,8 @@ HOUSEKEEPING_S = 600.0
 COUPONS_S = 30.0  # a claim without a committed turn is back in the stock 10 to 10.5 minutes after it
 WATCH_S = 1.0
 BLOCKED_S = 2.5  # until well after the next look
+ERASE_S = 1.0
+LONGEST_LINE = 65_536
 STORE_CHECK_S = 60.0
 UNSAFE = "the store is not safe"
 
@@ -51,7 +53,10 @@ async def serve(settings: Settings, owner: str) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    runner = web.AppRunner(gateway.app, access_log=None, keepalive_timeout=15, handle_signals=False)
+    # Lines over the limit are refused by the server itself, in its own words: only what is absurd should be.
+    runner = web.AppRunner(
+        gateway.app, access_log=None, keepalive_timeout=15, handle_signals=False, max_line_size=LONGEST_LINE
+    )
     await runner.setup()
     host, port = settings.server.host, settings.server.port
     site = web.TCPSite(runner, host, port, reuse_port=True, backlog=1024)
@@ -79,6 +84,7 @@ def start_loops(gateway: Gateway) -> list[asyncio.Task[None]]:
         asyncio.create_task(_every(HOUSEKEEPING_S, lambda: _housekeeping(gateway), gateway), name="housekeeping"),
         asyncio.create_task(_every(COUPONS_S, lambda: _coupons(gateway), gateway), name="coupons"),
         asyncio.create_task(_every(WATCH_S, lambda: _watch(gateway), gateway), name="watch"),
+        asyncio.create_task(_every(ERASE_S, gateway.erasure.advance, gateway), name="erasure"),
         asyncio.create_task(_every(STORE_CHECK_S, lambda: _recheck_store(gateway), gateway), name="store"),
         asyncio.create_task(
             _every(0.1 if gateway.sandbox else 5.0, lambda: _follow_clock(gateway), gateway), name="clock"

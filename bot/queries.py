@@ -8,22 +8,26 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
 from bot import ids, journal, keys, subjects
-from bot.clock import rfc3339
 from bot.codec import load_message
 from bot.events import Ms
-from bot.journal import DecisionRecord, TurnEntry
+from bot.journal import DecisionRecord
 from bot.messages import OutboundMessage
 from bot.records import Buyer, Order, Task
 from bot.store import Store
 
-T = TypeVar("T")
 PAGE = 200
 MOST_SCANNED = 20_000
+CLOCKS_DIFFER_MS = 5_000
+ROW = ("b", "s", "r", "h", "u", "p")  # the fields of a message's row that tell of it
+ERASED = b"erased:"  # in the index, before the id that stays
+Place = tuple[Ms, str]
+"""Where a row stands in a list that is sorted by time, then id: a page goes on from just before one."""
+NEWEST: Place = (1 << 52, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,8 @@ class Queries:
         if partition is None or partition >= self._store.partitions:
             return None
         subject = await self._store.command("HGET", keys.index(partition), f"b:{id}")
+        if subject and subject.startswith(ERASED):
+            return Buyer(id=subject.removeprefix(ERASED).decode(), home="", created_at=0, erased=True)
         return await self.buyer_at(subject.decode()) if subject else None
 
     async def buyer_by_phone(self, phone: str) -> Buyer | None:
@@ -78,26 +84,41 @@ class Queries:
         return await self.buyer_at(subject.decode()) if subject else None
 
     async def buyers(self, *, after: str = "", limit: int = 50) -> tuple[list[Buyer], str]:
-        """All buyers in no particular order, paged."""
-        partition, _, cursor = after.partition(".")
-        p, position = int(partition or 0), int(cursor or 0)
-        found: list[Buyer] = []
-        while p < self._store.partitions:
-            position, fields = await self._hscan(p, position, limit)
-            for name, subject in fields:
-                if name.startswith(b"b:"):
-                    buyer = await self._store.record(subject.decode())
-                    if isinstance(buyer, Buyer) and buyer.id == name[2:].decode():
-                        found.append(buyer)
-            if position == 0:
-                p += 1
-            if len(found) >= limit:
-                break
-        return found, f"{p}.{position}" if p < self._store.partitions else ""
+        """All buyers in the order of their ids, paged; answers the id to go on after ("" at the end).
 
-    async def _hscan(self, partition: int, position: int, count: int) -> tuple[int, list[tuple[bytes, bytes]]]:
-        nxt, found = await self._store.command("HSCAN", keys.index(partition), position, "COUNT", count)
-        return int(nxt), list(found.items())
+        An id begins with its partition, so each page reads the names of few partitions and loads its own records only.
+        """
+        found: list[Buyer] = []
+        start = ids.partition_in(after) or 0
+        for partition in range(start, self._store.partitions):
+            names = await self._buyer_ids(partition, after)
+            while names:
+                part, names = names[:limit], names[limit:]
+                for buyer in await self._at_home(partition, part):
+                    if len(found) == limit:
+                        return found, found[-1].id
+                    found.append(buyer)
+        return found, ""
+
+    async def _buyer_ids(self, partition: int, after: str) -> list[str]:
+        position, names = 0, set[str]()
+        while True:
+            position, fields = await self._store.command(
+                "HSCAN", keys.index(partition), position, "MATCH", "b:*", "COUNT", 1000
+            )
+            names.update(name[2:].decode() for name in fields)
+            if int(position) == 0:
+                return sorted(name for name in names if name > after)
+
+    async def _at_home(self, partition: int, names: Sequence[str]) -> list[Buyer]:
+        """The buyers of these ids that are still their own: merged and erased ones are left out."""
+        subjects_found = await self._store.command("HMGET", keys.index(partition), *(f"b:{name}" for name in names))
+        homes = [value.decode() for value in subjects_found if value]
+        records = await self._store.records(homes)
+        buyers = (records.get(home) for home in homes)
+        wanted = set(names)
+        found = [b for b in buyers if isinstance(b, Buyer) and not b.erased and b.id in wanted]
+        return sorted(found, key=lambda buyer: buyer.id)
 
     # --- orders ---------------------------------------------------------------------------------------------------
 
@@ -113,62 +134,53 @@ class Queries:
         partition = ids.partition_in(id)
         if partition is None or partition >= self._store.partitions:
             return None
-        return _stored(await self._store.command("HMGET", keys.message(partition, id), "b", "s", "r", "h", "u", "p"))
+        return _stored(await self._store.command("HMGET", keys.message(partition, id), *ROW))
 
     async def messages(
         self,
         keep: Callable[[StoredMessage], bool],
         *,
         partitions: Sequence[int] | None = None,
-        before: Ms = 0,
+        before: Place = NEWEST,
         limit: int = 50,
     ) -> list[StoredMessage]:
-        """Messages that `keep` accepts, newest first, created before `before`."""
+        """Messages that `keep` accepts, newest first, from just before a place (created at, id)."""
         found: list[StoredMessage] = []
         for partition in partitions if partitions is not None else range(self._store.partitions):
-            high = f"({before}" if before else "+inf"
-            names = await self._store.command(
-                "ZREVRANGEBYSCORE", keys.messages(partition), high, "-inf", "LIMIT", 0, MOST_SCANNED
-            )
-            kept = 0
-            for name in names:
-                one = await self.message(name.decode())
-                if one is not None and keep(one):
-                    found.append(one)
-                    kept += 1
-                    if kept >= limit:
-                        break
-        found.sort(key=lambda m: m.message.created_at, reverse=True)
+            kept, names = 0, await self._message_ids(partition, before[0])
+            while names and kept < limit:
+                part, names = names[:PAGE], names[PAGE:]
+                for one in await self._rows(partition, part):
+                    if one is not None and _place(one) < before and keep(one) and kept < limit:
+                        found.append(one)
+                        kept += 1
+        found.sort(key=_place, reverse=True)
         return found[:limit]
+
+    async def _message_ids(self, partition: int, at: Ms) -> list[str]:
+        names = await self._store.command(
+            "ZREVRANGEBYSCORE", keys.messages(partition), at, "-inf", "LIMIT", 0, MOST_SCANNED
+        )
+        return [name.decode() for name in names]
+
+    async def _rows(self, partition: int, names: Sequence[str]) -> list[StoredMessage | None]:
+        wanted = [("HMGET", keys.message(partition, name), *ROW) for name in names]
+        return [_stored(values) for values in await self._store.together(wanted)]
 
     # --- journal --------------------------------------------------------------------------------------------------
 
-    async def turns(
-        self, partition: int, *, before: str = "+", most: int = MOST_SCANNED
-    ) -> AsyncIterator[tuple[str, TurnEntry]]:
-        """The turns of a partition, newest first, from just before a stream id."""
-        position, seen = before, 0
-        while seen < most:
-            start = position if position == "+" else f"({position}"
-            page = await self._store.command("XREVRANGE", keys.journal(partition), start, "-", "COUNT", PAGE)
-            if not page:
-                return
+    async def entries(self, partition: int, *, until: str = "+") -> AsyncIterator[tuple[str, bytes, bytes]]:
+        """A partition's journal, newest first, down from a stream id (with it): stream id, kind, body."""
+        position, inclusive = until, ""
+        while True:
+            page = await self._store.command(
+                "XREVRANGE", keys.journal(partition), f"{inclusive}{position}", "-", "COUNT", PAGE
+            )
             for entry, fields in page:
-                position = entry.decode()
-                seen += 1
-                if fields.get(b"k") == b"turn":
-                    yield position, journal.load_turn(fields[b"b"])
-
-    async def timeline(self, buyer: Buyer, *, before: str = "+", limit: int = 50) -> tuple[list[dict[str, Any]], str]:
-        """What happened to a buyer, newest first: `{"at", "kind", "summary", "ref"}`."""
-        lines: list[dict[str, Any]] = []
-        ids_here = {buyer.id, *buyer.merged}
-        async for position, turn in self.turns(self._store.partition(buyer.home), before=before):
-            if turn.buyer in ids_here:
-                lines.extend(_timeline_lines(turn))
-            if len(lines) >= limit:
-                return lines[:limit], position
-        return lines, ""
+                yield entry.decode(), fields[b"k"], fields[b"b"]
+            if len(page) < PAGE:
+                return
+            position, inclusive = page[-1][0].decode(), "("
 
     async def decisions(
         self,
@@ -176,20 +188,35 @@ class Queries:
         *,
         partitions: Sequence[int] | None = None,
         after: Ms = 0,
+        before: Place = NEWEST,
         limit: int = 50,
     ) -> list[DecisionRecord]:
-        """Decisions that `keep` accepts, newest first, made after `after`."""
+        """Decisions that `keep` accepts, newest first, made after `after` and from just before a place (at, message)."""
         found: list[DecisionRecord] = []
         for partition in partitions if partitions is not None else range(self._store.partitions):
-            kept = 0
-            async for _, turn in self.turns(partition):
-                if turn.at <= after or kept >= limit:
-                    break
-                wanted = [d for d in turn.decisions if keep(d)]
-                kept += len(wanted)
-                found.extend(wanted)
-        found.sort(key=lambda d: d.at, reverse=True)
+            found.extend(await self._decided(partition, keep, after, before, limit))
+        found.sort(key=decision_place, reverse=True)
         return found[:limit]
+
+    async def _decided(
+        self, partition: int, keep: Callable[[DecisionRecord], bool], after: Ms, before: Place, limit: int
+    ) -> list[DecisionRecord]:
+        found: list[DecisionRecord] = []
+        enough, seen = 0, 0
+        async for _, kind, body in self.entries(partition):
+            seen += 1
+            if seen > MOST_SCANNED:
+                break
+            if kind != b"turn":
+                continue
+            turn = journal.load_turn(body)
+            # Turns of one moment belong to one page, and a new owner's clock may be a little behind the last one's.
+            if turn.at <= after or turn.at < enough - CLOCKS_DIFFER_MS:
+                break
+            found.extend(d for d in turn.decisions if decision_place(d) < before and keep(d))
+            if not enough and len(found) >= limit:
+                enough = turn.at
+        return found
 
     # --- tasks ----------------------------------------------------------------------------------------------------
 
@@ -216,11 +243,17 @@ class Queries:
         """Partitions that have an owner now."""
         seconds, micros = await self._store.command("TIME")
         now = int(seconds) * 1000 + int(micros) // 1000
-        count = 0
-        for partition in range(self._store.partitions):
-            until = await self._store.command("HGET", keys.lease(partition), "u")
-            count += until is not None and int(until) > now
-        return count
+        wanted = [("HGET", keys.lease(partition), "u") for partition in range(self._store.partitions)]
+        return sum(until is not None and int(until) > now for until in await self._store.together(wanted))
+
+
+def _place(found: StoredMessage) -> Place:
+    return found.message.created_at, found.message.id
+
+
+def decision_place(found: DecisionRecord) -> Place:
+    """Where a decision stands in a list."""
+    return found.at, found.message
 
 
 def _stored(values: Sequence[bytes | None]) -> StoredMessage | None:
@@ -234,26 +267,6 @@ def _stored(values: Sequence[bytes | None]) -> StoredMessage | None:
     message = load_message(body)
     counted = int(parts or message.parts)
     return StoredMessage(message, state.decode(), (reason or b"").decode(), tuple(lines), int(updated or 0), counted)
-
-
-def _timeline_lines(turn: TurnEntry) -> list[dict[str, Any]]:
-    at = rfc3339(turn.at)
-    lines: list[dict[str, Any]] = [
-        {"at": at, "kind": note.kind, "summary": note.summary, "ref": None} for note in turn.notes
-    ]
-    for decision in turn.decisions:
-        why = f" ({decision.reason})" if decision.reason else ""
-        summary = f"{decision.outcome}: {decision.key or decision.source}{why}"
-        lines.append({"at": at, "kind": f"decision.{decision.outcome}", "summary": summary, "ref": decision.message})
-    lines.extend(_task_line(at, body) for body in turn.tasks)
-    if turn.handler:
-        lines.append({"at": at, "kind": "event", "summary": turn.handler, "ref": None})
-    return lines
-
-
-def _task_line(at: str, body: bytes) -> dict[str, Any]:
-    task = msgspec.msgpack.decode(body, type=Task)
-    return {"at": at, "kind": "task", "summary": f"{task.kind} {task.state}", "ref": task.id}
 
 
 def as_dict(decision: DecisionRecord) -> dict[str, Any]:

@@ -281,7 +281,7 @@ class Store:
         return [any(found[i : i + SEEN_DAYS]) for i in range(0, len(found), SEEN_DAYS)]
 
     async def together(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """Several plain commands in one round trip."""
+        """Several plain commands in one round trip, their answers in order."""
         pipe = self.client.pipeline(transaction=False)
         for command in commands:
             pipe.execute_command(*command)

@@ -137,11 +137,6 @@ class Turns:
         """The names of the channel accounts."""
         return tuple(self._accounts)
 
-    @property
-    def wordings(self) -> frozenset[str]:
-        """The keys of all wordings."""
-        return self._speaker.wordings.keys
-
     def _questions(self, run: Run) -> list[Unresolved]:
         """The effects that wait for shared state. A card is drawn only for a buyer who has none."""
         no_card = isinstance(run.record, Buyer) and run.record.member is None

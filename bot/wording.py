@@ -10,7 +10,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import tzinfo
+from datetime import UTC, tzinfo
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
@@ -102,8 +102,9 @@ def clock(at: Ms, zone: tzinfo) -> str:
     return f"{local(int(at), zone):%H:%M}"
 
 
-def short(locale: str, title: str, others: int = 0) -> str:
+def short(locale: str, title: str, count: int | str = 0) -> str:
     """An item's name in at most 6 characters (24 in English), cut at a word, with 等N件 for more items."""
+    others = int(count or 0)
     limit = SHORT if locale.startswith("zh") else 24
     name = title.strip()
     if len(name) > limit:
@@ -149,6 +150,23 @@ class Wordings:
             raise ConfigError(faults)
         return cls(table, default)
 
+    def fault(self, key: str, values: Mapping[str, str]) -> str:
+        """Why texts cannot fill a wording in, in any locale; "" where they can."""
+        for (locale, name), wording in self._table.items():
+            if name != key:
+                continue
+            if missing := sorted(wording.required - set(values)):
+                return f"{key} needs {', '.join(missing)}"
+            if unknown := sorted(set(values) - wording.required - wording.optional):
+                return f"{key} takes no {', '.join(unknown)}"
+            given = {**dict.fromkeys(wording.optional, ""), "brand": "B", "name": "", "card": "", "tz": UTC, **values}
+            for template in (wording.chat, wording.sms or ""):
+                try:
+                    filled(template, given)
+                except (TemplateError, TypeError, ValueError, ArithmeticError, GatewayError):
+                    return f"{key} ({locale}) cannot be filled in with texts"
+        return ""
+
     def resolve(self, locale: str, key: str) -> tuple[str, str]:
         """The locale that is used for a key. Raises GatewayError for an unknown key."""
         for candidate in self._chains.get(locale, self._chains[""]):
@@ -179,6 +197,8 @@ class Wordings:
         if medium == "sms" and wording.chat_only:
             raise NoVariantError(f"{key} is for chats only")
         template = wording.sms if medium == "sms" and wording.sms is not None else wording.chat
+        if wording.optional:  # what the caller left out must not break the message
+            values = {**dict.fromkeys(wording.optional, ""), **values}
         text = filled(template, values)
         if medium == "sms" and not wording.has_sms:
             text = with_brand(text, str(values.get("brand", "")), used)

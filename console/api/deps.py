@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from bot.clock import SystemClock
 from bot.coupons import Coupons
+from bot.erasure import Erasure
 from bot.intake import Appender
 from bot.queries import Queries
 from bot.store import Store
+from bot.wording import Wordings
 from shops.standard.sections import Reading
 
 
@@ -24,7 +26,8 @@ class ApiDeps:
     clock: SystemClock
     readings: Mapping[str, Reading]
     accounts: frozenset[str]
-    wordings: frozenset[str]
+    wordings: Wordings
+    erasure: Erasure
     currency: str
     parse_phone: Callable[[str], str]
     shut_because: Callable[[], str]

@@ -1,25 +1,23 @@
-"""What every call goes through: token, role, body, idempotency, problems."""
+"""What every call goes through: token, role, parameters, body, problems."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
-from pydantic import BaseModel, ValidationError
+from aiohttp.web_exceptions import HTTPRequestEntityTooLarge
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from bot import keys
 from bot.access import Caller, caller_of
 from bot.errors import PayloadError, StoreError
-from bot.problems import problem, unavailable
+from bot.problems import unavailable
 from console.api.deps import ApiDeps
+from console.api.params import Param, check_params, shown
+from console.api.refusals import Refusal
 from shops.standard.strict_json import decode
 
-IDEMPOTENT_MS = 48 * 3_600_000
 MAX_BODY = 1024 * 1024
 ROLES: dict[str, frozenset[str]] = {
     "owner": frozenset({"read", "service", "marketing", "owner"}),
@@ -30,23 +28,16 @@ ROLES: dict[str, frozenset[str]] = {
 """What each role may do. Whatever is not named is denied."""
 
 
-class Refusal(Exception):  # noqa: N818  # an answer, not an error
-    """An answer other than success."""
-
-    def __init__(self, status: int, kind: str, detail: str, *, field_name: str = "", location: str = "") -> None:
-        super().__init__(detail)
-        self.status, self.kind, self.detail, self.field_name, self.location = status, kind, detail, field_name, location
-
-
 @dataclass(slots=True)
 class Call:
-    """One authorised call."""
+    """One authorised call. `once` names it where it carries an Idempotency-Key: the same for every repeat."""
 
     deps: ApiDeps
     request: web.Request
     caller: Caller
     body: Any = None
     raw: bytes = b""
+    once: str = ""
 
     def query(self, name: str) -> str:
         """A query parameter, "" where it is missing."""
@@ -55,10 +46,7 @@ class Call:
     @property
     def limit(self) -> int:
         """The page size: 1 to 200."""
-        text = self.query("limit") or "50"
-        if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= 200):
-            raise Refusal(400, "bad-parameter", "limit must be a number from 1 to 200", field_name="limit")
-        return int(text)
+        return int(self.query("limit") or "50")
 
 
 Handle = Callable[[Call], Awaitable[tuple[int, Any]]]
@@ -66,7 +54,7 @@ Handle = Callable[[Call], Awaitable[tuple[int, Any]]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One operation: everything that serving and describing it needs."""
+    """One operation: everything that serving and describing it needs. `one_of`: parameters of which one may be given."""
 
     method: str
     path: str
@@ -75,65 +63,64 @@ class Route:
     summary: str
     body: type[BaseModel] | None = None
     raw_body: str = ""  # a schema name for bodies that are read elsewhere
-    answers: dict[int, str] = field(default_factory=dict)
-    params: tuple[str, ...] = ()
+    answers: dict[int, tuple[str, type[BaseModel] | TypeAdapter[Any]]] = field(default_factory=dict)
+    params: tuple[Param, ...] = ()
+    one_of: tuple[str, ...] = ()
+
+    @property
+    def writes(self) -> bool:
+        """Whether it takes an Idempotency-Key."""
+        return self.method != "GET"
 
 
-def serve(deps: ApiDeps, route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """The aiohttp handler of a route."""
+Finish = Callable[[Call, Route], Awaitable[web.StreamResponse]]
+
+
+def serve(deps: ApiDeps, route: Route, finish: Finish) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """The aiohttp handler of a route; `finish` runs the checked call."""
 
     async def handler(request: web.Request) -> web.StreamResponse:
         try:
-            caller = await _caller(deps, request, route)
+            caller = await authorised(deps, request, route.may)
             call = Call(deps, request, caller)
+            check_params(request, route.params, route.one_of)
             if request.method in ("POST", "PATCH", "PUT"):
                 await _read(call, route)
-            for value in (*request.match_info.values(), *request.query.values()):
-                _plain(value)
-            return await _once(call, route)
+            return await finish(call, route)
         except Refusal as refusal:
-            answer = problem(refusal.status, refusal.kind, refusal.detail, field=refusal.field_name)
-            if refusal.location:
-                answer.headers["Location"] = refusal.location
-            if refusal.status == 401:
-                answer.headers["WWW-Authenticate"] = "Bearer"
-            return answer
+            return refusal.answer()
         except StoreError as error:
             return unavailable(str(error))
 
     return handler
 
 
-def _plain(value: str) -> None:
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise Refusal(400, "bad-parameter", "a parameter is not UTF-8") from error
-    if "\x00" in value or len(value) > 500:
-        raise Refusal(400, "bad-parameter", "a parameter holds NUL or is over 500 characters")
-
-
-async def _caller(deps: ApiDeps, request: web.Request, route: Route) -> Caller:
+async def authorised(deps: ApiDeps, request: web.Request, may: str) -> Caller:
+    """Who calls. Raises Refusal 401 without a good token, 403 for a role that may not."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     caller = await caller_of(deps.store, token.strip()) if scheme.lower() == "bearer" and token else None
     if caller is None:
         raise Refusal(401, "no-token", "send Authorization: Bearer with a token of `touchpoint token create`")
-    if route.may not in ROLES.get(caller.role, frozenset()):
+    if may not in ROLES.get(caller.role, frozenset()):
         raise Refusal(403, "not-allowed", f"the role {caller.role} may not do this")
     return caller
 
 
+# --- body -------------------------------------------------------------------------------------------------------------
+
+
 async def _read(call: Call, route: Route) -> None:
     request = call.request
-    if (request.content_length or 0) > MAX_BODY:
-        raise Refusal(413, "too-large", "the body is over 1 MiB")
-    call.raw = await request.read()
+    try:
+        call.raw = await request.read()
+    except HTTPRequestEntityTooLarge:
+        call.raw = b" " * (MAX_BODY + 1)
     if len(call.raw) > MAX_BODY:
         raise Refusal(413, "too-large", "the body is over 1 MiB")
     if route.body is None and not route.raw_body:
         return
     if request.content_type != "application/json":
-        raise Refusal(415, "wrong-type", "send application/json")
+        raise Refusal(415, "wrong-type", "send Content-Type: application/json")
     try:
         call.body = decode(call.raw)
     except PayloadError as error:
@@ -143,44 +130,29 @@ async def _read(call: Call, route: Route) -> None:
     try:
         call.body = route.body.model_validate_json(call.raw)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        where = ".".join(str(step) for step in first["loc"])
-        raise Refusal(400, "bad-body", f"{where or 'body'}: {first['msg']}", field_name=where) from error
+        faults = list(dict(_faults(error, route.body)).items())
+        words = "; ".join(f"{name}: {detail}" for name, detail in faults[:10])
+        raise Refusal(400, "bad-body", words, errors=faults) from error
 
 
-# --- idempotency ------------------------------------------------------------------------------------------------------
+def _faults(error: ValidationError, body: type[BaseModel]) -> list[tuple[str, str]]:
+    found = []
+    for line in error.errors(include_url=False, include_input=False, include_context=False):
+        # pydantic adds the branch of a union, such as Money or constrained-str, which no caller wrote
+        steps = [str(step) for step in line["loc"] if isinstance(step, int) or _wrote(str(step), body)]
+        detail = line["msg"].removeprefix("Value error, ")
+        if line["type"] == "extra_forbidden":
+            there = "" if len(steps) > 1 else f"; there are: {', '.join(body.model_fields)}"
+            detail = f"there is no such field{there}"
+        found.append((shown(".".join(steps)) or "body", detail))
+    # Of a union the branch that was meant says what is wrong inside; that the other branch does not fit says nothing.
+    return [(name, detail) for name, detail in found if not any(other.startswith(f"{name}.") for other, _ in found)]
 
 
-async def _once(call: Call, route: Route) -> web.StreamResponse:
-    """The same Idempotency-Key and body give the same answer for 48 h; with another body 409."""
-    given = call.request.headers.get("Idempotency-Key", "")
-    if not given or call.request.method == "GET":
-        return _answer(*await route.handle(call))
-    if len(given) > 200:
-        raise Refusal(400, "bad-parameter", "Idempotency-Key is over 200 characters")
-    scope = f"{call.caller.name}|{call.request.method}|{call.request.path}|{given}"
-    name = keys.idempotency(hashlib.sha256(scope.encode("utf-8", "surrogateescape")).hexdigest())
-    mark = hashlib.sha256(call.raw).hexdigest()
-    fresh = json.dumps({"mark": mark, "by": secrets.token_hex(8)})
-    if not await call.deps.store.command("SET", name, fresh, "NX", "PX", IDEMPOTENT_MS):
-        held = json.loads(await call.deps.store.command("GET", name) or b"{}")
-        if held.get("mark") != mark:
-            raise Refusal(409, "key-reused", "this Idempotency-Key was used with another body")
-        if "status" not in held:
-            raise Refusal(409, "in-progress", "the first call with this Idempotency-Key is still under way")
-        return _answer(held["status"], held["body"])
-    try:
-        status, body = await route.handle(call)
-    except BaseException:
-        await call.deps.store.command("DEL", name)
-        raise
-    kept = json.dumps({"mark": mark, "status": status, "body": body}, ensure_ascii=False)
-    await call.deps.store.command("SET", name, kept, "PX", IDEMPOTENT_MS)
-    return _answer(status, body)
+def _wrote(step: str, body: type[BaseModel]) -> bool:
+    return step in body.model_fields or not (step[:1].isupper() or "[" in step or step.startswith("constrained-"))
 
 
-def _answer(status: int, body: Any) -> web.Response:
-    if body is None:
-        return web.Response(status=status)
-    text = json.dumps(body, ensure_ascii=False).encode()
-    return web.Response(status=status, body=text, content_type="application/json")
+def answer_of(status: int, body: Any) -> web.Response:
+    """An operation's answer as JSON."""
+    return web.json_response(body, status=status) if body is not None else web.Response(status=status)

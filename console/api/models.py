@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Annotated, Any, Literal
+import re
+from datetime import date, datetime
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from babel.numbers import list_currencies
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-_AMOUNT = r"^\d{1,12}(\.\d{1,6})?$"
+from bot.coupons import ALPHABET
+
+_AMOUNT = r"^[0-9]{1,12}(\.[0-9]{1,6})?$"
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+CURRENCIES = frozenset(list_currencies(locale="en"))
+_BIRTHDAY = r"^(([0-9]{4}-)?(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01]))?$"
 
 
 class Body(BaseModel):
@@ -23,45 +30,75 @@ def _clean(text: str) -> str:
     return text
 
 
+def _time(value: object) -> object:
+    """Text in RFC 3339 only: the library would also take seconds since 1970."""
+    if isinstance(value, datetime):
+        return value
+    if not isinstance(value, str) or not _RFC3339.fullmatch(value):
+        raise ValueError("must be a time in RFC 3339 with its offset, such as 2026-10-01T02:00:00Z")
+    return value
+
+
+When = Annotated[AwareDatetime, BeforeValidator(_time)]
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000), AfterValidator(_clean)]
 Short = Annotated[str, StringConstraints(strip_whitespace=True, max_length=60), AfterValidator(_clean)]
+Word = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=60), AfterValidator(_clean)]
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9_-]{2,32}$")]
-Code = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{12}$")]
+Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80), AfterValidator(_clean)]
+Stock = Annotated[int, Field(strict=True, ge=0, le=10_000_000)]
+Code = Annotated[str, StringConstraints(pattern=f"^[{ALPHABET}]{{12}}$")]
+"""12 of A to Z and 2 to 9 without I and O, as the codes that the gateway makes."""
+
+
+def _real_day(text: str) -> str:
+    year, _, day = ("2000-" + text if len(text) == 5 else text).partition("-") if text else ("", "", "")
+    if text:
+        try:
+            date.fromisoformat(f"{year}-{day}")
+        except ValueError:
+            raise ValueError("there is no such day") from None
+    return text
+
+
+def _known_currency(code: str) -> str:
+    if code not in CURRENCIES:
+        raise ValueError("must be the code of a currency, such as CNY")
+    return code
 
 
 class Money(Body):
     """An exact amount."""
 
     amount: Annotated[str, StringConstraints(pattern=_AMOUNT)]
-    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+    currency: Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$"), AfterValidator(_known_currency)]
 
 
 class CampaignIn(Body):
     """A new coupon campaign."""
 
     key: Key
-    title: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80), AfterValidator(_clean)]
+    title: Title
     kind: Literal["amount_off", "percent_off", "free_shipping", "gift", "add_on_price"]
     value: Money | Annotated[str, StringConstraints(pattern=_AMOUNT)] | None = None
     min_spend: Money | Annotated[str, StringConstraints(pattern=_AMOUNT)] | None = None
-    stock: Annotated[int, Field(ge=0, le=10_000_000)]
-    per_buyer: Annotated[int, Field(ge=1, le=100)] = 1
-    starts_at: AwareDatetime | None = None
-    ends_at: AwareDatetime | None = None
-    valid_days: Annotated[int, Field(ge=1, le=3650)] | None = None
+    stock: Stock | None = None  # may be left out beside `codes`: then it is as many as these
+    per_buyer: Annotated[int, Field(strict=True, ge=1, le=100)] = 1
+    starts_at: When | None = None
+    ends_at: When | None = None
+    valid_days: Annotated[int, Field(strict=True, ge=1, le=3650)] | None = None
     codes: Annotated[list[Code], Field(max_length=100_000)] | None = None
 
 
 class CampaignPatch(Body):
     """What may change of a campaign."""
 
-    title: (
-        Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80), AfterValidator(_clean)]
-        | None
-    ) = None
-    stock: Annotated[int, Field(ge=0, le=10_000_000)] | None = None
-    starts_at: AwareDatetime | None = None
-    ends_at: AwareDatetime | None = None
+    title: Title | None = None
+    stock: Stock | None = None
+    per_buyer: Annotated[int, Field(strict=True, ge=1, le=100)] | None = None
+    min_spend: Money | Annotated[str, StringConstraints(pattern=_AMOUNT)] | None = None
+    starts_at: When | None = None
+    ends_at: When | None = None
+    valid_days: Annotated[int, Field(strict=True, ge=1, le=3650)] | None = None
 
 
 class ClaimIn(Body):
@@ -82,13 +119,11 @@ class BuyerPatch(Body):
     """Profile and tags."""
 
     name: Short | None = None
-    birthday: (
-        Annotated[str, StringConstraints(pattern=r"^((\d{4}-)?(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01]))?$")] | None
-    ) = None
+    birthday: Annotated[str, StringConstraints(pattern=_BIRTHDAY), AfterValidator(_real_day)] | None = None
     gender: Literal["female", "male", "unsaid", ""] | None = None
     locale: Literal["zh-CN", "zh-TW", "en", ""] | None = None
-    sizes: Annotated[dict[Short, Short], Field(max_length=20)] | None = None
-    tags: Annotated[list[Short], Field(max_length=50)] | None = None
+    sizes: Annotated[dict[Word, Short], Field(max_length=20)] | None = None
+    tags: Annotated[list[Word], Field(max_length=50)] | None = None
 
 
 class MergeIn(Body):
@@ -115,9 +150,14 @@ class MessageIn(Body):
     purpose: Literal["service", "marketing"]
     text: Text | None = None
     wording: Annotated[str, StringConstraints(pattern=r"^[a-z0-9_]{1,60}$")] | None = None
-    vars: Annotated[dict[Short, str], Field(max_length=30)] = Field(default_factory=dict)
-    accounts: Annotated[list[Annotated[str, StringConstraints(max_length=32)]], Field(max_length=20)] | None = None
-    not_after: AwareDatetime | None = None
+    vars: Annotated[dict[Word, Text], Field(max_length=30)] = Field(default_factory=dict)
+    accounts: (
+        Annotated[
+            list[Annotated[str, StringConstraints(min_length=1, max_length=32)]], Field(min_length=1, max_length=20)
+        ]
+        | None
+    ) = None
+    not_after: When | None = None
 
 
 class TaskDone(Body):
@@ -127,42 +167,3 @@ class TaskDone(Body):
         str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(_clean)
     ]
     note: Annotated[str, StringConstraints(max_length=2000), AfterValidator(_clean)] = ""
-
-
-class Problem(BaseModel):
-    """RFC 9457."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    errors: list[dict[str, Any]] | None = None
-
-
-class Campaign(BaseModel):
-    """A campaign with its numbers."""
-
-    key: str
-    title: str
-    kind: str
-    value: Money | str | None
-    min_spend: Money | None
-    stock: int
-    per_buyer: int
-    starts_at: datetime | None
-    ends_at: datetime | None
-    valid_days: int | None
-    claimed: int
-    redeemed: int
-    remaining: int
-
-
-class Coupon(BaseModel):
-    """A coupon."""
-
-    code: str
-    campaign: str
-    state: Literal["claimed", "redeemed", "expired"]
-    expires_at: datetime | None
-    buyer: str | None = None
-    order: str | None = None

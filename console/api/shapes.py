@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 from decimal import Decimal
 from typing import Any
+
+import msgspec
+from babel.numbers import get_currency_precision
 
 from bot.clock import rfc3339
 from bot.costs import cost
@@ -26,8 +30,15 @@ def money(value: Money | None) -> dict[str, str] | None:
     return {"amount": str(value.amount), "currency": value.currency} if value is not None else None
 
 
-def buyer(record: Buyer, currency: str) -> dict[str, Any]:
-    """A buyer; an erased one is nothing but its id."""
+def total(amount: Decimal, currency: str) -> dict[str, str]:
+    """A sum, with the digits that its currency has at least."""
+    digits = get_currency_precision(currency)
+    shown = amount.quantize(Decimal(1).scaleb(-digits)) if -amount.as_tuple().exponent < digits else amount  # type: ignore[operator]  # sums are finite
+    return {"amount": f"{shown:f}", "currency": currency}
+
+
+def buyer(record: Buyer, currency: str, now: Ms) -> dict[str, Any]:
+    """A buyer; an erased one is nothing but its id. A window that is shut has no time."""
     if record.erased:
         return {"id": record.id, "erased": True}
     spent_in = currency if currency in record.spent or not record.spent else next(iter(record.spent))
@@ -56,14 +67,17 @@ def buyer(record: Buyer, currency: str) -> dict[str, Any]:
                 "account": a.account,
                 "id": a.id,
                 "reachable": a.reachable and not a.blocked,
-                "window_closes_at": when(max((w.closes_at for w in a.windows.values()), default=0)),
+                "window_closes_at": when(max((w.closes_at for w in a.windows.values() if w.closes_at > now), default=0)),
                 "consent": {"service": a.consent.service, "marketing": a.consent.marketing, "calls": a.consent.calls},
                 "opted_out": a.opted_out,
             }
             for a in record.addresses
         ],
         "coupons": [
-            {"code": c.code, "campaign": c.campaign, "state": c.state, "expires_at": when(c.expires_at)}
+            {
+                "code": c.code, "campaign": c.campaign, "expires_at": when(c.expires_at),
+                "state": "expired" if c.state == "claimed" and 0 < c.expires_at <= now else c.state,
+            }
             for c in record.coupons
         ],
         "orders": [
@@ -75,7 +89,7 @@ def buyer(record: Buyer, currency: str) -> dict[str, Any]:
         ],
         "stats": {
             "orders": record.orders_count,
-            "spent": {"amount": str(Decimal(record.spent.get(spent_in, "0"))), "currency": spent_in},
+            "spent": total(Decimal(record.spent.get(spent_in, "0")), spent_in),
             "last_order_at": when(record.last_order_at),
         },
     }  # fmt: skip
@@ -197,3 +211,11 @@ def order(found: Order) -> dict[str, Any]:
             for s in found.shipments
         ],
     }
+
+
+def record(found: Buyer) -> dict[str, Any]:
+    """A buyer's record as it is stored, every field: for the export."""
+    plain: dict[str, Any] = msgspec.to_builtins(found, enc_hook=str, builtin_types=(bytes,))
+    for waiting in plain.get("waiting", {}).values():
+        waiting["event"] = base64.b64encode(waiting["event"]).decode()
+    return plain

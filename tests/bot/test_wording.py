@@ -215,3 +215,22 @@ def test_plain_templates_fill_in_as_jinja_does(pieces, values):
     assert outcome(lambda: filled(template, values)) == outcome(lambda: whole.render(values))
     if "{%" not in source and "|" not in source:
         assert isinstance(template, Joined)
+
+
+def test_an_optional_variable_may_be_left_out() -> None:
+    """A caller that knows neither hours nor phone still gets the whole help."""
+    text = ALL.render("help", "en", BASE).text
+    assert text.startswith("Reply 1 card")
+    assert "Tel" not in text
+
+
+def test_what_a_wording_lacks_is_said_beforehand() -> None:
+    """A missing variable, an unknown one, and values that are no texts, each by name; nothing for what fits."""
+    assert ALL.fault("help", {}) == ""
+    assert ALL.fault("help", {"hours": "9-21"}) == ""
+    assert "takes no colour" in ALL.fault("help", {"colour": "red"})
+    assert "needs otp" in ALL.fault("phone_code", {})
+    assert "cannot be filled in" in ALL.fault("order_shipped", {"eta_at": "soon"})
+    assert (
+        ALL.fault("order_shipped", {"item": "衬衫", "others": "2"}) == ALL.fault("order_shipped", {"item": "x"}) == ""
+    )

@@ -209,8 +209,7 @@ async def test_a_campaign_that_is_stocked_up_counts_as_the_next(chat):
     await make.create(first)
     await texts(chat, "领 FIRST")
     await texts(chat, "1")
-    first.stock = 3
-    await make.change(first)
+    await make.change(first.key, lambda found: setattr(found, "stock", 3))
     before = len(chat.twilio.forms)
     await announce(chat)
     await chat.said(before + 1)
@@ -306,10 +305,10 @@ async def test_a_coupon_given_by_api_is_reminded_of(chat):
 
 
 async def test_a_pool_with_a_code_of_another_campaign_is_refused(chat):
-    """A code names one coupon: 400 with the code."""
+    """A code names one coupon: 409 with the code."""
     api = Api(chat.harness, await create_token(chat.harness.gateway.store, "shop", "owner"))
-    body = {"key": "ONE", "title": "券", "kind": "gift", "stock": 1, "codes": ["SHOPCODE2345"]}
+    body = {"key": "ONE", "title": "券", "kind": "gift", "stock": 1, "codes": ["SHQPCQDE2345"]}
     assert (await api("POST", "/campaigns", body))[0] == 201
     status, problem = await api("POST", "/campaigns", {**body, "key": "TWO"})
-    assert (status, problem["errors"][0]["field"]) == (400, "codes")
-    assert "SHOPCODE2345" in problem["detail"]
+    assert (status, problem["errors"][0]["field"]) == (409, "codes")
+    assert "SHQPCQDE2345" in problem["detail"]

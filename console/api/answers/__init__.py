@@ -1,0 +1,55 @@
+"""What the API answers, as pydantic models: the shapes of `shapes.py`, described. Only the OpenAPI document reads them.
+
+A test compares every answer with them: nothing may be missing, nothing may be there that is not described.
+"""
+
+from __future__ import annotations
+
+from console.api.answers.base import Accepted, Answer, Fault, MoneyOut, Page, Problem, Taken
+from console.api.answers.buyers import (
+    AddressOut,
+    Buyer,
+    ConsentOut,
+    ErasedBuyer,
+    Erasing,
+    MemberOut,
+    Merging,
+    OrderBriefOut,
+    Stats,
+    TimelineLine,
+)
+from console.api.answers.campaigns import Campaign, Coupon, CouponBrief
+from console.api.answers.export import Evidence, Export, Order, ShipmentOut
+from console.api.answers.messages import Decision, Message, RuleOut, Step, Task
+
+__all__ = [
+    "Accepted",
+    "AddressOut",
+    "Answer",
+    "Buyer",
+    "Campaign",
+    "ConsentOut",
+    "Coupon",
+    "CouponBrief",
+    "Decision",
+    "ErasedBuyer",
+    "Erasing",
+    "Evidence",
+    "Export",
+    "Fault",
+    "MemberOut",
+    "Merging",
+    "Message",
+    "MoneyOut",
+    "Order",
+    "OrderBriefOut",
+    "Page",
+    "Problem",
+    "RuleOut",
+    "ShipmentOut",
+    "Stats",
+    "Step",
+    "Taken",
+    "Task",
+    "TimelineLine",
+]

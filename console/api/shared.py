@@ -1,0 +1,101 @@
+"""What the operations share: asking a record and waiting for its turn, and pages."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from bot import ids
+from bot.codec import dump_entry
+from bot.events import Event, Ms, StaffAsked
+from bot.queries import NEWEST, Place
+from bot.records import Buyer
+from console.api.http import Call
+from console.api.refusals import Refusal
+
+T = TypeVar("T")
+DONE_WITHIN_S = 2.0
+_PLACE = re.compile(r"(\d{1,16})\.([\w-]{1,80})", re.ASCII)
+
+
+async def append(call: Call, events: Sequence[Event]) -> None:
+    """Takes events in; durable when this returns. Raises Refusal 503, StoreError."""
+    if why := call.deps.shut_because():
+        raise Refusal(503, "not-storing", why)
+    await call.deps.appender.append([dump_entry(event) for event in events])
+
+
+async def ask(call: Call, home: str, action: str, data: dict[str, Any], id: str = "") -> None:
+    """Asks something of a record and waits until its turn is done, so that the caller can read it back at once.
+
+    Two seconds at most: what is taken in is safe, and a turn that waits behind others comes later.
+    """
+    now = call.deps.clock.now()
+    # A repeat under the same Idempotency-Key is the same event, also when the first call died half way.
+    event_id = id or f"api|{call.once or secrets.token_hex(12)}|{action}"
+    event = Event(event_id, home, "api", now, now, StaffAsked(action, call.caller.name, json.dumps(data).encode()))
+    await append(call, [event])
+    clock, pause = call.deps.clock, 0.003
+    end = clock.monotonic() + DONE_WITHIN_S
+    while not (await call.deps.store.seen([event], now=clock.now()))[0] and clock.monotonic() < end:
+        await asyncio.sleep(pause)
+        pause = min(pause * 1.5, 0.1)
+
+
+def ms(value: Any) -> Ms:
+    """A time of a body in ms; 0 for none."""
+    return int(value.timestamp() * 1000) if value is not None else 0
+
+
+async def buyer_of(call: Call, *, alive: bool = True) -> Buyer:
+    """The buyer of the path. Raises Refusal: 404, 308 for a merged one, 410 for an erased one where it must be alive."""
+    wanted = call.request.match_info["id"]
+    found = await call.deps.queries.buyer(wanted)
+    if found is None:
+        raise Refusal(404, "not-found", "there is no buyer with this id")
+    if found.id != wanted:
+        rest = call.request.path_qs.partition(wanted)[2]
+        raise Refusal(308, "merged", f"merged into {found.id}", location=f"/api/v1/buyers/{found.id}{rest}")
+    if alive and found.erased:
+        raise Refusal(410, "erased", "this buyer was erased; nothing is held but the id")
+    return found
+
+
+def page(items: Sequence[T], limit: int, cursor_of: Callable[[T], str], show: Callable[[T], Any]) -> dict[str, Any]:
+    """The answer of a list: `items` holds one more than `limit` where there is a next page."""
+    shown = items[:limit]
+    more = len(items) > limit
+    return {"items": [show(item) for item in shown], "next_cursor": cursor_of(shown[-1]) if more and shown else None}
+
+
+def cursor_of(place: Place) -> str:
+    """The cursor that goes on after a place."""
+    return f"{place[0]}.{place[1]}"
+
+
+def place_of(call: Call) -> Place:
+    """Where the page goes on: lists are sorted by time, then id, newest first."""
+    text = call.query("cursor")
+    if not text:
+        return NEWEST
+    found = _PLACE.fullmatch(text)
+    if found is None:
+        raise bad_cursor()
+    return int(found[1]), found[2]
+
+
+def bad_cursor() -> Refusal:
+    """A cursor that was made up."""
+    return Refusal(400, "bad-parameter", "cursor is not one that this list gave", field_name="cursor")
+
+
+async def whereabouts(call: Call, id: str) -> tuple[set[str], list[int]]:
+    """Every id that a buyer ever had, and the partitions where what concerns them is kept. None for an unknown id."""
+    found = await call.deps.queries.buyer(id)
+    known = {id} if found is None else {found.id, *found.merged, id}
+    partitions = {p for p in map(ids.partition_in, known) if p is not None and p < call.deps.store.partitions}
+    return known, sorted(partitions)
