@@ -25,10 +25,9 @@ MERGE = "merge"
 
 @dataclass(slots=True)
 class Outcome:
-    """What an identity event leads to: mail, a merge that this record loses, the link it became, an identity that is ours."""
+    """What an identity event leads to: mail, a merge that this record loses, an identity that is ours now."""
 
     mails: list[tuple[str, Body]] = field(default_factory=list)
-    became: Link | None = None
     granted: str = ""
     merging: Merging | None = None
 
@@ -76,13 +75,12 @@ def _lose(buyer: Buyer, survivor: str, identity: str, now: Ms) -> Outcome:
     return Outcome(merging=Merging(survivor, identity, until=now + SETTLE_MS))
 
 
-def hand_over(buyer: Buyer, merging: Merging, now: Ms) -> Outcome:
-    """The loser's end: its snapshot is mailed to the survivor, and a link is left."""
+def hand_over(buyer: Buyer, merging: Merging, now: Ms) -> tuple[Absorbed, Link]:
+    """The loser's end: its snapshot for the survivor, and the link that is left."""
     buyer.merging = None
     buyer.timers.pop(MERGE, None)
     snapshot = Absorbed(snapshot=dump_record(buyer), home=buyer.home, identity=merging.identity)
-    became = Link(home=merging.survivor, at=now, buyer=buyer.id)
-    return Outcome(mails=[(merging.survivor, snapshot)], became=became)
+    return snapshot, Link(home=merging.survivor, at=now, buyer=buyer.id)
 
 
 def _absorb(buyer: Buyer, body: Absorbed) -> Outcome:

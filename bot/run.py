@@ -8,10 +8,10 @@ from msgspec import Struct, field
 
 from bot.change import Change, Taken
 from bot.effects import ClaimCoupon, ClaimResult, Effect, IssueCard, Resolution, SendCode
-from bot.events import Event, Ms
+from bot.events import Event, Ms, TimerDue
 from bot.handling import Handler, Turn
 from bot.journal import TurnEntry
-from bot.records import Record
+from bot.records import Record, Timer
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +66,9 @@ def start(taken: Taken, event: Event, record: Record | None, now: Ms) -> Run:
     change = Change(taken.partition, taken.subject, taken.lane, taken.entry, taken.digest)
     entry = TurnEntry(at=now, subject=taken.subject, event=b"")
     return Run(taken, event, record, taken.partition, now, change, entry)
+
+
+def fired(timers: dict[str, Timer], due: TimerDue) -> Timer | None:
+    """Takes the timer that is due off the record; None for one that was moved, cancelled or fired before."""
+    held = timers.get(due.name)
+    return timers.pop(due.name) if held is not None and held.due == due.due else None

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import structs
 
-from bot import buyers, carts, identity, ids, orders, subjects
+from bot import buyers, carts, identity, ids, merging, orders, subjects
 from bot.apply import OWED, Applier
 from bot.change import Change, Letter, StatusChange, Taken, status_changes, timer_changes
 from bot.codec import dump_event, dump_record, load_event
@@ -53,15 +53,14 @@ from bot.handling import Facts, Turn
 from bot.journal import dump
 from bot.ports import Capabilities
 from bot.reasons import Rule, SkipReason
-from bot.records import AccountState, Address, Buyer, Cart, Link, Merging, Order, Parcel, Record, Timer, Waiting
+from bot.records import AccountState, Address, Buyer, Cart, Link, Order, Parcel, Record, Timer, Waiting
 from bot.routing import Keywords, Registry, route, words_of
-from bot.run import Answered, AwaitQuiet, Issued, Quiet, Run, Unresolved, start
+from bot.run import Answered, AwaitQuiet, Issued, Quiet, Run, Unresolved, fired, start
 from bot.speaking import Speaker
 
 MAX_TOUCHES = 200
 _ABOUT_THE_ADDRESS = (SkipReason.UNREACHABLE, SkipReason.OPTED_OUT, SkipReason.WINDOW_CLOSED)
 HELD_EVENTS = 20
-MERGE_POLL_MS = 200
 
 
 class Turns:
@@ -108,7 +107,8 @@ class Turns:
             if answer is None:
                 effects.append(effect)
             elif isinstance(effect, AwaitQuiet):
-                self._merge_on(run, quiet=answer == Quiet(yes=True))
+                for event in merging.go_on(run, self._apply, quiet=answer == Quiet(yes=True)):
+                    self._dispatch(run, event)
             elif isinstance(answer, Issued):
                 self._apply.issue(run, effect, answer.number)
             elif isinstance(effect, ClaimCoupon | SendCode) and not isinstance(answer, Quiet):
@@ -209,7 +209,7 @@ class Turns:
             raise GatewayError(f"a {type(buyer).__name__} is kept where a buyer was expected")
         run.touched = True
         if buyer.merging is not None and not isinstance(event.body, StatusReported):
-            self._while_merging(run, buyer, event, buyer.merging)
+            merging.hold(run, buyer, event, buyer.merging)
             return
         if buyer.erased and not isinstance(event.body, IdentityClaimed | MergeAsked | TimerDue):
             if isinstance(event.body, TouchAsked) and event.body.notice:
@@ -284,11 +284,7 @@ class Turns:
         for subject, body in result.mails:
             self._apply.post(run, subject, body)
         if result.merging is not None:
-            buyer.merging = result.merging
-            due = TimerDue(identity.MERGE, run.now + MERGE_POLL_MS)
-            buyer.timers[identity.MERGE] = Timer(due=due.due)
-            # By mail as well: it comes at once, but after all that this batch has planned is in its queue.
-            self._apply.post(run, buyer.home, due)
+            merging.begin(run, self._apply, buyer, result.merging)
             return
         if result.granted:
             identity.adopt(buyer, result.granted, self._accounts)
@@ -301,37 +297,8 @@ class Turns:
                 buyer.proved_at[number] = run.now
             self._handle(run, buyer, event, "event", _tag(event.body), waiting)
 
-    # --- merges -----------------------------------------------------------------------------------------------------
-
-    def _while_merging(self, run: Run, buyer: Buyer, event: Event, merging: Merging) -> None:
-        """Nothing new is said by the loser: what comes is held and follows to the survivor."""
-        if not isinstance(event.body, TimerDue):
-            merging.held.append(dump_event(event))
-        elif event.body.name == identity.MERGE and _fired(buyer.timers, event.body) is not None:
-            run.effects.append(AwaitQuiet(tuple((a.account, a.id) for a in buyer.addresses)))
-        # Any other timer is in the snapshot: it fires at the survivor.
-
-    def _merge_on(self, run: Run, *, quiet: bool) -> None:
-        """Hands over once nothing is under way to the loser's addresses, or the time for that has passed."""
-        buyer = run.record
-        if not isinstance(buyer, Buyer) or buyer.merging is None:
-            return
-        merging = buyer.merging
-        if not quiet and run.now < merging.until:
-            buyer.timers[identity.MERGE] = Timer(due=min(run.now + MERGE_POLL_MS, merging.until))
-            return
-        for held in buyer.waiting.values():  # planned anew, with a new id, at the survivor
-            self._apply.settle(run, held.id, SkipReason.MERGED)
-        result = identity.hand_over(buyer, merging, run.now)
-        assert result.became is not None
-        for subject, body in result.mails:
-            self._apply.post(run, subject, body)
-        run.record, run.before_timers = result.became, {}
-        for event in map(load_event, merging.held):
-            self._at_link(run, event, result.became)
-
     def _timer(self, run: Run, buyer: Buyer, event: Event, due: TimerDue) -> None:
-        held = _fired(buyer.timers, due)
+        held = fired(buyer.timers, due)
         if held is None:
             return
         if due.name == OWED:
@@ -507,7 +474,7 @@ class Turns:
     def _other(self, run: Run, event: Event, record: Order | Cart, kind: str) -> None:
         body = event.body
         if isinstance(body, TimerDue):
-            held = _fired(record.timers, body)
+            held = fired(record.timers, body)
             if held is None:
                 return
             run.touched = True
@@ -580,12 +547,6 @@ class Turns:
         entry.event = dump_event(run.event)
         entry.release = self._release
         change.journal = dump(entry)
-
-
-def _fired(timers: dict[str, Timer], due: TimerDue) -> Timer | None:
-    """Takes the timer that is due off the record; None for one that was moved, cancelled or fired before."""
-    held = timers.get(due.name)
-    return timers.pop(due.name) if held is not None and held.due == due.due else None
 
 
 def _tag(body: object) -> str:
