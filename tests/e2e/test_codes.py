@@ -124,3 +124,26 @@ async def test_another_country_is_refused_by_name(sms):
     joining = Joining(sms)
     assert "地区" in await joining.asks("+1 415 555 2671")
     assert sms.twilio.forms == []
+
+
+async def test_a_code_takes_the_line_that_reaches_its_country(valkey, redis_client, tmp_path):
+    """With a template for codes the mainland's numbers go by Alibaba Cloud, digits as its one variable; others by Twilio."""
+    more = """[notices.phone_code.sms-cn]
+template_id = "SMS_9"
+fields = { code = "{{ otp }}" }
+[codes]
+countries = ["US"]
+"""
+    async with texting(valkey, tmp_path, more=more) as sms:
+        joining = Joining(sms)
+        await joining.asks()
+        end = time.monotonic() + 5
+        while not sms.alibaba.calls and time.monotonic() < end:
+            await asyncio.sleep(0.02)
+        params = sms.alibaba.calls[0][1]
+        assert (params["PhoneNumbers"], params["TemplateCode"]) == ("13900005678", "SMS_9")
+        assert re.fullmatch(r'\{"code":"\d{6}"\}', params["TemplateParam"])
+        await joining.say("返回")
+        await joining.say("+1 415 555 2671")
+        await sms.said(1)
+        assert sms.twilio.forms[0]["To"] == "+14155552671"

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from urllib.parse import urlencode
 
 import pytest
+from yarl import URL
 
+from bot.access import create_token
 from bot.messages import Notice
+from channels.twilio.signature import FORM_TYPE, sign, string_to_sign
 from tests.channels.alibaba.peer import refusal as limited
-from tests.channels.twilio.peer import refusal
+from tests.channels.twilio.peer import TOKEN, refusal
 from tests.e2e.texting import BUYER, PUBLIC, post_alibaba, ship, texting
 
 
@@ -178,3 +182,37 @@ async def test_one_senders_pause_is_not_the_lines(sms):
         await asyncio.sleep(0.02)
     assert [params["PhoneNumbers"] for _, params in sms.alibaba.calls] == ["13900005678"]
     assert "queued" in await sms.states()
+
+
+async def test_a_rate_counts_parts(valkey, redis_client, tmp_path):
+    """At 5 parts a second, six texts of several parts take as long as their parts, not as their number."""
+    async with texting(valkey, tmp_path, twilio_more="rate_per_second = 5") as sms:
+        token = await create_token(sms.harness.gateway.store, "tests", "owner")
+        for n in range(4):
+            body = {"phone": f"+861390000100{n}", "purpose": "service", "text": "字" * 150, "accounts": ["sms-main"]}
+            async with sms.harness.session.post(
+                f"{sms.harness.base}/api/v1/messages", json=body, headers={"Authorization": f"Bearer {token}"}
+            ) as answer:
+                assert answer.status == 202, await answer.text()
+        await sms.said(4, timeout=15)
+        parts = [m.message.parts for m in await sms.harness.gateway.queries.messages(lambda _: True)]
+        assert parts == [3] * 4
+        assert sms.twilio.times[-1] - sms.twilio.times[0] >= (3 * 3 - 1) / 5
+
+
+async def test_a_signed_url_is_the_public_one_whatever_the_proxy_says(sms):
+    """Twilio signs server.public_url with or without its port; Host and X-Forwarded headers change nothing."""
+    fields = {"MessageSid": "SM" + "1" * 32, "From": BUYER, "To": "+15005550001", "Body": "帮助", "FromCity": ""}
+    target = "/channels/sms-main/webhook?shop=%37&x=a+b"
+    signature = sign(TOKEN, string_to_sign(PUBLIC + target, tuple(fields.items())))
+    headers = {
+        "Content-Type": FORM_TYPE, "X-Twilio-Signature": signature, "Host": "inner.example:9000",
+        "X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "https", "I-Twilio-Idempotency-Token": "t-1",
+    }  # fmt: skip
+    url = URL(sms.harness.base + target, encoded=True)
+    for _ in range(2):
+        async with sms.harness.session.post(url, data=urlencode(fields).encode(), headers=headers) as answer:
+            assert answer.status == 200
+    await sms.said(1)
+    await sms.harness.idle()
+    assert len(sms.twilio.forms) == 1

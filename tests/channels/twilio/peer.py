@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from base64 import b64encode
 from urllib.parse import parse_qsl
 
@@ -34,6 +35,7 @@ class TwilioPeer:
         self.targets: list[str] = []
         self.answers: list[object] = []
         self.parts = 2
+        self.times: list[float] = []
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         self.targets.append(f"{request.method} {request.path_qs}")
@@ -68,6 +70,7 @@ class TwilioPeer:
             return self._refuse(400, 21609)
         assert 1 <= int(form.get("ValidityPeriod", "1")) <= 36_000
         self.forms.append(form)
+        self.times.append(time.monotonic())
         sid = f"SM{len(self.forms):032x}"
         service = "MessagingServiceSid" in form
         answer = {
