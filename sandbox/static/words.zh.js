@@ -42,7 +42,7 @@ export const ZH = {
   reason: {
     opted_out: "买家已退订", no_consent: "买家没有同意营销", blocked: "买家在运营商处停收", no_address: "没有联系方式", unreachable: "买家已取消关注或停机", window_closed: "过了平台的回复时限，也没有号码可发短信",
     quota_used: "平台的回复条数用完了", no_template: "没有可用的模板", staff_own: "人工正在接待", cap_reached: "达到条数上限", reason_gone: "事由已经不在了", too_late: "过了最晚时间", stale: "消息太旧",
-    already_sent: "已经发过", closes_too_soon: "订单关闭得太快", buyer_active: "买家正在聊", ordered_since: "买家已经下单", left_club: "已注销会员", erased: "资料已删除", cancelled: "已取消", spend_limit: "短信费用到上限", call_made: "已电话联系",
+    already_sent: "已经发过", closes_too_soon: "订单关闭得太快", buyer_active: "买家正在聊", ordered_since: "买家已经下单", left_club: "已注销会员", erased: "资料已删除", cancelled: "已取消", spend_limit: "短信费用到上限", call_made: "已电话联系", case_open: "有退换或投诉没办完", merged: "并到了另一位买家",
   },
   key: {
     welcome: "欢迎语", menu: "菜单", help: "帮助", fallback: "没听懂", dialog_left: "退出对话", handover_open: "转人工", handover_closed: "人工下班",
@@ -52,7 +52,7 @@ export const ZH = {
     card_moment: "开卡中", card_issued: "开卡", card_show: "看会员卡", card_picture: "会员卡二维码", card_gift: "开卡礼",
     ask_name: "问称呼", ask_name_again: "再问称呼", ask_birthday: "问生日", ask_birthday_again: "再问生日", ask_gender: "问性别", ask_gender_again: "再问性别", ask_size: "问尺码", ask_size_again: "再问尺码", profile_done: "资料记好",
     ask_marketing: "问是否收优惠", consent_yes: "同意营销", consent_no: "不收优惠", opt_out_done: "退订确认", opt_in_done: "恢复确认",
-    my_data: "我的信息", leave_confirm: "确认注销", leave_kept: "没有注销", leave_no_card: "没有会员卡", left_club: "已注销会员", number_ask: "问新号码", number_changed: "号码已换", number_by_chat: "改号",
+    my_data: "我的信息", leave_confirm: "确认注销", leave_kept: "没有注销", leave_no_card: "没有会员卡", left_club: "已注销会员", number_ask: "问新号码", number_changed: "号码已换", number_by_chat: "改号", number_by_staff: "旧卡由人工核对", number_kept: "号码没换", number_fact: "核对旧卡生日", number_fact_again: "再核对生日",
     wallet: "券包", coupons_offer: "可领的券", coupons_none: "没有券可领", coupon_won: "领到券", coupon_again: "同一张券", coupon_sold_out: "券领完了", coupon_not_started: "券还没开始", coupon_ended: "领券已结束", coupon_limit: "每人上限", coupon_next: "下一批开领", coupon_next_noted: "下一批会告诉", coupon_next_no: "下一批不用告诉", coupon_sold_out_waits: "券领完了（已登记下一批）", coupon_unknown: "没有这个活动", coupon_expiring: "券快到期",
     orders_list: "我的订单", orders_none: "没有订单", payment_reminder: "催付", payment_reminder_returning: "催付（老客）", order_paid_first: "付款感谢（首单）", order_paid: "付款感谢", order_shipped: "发货通知",
     parcel_in_city: "到达城市", parcel_out: "派送通知", parcel_pickup: "取件通知", parcel_delivered: "签收通知", review_invite: "请评价", refund_received: "退款受理", cart_1: "购物车提醒 1", cart_2: "购物车提醒 2", cart_3: "购物车提醒 3",
