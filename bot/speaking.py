@@ -19,7 +19,7 @@ from bot.policy import Decision, Plan, PolicySettings, decide
 from bot.reasons import Rule, SkipReason
 from bot.records import Address, Buyer, Timer, Waiting
 from bot.run import Run
-from bot.wording import Filling, Medium, NoVariantError, Rendered, Wordings, filled, with_brand
+from bot.wording import Filling, Medium, NoVariantError, Rendered, Wordings, filled, with_brand, with_way_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +193,7 @@ class Speaker:
             return _with_card(effect.content, str(values["card"])), {}
         if effect.text:
             text = with_brand(effect.text, self.brand, locale) if sms_lane else effect.text
-            return Text(text), {}
+            return Text(with_way_out(text, locale) if sms_lane and effect.purpose == "marketing" else text), {}
         rendered = self.wordings.render(effect.key, locale, values, medium)
         if decision.notice:
             return self._notice(effect.key, address.account, values, rendered), {}

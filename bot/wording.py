@@ -217,6 +217,15 @@ def with_brand(text: str, brand: str, locale: str) -> str:
     return f"【{brand}】{text}" if locale.startswith("zh") else f"{brand}: {text}"
 
 
+WAY_OUT: Mapping[str, str] = {"zh-CN": "拒收请回复R", "zh-TW": "拒收請回覆R", "en": "STOP to opt out"}
+
+
+def with_way_out(text: str, locale: str) -> str:
+    """Marketing by SMS ends with the way out, whoever wrote it."""
+    ending = WAY_OUT.get(locale, WAY_OUT["zh-CN"])
+    return text if text.endswith(tuple(WAY_OUT.values())) else f"{text.rstrip()} {ending}"
+
+
 def _chain(locale: str, default: str) -> tuple[str, ...]:
     order = {"zh-TW": ("zh-TW", "zh-CN"), "zh-CN": ("zh-CN",), "en": ("en",)}.get(locale, ())
     return tuple(dict.fromkeys((*order, default, "en", "zh-CN")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from decimal import Decimal
 from pathlib import Path
@@ -15,7 +16,8 @@ from jinja2 import TemplateError, UndefinedError
 from bot import bootstrap, sms
 from bot.errors import ConfigError, GatewayError
 from bot.events import Money
-from bot.wording import Joined, NoVariantError, Wordings, clock, day, filled, money, short
+from bot.locales import _ONLY_SIMPLIFIED
+from bot.wording import WAY_OUT, Joined, NoVariantError, Wordings, clock, day, filled, money, short, with_way_out
 
 ZONE = ZoneInfo("Asia/Shanghai")
 AT = 1_790_000_000_000  # 2026-09-21 22:13 in Shanghai
@@ -137,6 +139,60 @@ def test_a_text_fits_one_part_with_long_values(key, locale):
     assert "!" not in text.replace("！", "!")
     if locale == "en":
         assert text.isascii()
+
+
+FACTS: dict[str, object] = {
+    "item": "亚麻衬衫长裙", "others": 0, "link": "https://s.cn/r/AbCd12", "total": Money(Decimal(12880), "CNY"), "amount":
+    Money(Decimal(12880), "CNY"), "ship_at": AT, "eta_at": AT, "cut_at": AT, "carrier": "圆通速递", "city": "呼和浩特",
+    "tracking": "YT123456789012", "exchange_at": AT,
+}  # fmt: skip
+LATIN = {
+    "brand": "Xiaoman", "name": "", "item": "Linen shirt long", "carrier": "YTO Express", "city": "Hohhot",
+    "title": "May coupon",
+}  # fmt: skip
+LISTS = {"wallet", "orders_list", "my_data"}  # as long as what they list
+EVERY = sorted({key for _, key in ALL._table} - LISTS)
+
+
+@pytest.mark.parametrize("locale", ["zh-CN", "zh-TW", "en"])
+def test_every_text_fits_one_part_with_long_values(locale):
+    """All wordings that can go by SMS, lists aside: names, links, amounts and parcel numbers as long as they get."""
+    long: dict[str, str] = {}
+    for key in EVERY:
+        wording = ALL._table[locale, key]
+        names = dict.fromkeys(wording.required | wording.optional, "")
+        values = {**names, **LONG, **FACTS, **(LATIN if locale == "en" else {})}
+        try:
+            text = ALL.render(key, locale, values, "sms").text
+        except NoVariantError:
+            continue
+        if sms.count(text).parts > 1:
+            long[key] = text
+        assert "¥" not in text
+        assert not re.search(r"https://[!-~]+[^\x00-\x7f]", text), text  # a link ends at a space
+    assert long == {}
+
+
+MARKETING = ("cart_1", "cart_2", "cart_3", "coupon_expiring", "coupon_next")
+
+
+@pytest.mark.parametrize("key", MARKETING)
+@pytest.mark.parametrize("locale", ["zh-CN", "zh-TW", "en"])
+def test_marketing_by_text_ends_with_the_way_out(key, locale):
+    """The last words; a text of the API's gets them too, once."""
+    names = dict.fromkeys(ALL._table[locale, key].required | ALL._table[locale, key].optional, "")
+    assert ALL.render(key, locale, {**names, **LONG, **FACTS}, "sms").text.endswith(WAY_OUT[locale])
+    assert with_way_out("会员日", locale) == f"会员日 {WAY_OUT[locale]}"
+    assert with_way_out(with_way_out("x", locale), locale) == with_way_out("x", locale)
+
+
+def test_taiwan_reads_its_own_words():
+    """Not a conversion of characters: no simplified character, and none of the mainland's words."""
+    for path in Path("templates/zh-TW").glob("*.toml"):
+        text = path.read_text("utf-8")
+        assert not set(text) & _ONLY_SIMPLIFIED, path
+        for word in ("短信", "信息", "消息", "優惠券", "回復", "快遞", "尺碼", "結賬", "默認", "鏈接", "視頻", "客戶"):
+            assert word not in text, (path, word)
 
 
 def test_no_wording_says_dear_or_pushes():
