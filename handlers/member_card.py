@@ -149,8 +149,8 @@ def code(turn: Turn) -> Sequence[Effect]:
     if turn.text in RESEND:
         return [SendCode(data["phone"], "code_sent", data)]
     digits = "".join(c for c in turn.text if c.isdigit())
-    if int(data.get("expires", "0")) < turn.now:
-        return [SendCode(data["phone"], "code_sent", data)] if digits else [Say("code_wrong")]
+    if digits and int(data.get("expires", "0")) < turn.now:
+        return [SendCode(data["phone"], "code_sent", data)]
     if len(digits) == 6 and turn.facts.check_code(data["phone"], digits, data.get("digest", "")):
         return [
             Enter("card.wait", {**kept, "phone": data["phone"]}, 600),
