@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from aiohttp import web
+from prometheus_client import Metric, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from bot import keys
@@ -13,6 +14,8 @@ from bot.errors import StoreError
 
 if TYPE_CHECKING:
     from bot.bootstrap import Gateway
+
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def add_routes(app: web.Application, gateway: Gateway) -> None:
@@ -38,35 +41,46 @@ def add_routes(app: web.Application, gateway: Gateway) -> None:
         alive = set(await gateway.store.command("ZRANGE", keys.PROCESSES, 0, -1))
         here = [text.decode() for name, text in stored.items() if name in alive]
         gone = [text.decode() for name, text in stored.items() if name not in alive]
-        return web.Response(text=add_up(here, gone), content_type="text/plain")
+        return web.Response(body=add_up(here, gone).encode(), headers={"Content-Type": TEXT})
 
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/metrics", metrics)
 
 
+class _Sums:
+    """Samples of several processes: what was counted adds up, of a delay the longest counts."""
+
+    def __init__(self) -> None:
+        self._families: dict[str, Metric] = {}
+        self._values: dict[tuple[str, str, tuple[tuple[str, str], ...]], float] = {}
+
+    def add(self, text: str, *, gone: bool) -> None:
+        for family in text_string_to_metric_families(text):
+            if family.name.endswith("_created") or (gone and family.type == "gauge"):
+                continue
+            known = Metric(family.name, family.documentation, family.type)
+            self._families.setdefault(family.name, known)
+            for sample in family.samples:
+                key = (family.name, sample.name, tuple(sorted(sample.labels.items())))
+                before = self._values.get(key, 0.0)
+                longest = family.type == "gauge" and family.name.endswith("_seconds")
+                self._values[key] = max(before, sample.value) if longest else before + sample.value
+
+    def collect(self) -> list[Metric]:
+        for (family, name, labels), value in self._values.items():
+            self._families[family].add_sample(name, dict(labels), value)
+        return [self._families[name] for name in sorted(self._families)]
+
+
 def add_up(texts: Sequence[str], gone: Sequence[str] = ()) -> str:
-    """The metrics of all processes as one: samples with the same name and labels are summed.
+    """The metrics of all processes as one, in the text format of Prometheus.
 
     Of processes that are gone what was counted still counts; what they measured does not.
     """
-    heads: dict[str, tuple[str, str]] = {}
-    sums: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = {}
-    for position, text in enumerate((*texts, *gone)):
-        for family in text_string_to_metric_families(text):
-            if position >= len(texts) and family.type == "gauge":
-                continue
-            heads[family.name] = (family.documentation, family.type)
-            rows = sums.setdefault(family.name, {})
-            for sample in family.samples:
-                if sample.name.endswith("_created"):
-                    continue
-                key = (sample.name, tuple(sorted(sample.labels.items())))
-                rows[key] = rows.get(key, 0.0) + sample.value
-    lines = []
-    for name, (help_text, kind) in sorted(heads.items()):
-        lines += [f"# HELP {name} {help_text}", f"# TYPE {name} {kind}"]
-        for (sample_name, labels), value in sums[name].items():
-            inner = ",".join(f'{k}="{v}"' for k, v in labels)
-            lines.append(f"{sample_name}{{{inner}}} {value:g}" if inner else f"{sample_name} {value:g}")
-    return "\n".join(lines) + "\n"
+    sums = _Sums()
+    for text in texts:
+        sums.add(text, gone=False)
+    for text in gone:
+        sums.add(text, gone=True)
+    return generate_latest(sums).decode()
