@@ -7,14 +7,47 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Self
 
+from babel.numbers import list_currencies
 from phonenumbers import SUPPORTED_REGIONS
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
+CURRENCIES = frozenset(list_currencies(locale="en"))
+
+
+def _content(key: str, path: object) -> str:
+    try:
+        return Path(str(path)).read_text(encoding="utf-8").rstrip("\n")
+    except OSError as error:
+        raise ValueError(f"{key} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError:
+        raise ValueError(f"{key} holds no text in UTF-8") from None
+
 
 class Section(BaseModel):
-    """One table of config.toml: unknown keys are faults."""
+    """One table of config.toml: unknown keys are faults.
+
+    A key `x_file` may stand for any `x`: the file's content without its last line break; a list of files for
+    a list.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_secret_files(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        known = cls.model_fields
+        out = dict(data)
+        for key in list(out):
+            target = key.removesuffix("_file")
+            if key.endswith("_file") and key not in known and target in known:
+                if target in out:
+                    raise ValueError(f"{key} and {target} are both set; keep one")
+                given = out.pop(key)
+                texts = [_content(key, one) for one in (given if isinstance(given, list) else [given])]
+                out[target] = texts if isinstance(given, list) else texts[0]
+        return out
 
 
 def _as_list(value: object) -> object:
@@ -31,6 +64,16 @@ def _country(code: str) -> str:
     if code not in SUPPORTED_REGIONS:
         raise ValueError('must be a two-letter country code, such as "CN"')
     return code
+
+
+def _currency(code: str) -> str:
+    if code not in CURRENCIES:
+        raise ValueError('must be the three-letter code of a currency, such as "CNY"')
+    return code
+
+
+Country = Annotated[str, AfterValidator(_country)]
+Currency = Annotated[str, AfterValidator(_currency)]
 
 
 def _day(value: object) -> object:
@@ -53,8 +96,8 @@ Amount = Annotated[Decimal, Field(gt=0, lt=10**9, decimal_places=6)]
 class Prices(Section):
     """What one part of a text costs by country, as of a day: without it a cost reads "unknown"."""
 
-    currency: str = Field(pattern=r"^[A-Z]{3}$")
-    per_part: dict[Annotated[str, AfterValidator(_country)], PartPrice] = Field(min_length=1)
+    currency: Currency
+    per_part: dict[Country, PartPrice] = Field(min_length=1)
     as_of: Annotated[str, BeforeValidator(_day), AfterValidator(_is_day)] = ""
 
 
@@ -77,22 +120,3 @@ class AccountConfig(Section):
             if getattr(self, key) is not None and self.prices is None:
                 raise ValueError(f"{key} counts nothing without prices; add a table of them, `prices` of this account")
         return self
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_secret_files(cls, data: Any) -> Any:
-        if not isinstance(data, dict):
-            return data
-        known = cls.model_fields
-        out = dict(data)
-        for key in list(out):
-            target = key.removesuffix("_file")
-            if key.endswith("_file") and key not in known and target in known:
-                if target in out:
-                    raise ValueError(f"{key} and {target} are both set; keep one")
-                path = Path(str(out.pop(key)))
-                try:
-                    out[target] = path.read_text().rstrip("\n")
-                except OSError as error:
-                    raise ValueError(f"{key} cannot be read: {error.strerror}") from error
-        return out

@@ -10,18 +10,19 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
 from bot import hours
-from bot.config import AccountConfig, Section
+from bot.config import AccountConfig, Country, Currency, Section
 from bot.errors import ConfigError
 from bot.hours import Hours
 from bot.locales import LOCALES
@@ -64,6 +65,23 @@ def _duration_h(value: object) -> object:
 def _redis_url(value: str) -> str:
     if not re.match(r"(embedded:.|unix://.|rediss?://.)", value):
         raise ValueError('must begin with "embedded:" and a folder, "redis://", "rediss://" or "unix://"')
+    if value.startswith("redis"):
+        try:
+            _ = urlsplit(value).port
+        except ValueError:
+            raise ValueError("its port must be a number, as in redis://host:6379/0") from None
+    return value
+
+
+def _ledger_url(value: str) -> str:
+    if not re.match(r"(sqlite:.|postgresql://.)", value):
+        raise ValueError('must begin with "sqlite:" and a file, or "postgresql://"')
+    return value
+
+
+def _host(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._:-]{1,253}", value):
+        raise ValueError('must be an address of this machine, such as "127.0.0.1", or "0.0.0.0" for all')
     return value
 
 
@@ -82,17 +100,17 @@ class Brand(Section):
     """Who the shop is."""
 
     name: str = Field(min_length=1, max_length=20)
-    privacy_url: str = ""
+    privacy_url: WebUrl = ""
     locale: Literal["zh-CN", "zh-TW", "en"] = "zh-CN"
     timezone: Zone = "Asia/Shanghai"
-    currency: str = Field(default="CNY", pattern=r"^[A-Z]{3}$")
-    country: str = Field(default="CN", pattern=r"^[A-Z]{2}$")
+    currency: Currency = "CNY"
+    country: Country = "CN"
 
 
 class Server(Section):
     """Where the gateway listens."""
 
-    host: str = "127.0.0.1"
+    host: Annotated[str, AfterValidator(_host)] = "127.0.0.1"
     port: int = Field(default=8080, ge=1, le=65535)
     public_url: WebUrl = ""
     processes: int = Field(default=0, ge=0, le=64)
@@ -112,7 +130,7 @@ class RedisSection(Section):
 class Ledger(Section):
     """Where history will live."""
 
-    url: str = "sqlite:var/ledger.db"
+    url: Annotated[str, AfterValidator(_ledger_url)] = "sqlite:var/ledger.db"
 
 
 class Policy(Section):
@@ -123,7 +141,7 @@ class Policy(Section):
     marketing_per_week: int = Field(default=2, ge=0)
     marketing_per_day: int = Field(default=1, ge=0)
     service_per_day: int = Field(default=6, ge=0)
-    large_order: Decimal | None = None
+    large_order: Annotated[Decimal, Field(gt=0)] | None = None
     order_of_channels: dict[Literal["service", "marketing"], list[str]] = Field(default_factory=dict)
 
 
@@ -165,7 +183,7 @@ class Club(Section):
 class Codes(Section):
     """Phone codes: where they may be sent, and how many."""
 
-    countries: list[str] = Field(default_factory=list)
+    countries: list[Country] = Field(default_factory=list)
     per_day: int = Field(default=2000, ge=0)
 
 
@@ -241,14 +259,17 @@ def load(
     faults += [f"[{name}]: there is no such section{_near(name, known)}" for name in data if name not in known]
     parts: dict[str, Any] = {}
     for name, model in SECTIONS.items():
-        parts[name] = _validate(model, data.get(name, {}), name, faults)
+        parts[name] = _validate(model, _rooted(data.get(name, {}), path), name, faults)
     types: Mapping[str, Mapping[str, type[AccountConfig]]] = {
         "channels": {t.name: t.config for t in channel_types},
         "shops": {t.name: t.config for t in shop_types},
         "trackers": {t.name: t.config for t in tracker_types},
     }
     for kind in ACCOUNTS:
-        parts[kind] = _accounts(kind, data.get(kind, {}), types[kind], faults)
+        tables = data.get(kind, {})
+        if isinstance(tables, dict):
+            tables = {name: _rooted(table, path) for name, table in tables.items()}
+        parts[kind] = _accounts(kind, tables, types[kind], faults)
     parts["notices"] = _notices(data.get("notices", {}), parts["channels"], faults)
     _cross_check(parts, data, faults)
     if faults:
@@ -265,10 +286,25 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError([f"{path}: is not TOML: {error}"]) from error
 
 
+def _rooted(table: Any, path: Path) -> Any:
+    """Files of secrets count from the folder of the configuration, like every path in it."""
+    if not isinstance(table, dict):
+        return table
+    root = path.resolve().parent
+
+    def rooted(value: object) -> object:
+        if isinstance(value, list):
+            return [rooted(one) for one in value]
+        return str(root / value) if isinstance(value, str) and "\0" not in value else value
+
+    return {key: rooted(value) if key.endswith("_file") else value for key, value in table.items()}
+
+
 # --- environment ------------------------------------------------------------------------------------------------------
 
 
 def _overlay(data: dict[str, Any], env: Mapping[str, str], faults: list[str]) -> None:
+    set_here = set[tuple[int, str]]()
     for name, value in env.items():
         if not name.startswith(PREFIX):
             continue
@@ -286,7 +322,13 @@ def _overlay(data: dict[str, Any], env: Mapping[str, str], faults: list[str]) ->
                 break
             table = inner
         else:
-            table[_key_in(table, steps[-1])] = _value(value)
+            key = _key_in(table, steps[-1])
+            table[key] = _value(value)
+            set_here.add((id(table), key))
+            # The environment's file overrides the configuration's secret, and its secret the configuration's file.
+            other = key.removesuffix("_file") if key.endswith("_file") else f"{key}_file"
+            if (id(table), other) not in set_here:
+                table.pop(other, None)
 
 
 def _key_in(table: Mapping[str, Any], step: str) -> str:
@@ -319,23 +361,70 @@ def _validate(model: type[BaseModel], data: Any, where: str, faults: list[str]) 
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        lines = [_fault(model, where, line) for line in error.errors(include_url=False)]
-        faults += list(dict.fromkeys(lines))
+        lines = dict.fromkeys(_fault(model, where, line) for line in error.errors(include_url=False))
+        faults += _one_line_each(lines)
         return None
+
+
+def _one_line_each(lines: Iterable[str]) -> list[str]:
+    """One fault is one line: what the branches of a union say of the same value is joined."""
+    found: dict[str, list[str]] = {}
+    for line in lines:
+        key, _, words = line.partition(": ")
+        found.setdefault(key, []).append(words)
+    return [f"{key}: {', or '.join(words)}" for key, words in found.items()]
 
 
 def _fault(model: type[BaseModel], where: str, line: Any) -> str:
     # pydantic adds the branch of a union, such as literal['never'] or constrained-str, which no reader wrote
     location = [str(step) for step in line["loc"] if not _BRANCH.match(str(step))]
+    if location[-1:] == ["[key]"]:
+        return f"{'.'.join([where, *location[:-1]])}: there is no such key; it {_words(line)}"
     key = ".".join([where, *location])
     if line["type"] == "extra_forbidden":
         return f"{key}: there is no such key{_near(location[-1], list(model.model_fields))}"
     if line["type"] == "missing":
         return f"{key}: is missing; set it in [{where}] or as {_env_name(key)}"
-    message = line["msg"].removeprefix("Value error, ")
     secret = any(word in key.lower() for word in SECRET_WORDS) or key.endswith(".url")  # URLs may carry a password
     shown = "" if secret or isinstance(line["input"], dict) else f" = {str(line['input'])[:60]!r}"
-    return f"{key}{shown}: {message[:1].lower()}{message[1:]}"
+    return f"{key}{shown}: {_words(line)}"
+
+
+_CURES = {
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "decimal_parsing": "must be a number",
+    "decimal_type": "must be a number",
+    "string_type": "must be a text, in quotes",
+    "list_type": 'must be a list, such as ["a", "b"]',
+    "dict_type": "must be a table",
+    "date_from_datetime_parsing": 'must be a day, such as "2026-11-01"',
+}
+_PATTERNS = {
+    r"^([01]\d|2[0-3]):[0-5]\d$": 'must be a time of the day, such as "16:00"',
+    r"^([A-Z0-9_-]{2,32})?$": "must be the key of a campaign: 2 to 32 of A-Z, 0-9, _ and -",
+    r"^\d{1,30}$": "must be digits only",
+    r"^v\d{1,3}\.\d$": 'must be a version such as "v26.0"',
+}
+
+
+def _words(line: Any) -> str:
+    """What would be right, in words of this configuration rather than the library's."""
+    kind = line["type"]
+    if kind == "string_pattern_mismatch":
+        pattern = line["ctx"]["pattern"]
+        return _PATTERNS.get(pattern, f"must fit the pattern {pattern}")
+    if kind in _CURES:
+        return _CURES[kind]
+    message = str(line["msg"]).removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    message = re.sub(r"^(input|string|value|list|dictionary|tuple) should be ", "must be ", message)
+    return re.sub(r"^(input|string|value|list|dictionary|tuple) should have ", "must have ", message)
 
 
 def _env_name(key: str) -> str:
@@ -358,7 +447,8 @@ def _accounts(
             continue
         type_name = table.get("type")
         if not isinstance(type_name, str) or type_name not in types:
-            faults.append(f"{where}.type = {type_name!r}: must be one of {', '.join(sorted(types)) or '(none yet)'}")
+            given = f" = {type_name!r}" if "type" in table else ""
+            faults.append(f"{where}.type{given}: must be one of {', '.join(sorted(types)) or '(none yet)'}")
             continue
         config = _validate(types[type_name], table, where, faults)
         if config is not None:

@@ -107,6 +107,71 @@ def test_each_kind_of_fault(tmp_path: Path, old: str, new: str, told: str) -> No
     assert any(told in line for line in faults(tmp_path, text))
 
 
+BASE = TEXT.replace("# large_order = 2000", "large_order = 2000")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('currency = "CNY"', 'currency = "RMB"', "brand.currency = 'RMB': must be the three-letter code of a currency"),
+        ('country = "CN"', 'country = "ZZ"', "brand.country = 'ZZ': must be a two-letter country code"),
+        ('"https://shop.example/privacy"', '"shop"', "brand.privacy_url = 'shop': must be an address such as"),
+        ('name = "小满衣橱"', f'name = "{"x" * 21}"', "must have at most 20 characters"),
+        ("port = 8080", 'port = "eighty"', "server.port = 'eighty': must be a whole number"),
+        ("port = 8080", "port = 0", "server.port = '0': must be greater than or equal to 1"),
+        ('host = "127.0.0.1"', 'host = "not a host"', "server.host = 'not a host': must be an address of this machine"),
+        ('host = "127.0.0.1"', 'host = ""', "server.host = '': must be an address of this machine"),
+        ("processes = 0", "processes = 1.5", "server.processes = '1.5': must be a whole number"),
+        ('"embedded:var/valkey"', '"redis://host:port"', "redis.url: its port must be a number"),
+        ('"embedded:var/valkey"', '"embedded:"', "redis.url: must begin with"),
+        ("partitions = 64", "partitions = 0", "redis.partitions = '0': must be greater than or equal to 1"),
+        ('"09:00-20:30"', '"25:00-26:00"', "is no span of hours; write"),
+        ("marketing_per_week = 2", "marketing_per_week = -2", "policy.marketing_per_week = '-2': must be"),
+        ("large_order = 2000", "large_order = -5", "policy.large_order = '-5': must be greater than 0"),
+        ("large_order = 2000", 'large_order = "many"', "policy.large_order = 'many': must be a number"),
+        (
+            "marketing = [",
+            "marketting = [",
+            "policy.order_of_channels.marketting: there is no such key; it must be 'service'",
+        ),
+        ('cutoff = "16:00"', 'cutoff = "4pm"', "must be a time of the day, such as \"16:00\", or must be 'never'"),
+        ('within = "24h"', 'within = "0h"', "shipping.within = '0h': must be greater than or equal to 1"),
+        ("closed_days = []", 'closed_days = ["sunday"]', "shipping.closed_days.0 = 'sunday': must be 'mon'"),
+        ("closed_days = []", 'closed_days = "sun"', "must be a list, such as"),
+        ('holidays = "CN"', 'holidays = "US"', "shipping.holidays = 'US': must be 'CN' or 'none'"),
+        ("answer_minutes = 15", "answer_minutes = 0", "staff.answer_minutes"),
+        ('phone = "400-000-0000"', "phone = 400", "staff.phone = '400': must be a text, in quotes"),
+        ('gift = "WELCOME"', 'gift = "welcome"', "club.gift = 'welcome': must be the key of a campaign"),
+        ("enabled = true", 'enabled = "maybe"', "sandbox.enabled = 'maybe': must be true or false"),
+        ('mode = "safe"', 'mode = "unsafe"', "channels.wechat-main.mode = 'unsafe': must be 'safe'"),
+        (
+            'page_id = "900100200300400"',
+            'page_id = "mine"',
+            "channels.messenger-main.page_id = 'mine': must be digits only",
+        ),
+        ('graph_version = "v26.0"', 'graph_version = "26"', "must be a version such as"),
+        ('secret = "whsec_', 'secret = "x', "shops.main.secret: must be"),
+        ('type = "standard"\n', "", "shops.main.type: must be one of"),
+        ("[staff]", "[staff]\nhour = 1", "staff.hour: there is no such key; did you mean hours?"),
+        ("[brand]", "x = 1\n[brand]", "[x]: there is no such section"),
+        ("[shops.main]", "[brand]\n[shops.main]", "is not TOML"),
+        ("[brand]", '[ledger]\nurl = "mysql://x"\n[brand]', "ledger.url: must begin with"),
+        ("[brand]", '[codes]\ncountries = ["China"]\n[brand]', "codes.countries.0 = 'China': must be a two-letter"),
+        ("[brand]", "[broadcasts]\napprove_above = -1\n[brand]", "broadcasts.approve_above = '-1': must be"),
+        ("[brand]", "[notices.order_shipped.wechat-man]\ntemplate_id = 'x'\n[brand]", "did you mean wechat-main?"),
+        ("[brand]", "[notices.order_shipped.wechat-main]\n[brand]", "template_id: is missing; set it in"),
+    ],
+)
+def test_plain_words_for_each_fault(tmp_path: Path, old: str, new: str, told: str) -> None:
+    """One line for one fault, in the words of the configuration: no pattern, no name of the library."""
+    text = BASE.replace(old, new, 1)
+    assert text != BASE
+    found = faults(tmp_path, text)
+    assert len(found) == 1, found
+    assert told in found[0]
+    assert not re.search(r"pydantic|regex|\^|Input|unable to", found[0])
+
+
 def test_secrets_are_never_shown(tmp_path: Path) -> None:
     """A wrong secret, a URL with a password: the fault names the key and not the value."""
     text = (
@@ -176,6 +241,32 @@ def test_secret_files(tmp_path: Path) -> None:
     assert "keep one" in both[0]
     missing = faults(tmp_path, TEXT.replace(line, 'app_secret_file = "/nowhere/s"'))
     assert "cannot be read" in missing[0]
+
+
+def test_secret_files_count_from_the_folder_of_the_file(tmp_path: Path) -> None:
+    """A relative path; a list of files for a rotation; a URL with its password; what is no text is a fault."""
+    (tmp_path / "new").write_text("whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n")
+    (tmp_path / "old").write_text("whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWQ=\n")
+    (tmp_path / "url").write_text("redis://:hush@127.0.0.1:6379/0\n")
+    line = 'secret = "whsec_c2FuZGJveC1zaG9wLXNlY3JldC0wMTIzNDU2Nzg5"'
+    text = TEXT.replace(line, 'secret_file = ["new", "old"]').replace('url = "embedded:var/valkey"', 'url_file = "url"')
+    found = read(tmp_path, text)
+    assert [one.get_secret_value()[-4:] for one in found.shops["main"].secret] == ["kZWY="[-4:], "kZWQ="[-4:]]
+    assert found.redis.url == "redis://:hush@127.0.0.1:6379/0"
+    (tmp_path / "new").write_bytes(b"\xff\xfe")
+    assert "secret_file holds no text in UTF-8" in faults(tmp_path, text)[0]
+
+
+def test_the_environment_may_name_a_file_instead(tmp_path: Path) -> None:
+    """A secret's file from the environment overrides the configuration's secret, and the other way round."""
+    (tmp_path / "s").write_text("from-file")
+    given = {"TOUCHPOINT__CHANNELS__WECHAT_MAIN__APP_SECRET_FILE": str(tmp_path / "s")}
+    assert read(tmp_path, **given).channels["wechat-main"].app_secret.get_secret_value() == "from-file"
+    text = TEXT.replace('app_secret = "sandbox-wechat-app-secret"', 'app_secret_file = "/nowhere"')
+    given = {"TOUCHPOINT__CHANNELS__WECHAT_MAIN__APP_SECRET": "fresh"}
+    assert read(tmp_path, text, **given).channels["wechat-main"].app_secret.get_secret_value() == "fresh"
+    both = {**given, "TOUCHPOINT__CHANNELS__WECHAT_MAIN__APP_SECRET_FILE": str(tmp_path / "s")}
+    assert "keep one" in faults(tmp_path, **both)[0]
 
 
 def test_a_missing_file_is_a_fault(tmp_path: Path) -> None:
