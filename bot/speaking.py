@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import structs
 
 from bot import ids, sms
 from bot.change import QueuedMessage
 from bot.codec import dump_event, dump_message
 from bot.costs import Tariff, cost
 from bot.effects import CodeResult, Say, Skip
-from bot.events import Money
+from bot.events import Event, Money, StaffAsked
 from bot.ids import show_member_number
 from bot.journal import DecisionRecord, RuleVerdict
 from bot.messages import Choice, Content, Notice, OutboundMessage, Picture, State, Text, lane_of
 from bot.policy import Decision, Plan, PolicySettings, decide
 from bot.reasons import Rule, SkipReason
-from bot.records import Address, Buyer, Timer, Waiting
+from bot.records import Address, Buyer, Link, Timer, Waiting
 from bot.run import Run
 from bot.wording import Filling, Medium, NoVariantError, Rendered, Wordings, filled, with_brand, with_way_out
 
@@ -247,6 +250,26 @@ class Speaker:
             not_after=effect.not_after,
         )
         self._keep(run, message, state, "" if held else decision.reason, queue=False)
+
+    def moved(self, run: Run, event: Event, link: Link) -> Event:
+        """A message by the API whose buyer lives elsewhere by now: its id, which names this partition, ends as skipped.
+
+        The event goes on without an id, and its message gets one at the survivor: statuses find a message by its id's partition.
+        """
+        body = event.body
+        assert isinstance(body, StaffAsked)
+        asked = json.loads(body.data)
+        id = asked.get("id", "")
+        if ids.partition_in(id) != run.partition:
+            return event
+        key, text = asked.get("wording", ""), asked.get("text", "")
+        say = Say(key=key, purpose=asked["purpose"], source=f"api:{body.by}", text=text)
+        decision = Decision("skip", reason=SkipReason.MERGED)
+        decision.rules.append(RuleVerdict(Rule.ADDRESS, "deny"))
+        somebody = Buyer(id=link.buyer, home=link.home, created_at=0)
+        self._record(run, somebody, say, decision, id)
+        self._row(run, somebody, say, decision, id, "skipped")
+        return structs.replace(event, body=structs.replace(body, data=json.dumps({**asked, "id": ""}).encode()))
 
     def skip(self, run: Run, skip: Skip, buyer: Buyer | None) -> None:
         """Records a touch that was not even planned, with its reason, as a skipped message."""

@@ -195,6 +195,8 @@ class Turns:
                 self._new_buyer(run, run.now)
             case IdentityClaimed() | MergeAsked() | IdentityGranted() | IdentityHeld() | Absorbed() | TouchAsked():
                 self._apply.forward(run, structs.replace(event, subject=link.home))
+            case StaffAsked(action="message"):
+                self._apply.post(run, link.home, Forwarded(dump_event(self._speaker.moved(run, event, link))))
             case _:
                 self._apply.post(run, link.home, Forwarded(dump_event(event)))
 

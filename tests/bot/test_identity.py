@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
+from bot import ids, subjects
 from bot.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from bot.codec import dump_record
 from bot.events import BuyerFacts
 from bot.records import Buyer, Coupon, Link, Timer
 from tests.bot.test_orders import T, event, order_facts
-from tests.desk import PHONE, Desk
+from tests.desk import PARTITIONS, PHONE, Desk
 
 SECOND_MS = 1000
 
@@ -85,3 +88,22 @@ def test_timers_fire_once_after_a_merge():
     assert (f"phone:{PHONE}", "coupon:AAAA") in desk.timers
     desk.advance(2 * HOUR_MS)
     assert desk.told.count("coupon_expiring") == 1
+
+
+def test_a_message_by_the_api_that_meets_a_merge():
+    """Asked of the loser while it waits: sent by the survivor under an id of its own; the first id ends as merged."""
+    desk = strangers()
+    partition = subjects.partition_of("address:chat:p1", PARTITIONS)
+    id = ids.derived("m", partition, "asked by the API")
+    desk.holds_sends = True
+    desk.post(JOIN)
+    desk.advance(SECOND_MS)
+    asked = {"id": id, "purpose": "service", "text": "您的裤子改好了", "accounts": ["chat"]}
+    desk.asks("address:chat:p1", "message", json.dumps(asked).encode())
+    desk.holds_sends = False
+    desk.settle()
+    assert ("", "merged") in desk.skipped
+    message = desk.sent[-1]
+    assert message.content.text == "您的裤子改好了"
+    assert message.id != id
+    assert ids.partition_in(message.id) == subjects.partition_of(f"phone:{PHONE}", PARTITIONS)
