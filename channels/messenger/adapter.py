@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+from datetime import UTC, date, datetime
 from typing import cast
 
 from bot import qr
@@ -16,9 +17,20 @@ from channels.messenger.config import MessengerConfig
 from channels.messenger.errors import error_of
 from channels.messenger.inbound import Reader
 from channels.messenger.outbound import bodies, encode, multipart
-from channels.messenger.wire import CHOICES, SUBSCRIBED_FIELDS, TEXT_LIMIT, Json, decode, rows, table, text
+from channels.messenger.wire import (
+    CHOICES,
+    SUBSCRIBED_FIELDS,
+    TEXT_LIMIT,
+    VERSIONS_END,
+    Json,
+    decode,
+    rows,
+    table,
+    text,
+)
 
 DAY_MS = 86_400_000
+WARN_DAYS = 90
 _SIGNATURE = re.compile(r"sha256=([0-9a-f]{64})")
 
 CAPABILITIES = Capabilities(
@@ -51,6 +63,7 @@ class Messenger:
         self.name = name
         self._config = config
         self._http = toolkit.http
+        self._clock = toolkit.clock
         self._secrets = [secret.get_secret_value().encode() for secret in config.app_secret]
         # One app posts all its pages to one URL: entries go to the accounts that they name.
         self._pages = {
@@ -155,7 +168,17 @@ class Messenger:
         page = _checked(await self._http.request("GET", self._call("?fields=id,name"), headers=self._headers))
         name = "".join(c for c in text(page, "name", 80) if c.isprintable()) or self._config.page_id
         found = await self._http.request("GET", self._call("/subscribed_apps"), headers=self._headers)
-        return f"page {name} answers; {self._subscriptions(found)}"
+        return f"page {name} answers; {self._subscriptions(found)}{self._version_ends()}"
+
+    def _version_ends(self) -> str:
+        """A word about graph_version in its last 90 days, and after them."""
+        version = self._config.graph_version
+        if (end := VERSIONS_END.get(version)) is None:
+            return ""
+        left = (date.fromisoformat(end) - datetime.fromtimestamp(self._clock.real() / 1000, UTC).date()).days
+        if left > WARN_DAYS:
+            return ""
+        return f"; graph_version {version} {'ended' if left < 0 else 'ends'} on {end}: set a newer one"
 
     def _subscriptions(self, response: HttpResponse) -> str:
         """What the page's list of subscribed apps says of ours."""

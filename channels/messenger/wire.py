@@ -33,6 +33,16 @@ THUMBS_UP = frozenset({"369239263222822", "369239343222814", "369239383222810"})
 GET_STARTED = "GET_STARTED"
 """Payload of the Get Started button, as our page setup sets it."""
 
+VERSIONS_END = {
+    "v20.0": "2026-09-24",
+    "v21.0": "2027-01-21",
+    "v22.0": "2027-05-20",
+    "v23.0": "2027-10-08",
+    "v24.0": "2028-02-18",
+    "v25.0": "2028-07-29",
+}
+"""The last day of each Graph version that Meta has announced the end of."""
+
 SUBSCRIBED_FIELDS = (
     "messages",
     "messaging_postbacks",

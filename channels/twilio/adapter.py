@@ -114,6 +114,8 @@ class Twilio:
             form["MessagingServiceSid"] = self._config.messaging_service_sid
         else:
             form["From"] = self._config.from_number
+        if self._config.smart_encoded:
+            form["SmartEncoded"] = "true"
         if self._callback:
             form["StatusCallback"] = f"{self._callback}?ref={quote(message.id, safe='')}"
         if message.not_after:

@@ -10,6 +10,7 @@ from bot.config import AccountConfig, Secrets
 class TwilioConfig(AccountConfig):
     """`auth_token` signs webhooks (a list rotates) and, without an API key pair, signs in to the API.
 
+    `smart_encoded` lets Twilio replace look-alikes (curly quotes, dashes) by GSM-7, which may save parts.
     `shared_keys` maps ids of Twilio's SharedKeys (`webhooks_sharedkey_…`) to their secrets.
     """
 
@@ -19,6 +20,7 @@ class TwilioConfig(AccountConfig):
     messaging_service_sid: str = Field(default="", pattern=r"^(MG[0-9A-Za-z_]{2,62})?$")
     api_key_sid: str = Field(default="", pattern=r"^(SK[0-9A-Za-z_]{2,62})?$")
     api_key_secret: SecretStr = SecretStr("")
+    smart_encoded: bool = False
     shared_keys: dict[str, SecretStr] = Field(default_factory=dict)
     api_base: str = Field(default="https://api.twilio.com", pattern=r"^https?://[^/?#\s]+[^?#\s]*$")
 

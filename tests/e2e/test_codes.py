@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from bot import keys
 from tests.e2e.texting import Sms, texting
 
 PSID = "p1"
@@ -44,7 +45,7 @@ def other(code: str) -> str:
     return f"{(int(code) + 1) % 1_000_000:06d}"
 
 
-async def test_the_right_code_opens_the_card(sms):
+async def test_the_right_code_opens_the_card(sms, redis_client):
     """The text goes to the typed number with its deadline; the code is no part of what staff see."""
     joining = Joining(sms)
     assert "5678" in await joining.asks()
@@ -55,6 +56,8 @@ async def test_the_right_code_opens_the_card(sms):
     assert (await sms.message())["text"] == ""
     await sms.harness.say(PSID, code)
     assert any("会员" in text for text in (await sms.harness.said(PSID, joining.told + 1))[joining.told :])
+    await sms.harness.idle()
+    assert await redis_client.hexists(keys.CODE_COUNTS, "k:CN")  # it counts as come back
 
 
 async def test_five_wrong_tries_end_it(sms):

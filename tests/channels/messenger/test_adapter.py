@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
@@ -222,6 +224,20 @@ async def test_check_says_what_is_wrong(http, second, words):
 
     assert [got.target for got in provider.got] == [f"/v26.0/{PAGE}?fields=id,name", f"/v26.0/{PAGE}/subscribed_apps"]
     assert all("EAA" not in got.target for got in provider.got)
+
+
+@pytest.mark.parametrize(
+    ("version", "days_before", "words"),
+    [("v21.0", 91, ""), ("v21.0", 90, "ends on 2027-01-21"), ("v21.0", -1, "ended on 2027-01-21"), ("v26.0", -999, "")],
+)
+async def test_check_warns_before_a_graph_version_ends(http, version, days_before, words):
+    """Three months ahead, and after the end; a version without an announced end is quiet."""
+    at = datetime(2027, 1, 21, 12, tzinfo=UTC) - timedelta(days=days_before)
+    channel = build(CASE, http, graph_version=version)
+    channel._clock = SimpleNamespace(real=lambda: int(at.timestamp() * 1000))
+    said = channel._version_ends()
+    assert words in said
+    assert bool(words) is bool(said)
 
 
 async def test_check_with_a_dead_token_is_the_accounts_fault(http):

@@ -345,3 +345,11 @@ async def test_a_carriers_block_stops_marketing_alone():
         with pytest.raises(OptedOutError) as caught:
             await send(peer, outbound("hi"))
         assert caught.value.marketing_only is only
+
+
+async def test_look_alikes_are_replaced_only_if_the_shop_wants_it():
+    """SmartEncoded goes along where it is set, and never by itself."""
+    for wanted in (True, False):
+        peer = TwilioPeer()
+        await send(peer, outbound("“hi”"), smart_encoded=wanted)
+        assert peer.forms[0].get("SmartEncoded") == ("true" if wanted else None)
