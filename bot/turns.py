@@ -499,11 +499,10 @@ class Turns:
         if not parcel.order:
             parcel.held = [*parcel.held, dump_event(event)][-HELD_EVENTS:]
             return
-        for held in parcel.held:
-            self._apply.post(run, parcel.order, Forwarded(held))
-        parcel.held = []
-        if not (isinstance(body, ShopEvent) and body.kind == "shipment.linked"):
-            self._apply.post(run, parcel.order, Forwarded(dump_event(event)))
+        waited, parcel.held = [load_event(held) for held in parcel.held], []
+        linked = isinstance(body, ShopEvent) and body.kind == "shipment.linked"
+        for one in waited if linked else (*waited, event):
+            self._apply.forward(run, structs.replace(one, subject=parcel.order))
 
     def _at_account(self, run: Run, event: Event) -> None:
         state = run.record if isinstance(run.record, AccountState) else AccountState(event.account, created_at=run.now)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bot import subjects
 from bot.clock import DAY_MS, HOUR_MS, MINUTE_MS
-from bot.effects import Cancel, CloseTask, Effect, OpenTask, Schedule, Skip, Tell
-from bot.events import Guard, Ms, TouchAsked
+from bot.effects import Cancel, CloseTask, Effect, Mail, OpenTask, Schedule, Skip, Tell
+from bot.events import Guard, Ms, OrderFacts, ShopEvent, TouchAsked
 from bot.handling import Handler, Trigger, Turn
 from bot.hours import day_start
 from bot.messages import Purpose
@@ -34,6 +35,9 @@ def moved(turn: Turn) -> Sequence[Effect]:
     # A shipment event may be the first to say that the order exists or is paid.
     effects: list[Effect] = list(order_lifecycle.changed(turn))
     shipped = {b.removeprefix("shipped:") for b in turn.became if b.startswith("shipped:")}
+    for id in sorted(shipped):  # scans that name no order go to the parcel: it learns whose it is
+        linked = ShopEvent(kind="shipment.linked", shop=order.shop, occurred_at=turn.now, order=OrderFacts(id=order.id))
+        effects.append(Mail(subjects.parcel(order.shop, id), linked))
     for became in turn.became:
         kind, _, rest = became.partition(":")
         state, _, id = rest.partition(":")

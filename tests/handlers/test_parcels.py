@@ -131,6 +131,31 @@ def test_trouble_that_is_over_closes_its_task(desk):
     assert (task.state, task.outcome) == ("done", "the parcel goes on")
 
 
+@pytest.mark.parametrize("early", [0, 1, 2])
+def test_scans_that_name_no_order_find_it(desk, early):
+    """Before or after the parcel is known to belong to an order: each scan counts, no step is told twice or too late."""
+    scans = [
+        event(
+            "shipment.updated",
+            10 * n,
+            "parcel:main:s1",
+            shipment=ShipmentFacts(id="s1", state=state, scan_at=T + 10 * n * MINUTE_MS),
+        )
+        for n, state in enumerate(("accepted", "out_for_delivery"), 1)
+    ]
+    desk.post(*scans[:early])
+    desk.settle()
+    assert desk.told == []
+    desk.post(shipped("shipment.created", 5, carrier="SF"))
+    desk.settle()
+    desk.post(*scans)
+    desk.settle()
+    order = desk.record("order:main:5001")
+    assert order.ship_state == "out_for_delivery"
+    # All scans at once: "shipped" is old news before it is sent.
+    assert desk.told == ["order_shipped", "parcel_out"][early == 2 :]
+
+
 class TestReview:
     """The review invitation: marketing, chat windows only, and nothing open."""
 
