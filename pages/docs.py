@@ -8,15 +8,21 @@ from itertools import pairwise
 from pathlib import Path
 
 from aiohttp import web
-from markdown_it import MarkdownIt
+
+from pages.style import BASE
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs"
 PAGES = ("problems", "api")
 STYLE = (
-    ":root{color-scheme:light dark;--a:#1f6f5c;--l:#d9dee3}@media(prefers-color-scheme:dark){:root{--a:#6fcdb4;--l:#353d45}}"
-    "body{font:16px/1.6 system-ui,sans-serif;max-width:760px;margin:5vh auto;padding:0 20px}a{color:var(--a)}"
-    "pre{overflow-x:auto;border:1px solid var(--l);border-radius:8px;padding:12px}code{font-family:ui-monospace,monospace;font-size:14px}"
-    "table{border-collapse:collapse}td,th{border-top:1px solid var(--l);padding:4px 8px;text-align:left}:target{background:color-mix(in srgb,var(--a) 15%,transparent)}"
+    BASE
+    + """
+body{font-size:16px;line-height:26px}main{max-width:800px;margin:0 auto;padding:24px 20px 64px;overflow-wrap:anywhere}
+h1{font-size:24px;line-height:32px}h2{font-size:18px;line-height:26px;margin-top:32px}h1,h2,h3{text-wrap:balance}
+pre{overflow-x:auto;background:var(--panel);border:1px solid var(--line);border-radius:8px;padding:12px 16px;overflow-wrap:normal}
+code{font:14px/20px ui-monospace,Menlo,Consolas,monospace}
+table{border-collapse:collapse;display:block;overflow-x:auto}td,th{border-top:1px solid var(--line);padding:6px 12px 6px 0;text-align:left;vertical-align:top}
+:target{background:var(--panel);box-shadow:0 0 0 8px var(--panel);border-radius:1px}
+"""
 )
 _NAMED = re.compile(r"`([a-z-]+)`")
 
@@ -33,6 +39,8 @@ def add_routes(app: web.Application) -> None:
 
 def html(name: str) -> str:
     """One page. A heading that begins with a `name` can be linked to by it."""
+    from markdown_it import MarkdownIt  # noqa: PLC0415  # a tenth of a second that no start needs
+
     source = (FOLDER / f"{name}.md").read_text("utf-8")
     renderer = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = renderer.parse(source)
@@ -40,8 +48,10 @@ def html(name: str) -> str:
         if opening.type == "heading_open" and (found := _NAMED.match(inline.content)):
             opening.attrSet("id", found[1])
     body = renderer.renderer.render(tokens, renderer.options, {})
+    body = re.sub("<(pre|table)>", r'<\1 tabindex="0">', body)  # what scrolls sideways can be scrolled by keys
     title = escape(source.partition("\n")[0].removeprefix("# "))
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
-        f'<link rel="icon" href="data:,"><title>Touchpoint · {title}</title><style>{STYLE}</style></head><body><main>{body}</main></body></html>'
+        f'<link rel="icon" href="data:,"><title>Touchpoint · {title}</title><style>{STYLE}</style></head><body>'
+        f'<header><b><a href="/">Touchpoint</a></b><span>{title}</span></header><main>{body}</main></body></html>'
     )

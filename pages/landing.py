@@ -9,16 +9,11 @@ from html import escape
 from aiohttp import web
 
 from pages.landing_words import WORDS
+from pages.style import BASE
 
-STYLE = """
-:root{--ground:#f4f6f6;--panel:#fff;--ink:#1a2024;--soft:#59646c;--line:#dbe1e3;--accent:#1c6b58;--accent-ink:#fff;--fail:#b3261e;
-font:14px/20px system-ui,"PingFang SC","Noto Sans SC","Noto Sans CJK SC","Microsoft YaHei",sans-serif;text-autospace:normal;color-scheme:light dark}
-@media(prefers-color-scheme:dark){:root{--ground:#14181b;--panel:#1c2226;--ink:#e6ebed;--soft:#a2adb4;--line:#333c42;
---accent:#6fcdb4;--accent-ink:#0c1613;--fail:#ff8f87}}
-*{box-sizing:border-box}body{margin:0;background:var(--ground);color:var(--ink)}
-:focus-visible{outline:2px solid var(--accent);outline-offset:2px}a{color:var(--accent)}
-header{display:flex;gap:16px;align-items:center;padding:12px 20px;border-bottom:1px solid var(--line);background:var(--panel)}
-header b{color:var(--accent)}header span{flex:1;color:var(--soft);overflow:hidden;text-overflow:ellipsis;white-space:nowrap}header a{color:var(--soft);text-decoration:none;padding:6px 0}
+STYLE = (
+    BASE
+    + """
 main{max-width:760px;margin:0 auto;padding:48px 20px;display:grid;gap:20px}main>*{min-width:0}
 h1{font-size:24px;line-height:34px;margin:0;text-wrap:balance;word-break:keep-all;overflow-wrap:anywhere}h2{font-size:14px;line-height:20px;margin:0 0 8px;font-weight:600}p{margin:0}.soft{color:var(--soft)}
 .go{display:flex;flex-wrap:wrap;align-items:center;gap:12px 16px}
@@ -30,6 +25,7 @@ tr:first-child td{border-top:0}td b{font-weight:600;overflow-wrap:anywhere}code{
 ul{list-style:none;margin:0;padding:0;display:grid;gap:8px}
 @media(max-width:560px){main{padding:28px 12px}section{padding:12px 16px}h1{font-size:20px;line-height:28px}}
 """
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import pytest
 from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import expect
 
+from pages.docs import PAGES
 from tests.browser.visitor import MESSENGER, SMS, WECHAT, Visitor, visit
 
 
@@ -60,6 +61,18 @@ async def test_the_landing_page(browser, sandbox, lang, scheme):
     visitor = Visitor(page, "en" if lang == "en" else "zh-CN")
     assert await audit(visitor) == []
     await visitor.shoot(f"landing-{lang}-1024-{scheme}")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", PAGES)
+async def test_the_pages_of_documents(browser, sandbox, name, scheme):
+    """What an answer of the gateway leads to."""
+    page = await browser.new_page(viewport={"width": 390, "height": 844}, color_scheme=scheme)
+    await page.goto(f"{sandbox.base}/docs/{name}")
+    visitor = Visitor(page, "en")
+    assert await audit(visitor) == []
+    assert await page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    await visitor.shoot(f"docs-{name}-390-{scheme}")
 
 
 async def test_the_audit_sees_faults(browser, sandbox):
