@@ -37,6 +37,7 @@ from bot.store import Store
 BODY_DEADLINE_S = 5.0
 STORE_DEADLINE_S = 0.9
 MOST_WAITING = 2000
+REFUSAL_EVERY_S = 60.0
 
 log = structlog.get_logger()
 
@@ -140,6 +141,7 @@ class Intake:
         self._clock = clock
         self._door = door
         self._public_url = public_url.rstrip("/")
+        self._refused: dict[tuple[str, str], float] = {}
 
     def add_routes(self, app: web.Application) -> None:
         """Mounts the routes."""
@@ -167,6 +169,7 @@ class Intake:
             return _response(source.challenge(self._raw(request, b"", "webhook")))
         except SignatureError as error:
             child(WEBHOOKS, request.match_info["account"], "handshake_refused").inc()
+            self._log_refusal(request.match_info["account"], error)
             return problem(403, "handshake-refused", error.detail)
         except RequestError as error:
             return problem(error.status, error.kind, error.detail)
@@ -180,11 +183,20 @@ class Intake:
         except RequestError as error:
             known = name if not isinstance(error, UnknownAccountError) else "unknown"
             child(WEBHOOKS, known, error.kind).inc()
+            if known == name:
+                self._log_refusal(name, error)
             return problem(error.status, error.kind, error.detail, field=error.field)
         if self._door.shut_because:
             child(WEBHOOKS, name, "shut").inc()
             return unavailable(self._door.shut_because)
         return await self._keep(source, name, kind, verified)
+
+    def _log_refusal(self, account: str, error: RequestError) -> None:
+        """Why a request was refused: its sender sees it, the operator would not. Once a minute per account and kind."""
+        now = self._clock.monotonic()
+        if now - self._refused.get((account, error.kind), -REFUSAL_EVERY_S) >= REFUSAL_EVERY_S:
+            self._refused[account, error.kind] = now
+            log.warning("webhook refused", account=account, kind=error.kind, why=error.detail[:200])
 
     async def _keep(self, source: Source, name: str, kind: str, verified: Verified) -> web.Response:
         try:
