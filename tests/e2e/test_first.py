@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from bot import sender
@@ -114,6 +116,8 @@ async def test_a_notice_waits_while_the_account_is_refused(gw, monkeypatch):
 
     gw.graph.script += ["token"]
     await gw.say("p1", "帮助")
+    while gw.graph.script:  # the refusal is for this reply, not for the next buyer's
+        await asyncio.sleep(0.01)
     await gw.say("p2", "你好")
     await gw.said("p2", 1, timeout=10)
     await gw.idle()
