@@ -26,7 +26,6 @@ from bot.accounts import Line
 from bot.change import Claimed, QueuedMessage, Settlement
 from bot.clock import DAY_MS, HOUR_MS, SystemClock
 from bot.codec import CodecError, dump_entry, load_message
-from bot.costs import cost
 from bot.errors import (
     AccountError,
     ConnectError,
@@ -43,14 +42,16 @@ from bot.errors import (
 )
 from bot.events import AccountAlert, Event, Ms, StatusReported
 from bot.journal import SendEntry, dump
+from bot.lastcheck import refusal
 from bot.leases import Leases
 from bot.log import log_line, write_lines
 from bot.messages import OutboundMessage, Receipt, lane_of
-from bot.metrics import REDIS_TROUBLE, SENDS, SPENT, child
-from bot.orders import shop_subject, still_holds
-from bot.reasons import FailureReason, SkipReason
-from bot.records import Buyer, Link, Record
-from bot.spend import Outlay, Spend
+from bot.metrics import REDIS_TROUBLE, SENDS, child
+from bot.orders import shop_subject
+from bot.outlays import Outlays
+from bot.reasons import FailureReason
+from bot.records import Link, Record
+from bot.spend import Spend
 from bot.store import GATHER_S, SMALL_BATCH, Hint, Store
 
 MOST_IN_FLIGHT = 256
@@ -86,8 +87,7 @@ class Sender:
         spend: Spend,
     ) -> None:
         self._store = store
-        self._spend = spend
-        self._outlays: list[tuple[str, str, Outlay]] = []  # account, day, what an attempt came to
+        self._outlays = Outlays(spend)
         self._lines = lines
         self._leases = leases
         self._clock = clock
@@ -170,7 +170,7 @@ class Sender:
         """The last check, then one task per message. A store that fails here costs no claim: they are given back."""
         try:
             await self._last_check(jobs)
-            await self._reserve_spend(jobs)
+            await self._outlays.reserve(jobs, self._clock.now())
         except StoreError as error:
             REDIS_TROUBLE.labels("sender").inc()
             log.warning("store away", detail=str(error))
@@ -290,21 +290,7 @@ class Sender:
             records.update(await self._store.records(homes))
         now = self._clock.now()
         for job in jobs:
-            job.refusal = _refusal(job.message, records, now)
-
-    async def _reserve_spend(self, jobs: Sequence[_Job]) -> None:
-        """What these texts cost is reserved with their accounts' spend limits, where they have any."""
-        now = self._clock.now()
-        by_account: dict[str, list[_Job]] = {}
-        for job in jobs:
-            if not job.refusal and self._spend.limits(job.message.account):
-                job.reserved = self._spend.day(now)
-                by_account.setdefault(job.message.account, []).append(job)
-        for account, some in by_account.items():
-            refused = await self._spend.reserve(account, [_outlay(job, job.message.parts) for job in some], now)
-            for job in some:
-                if job.message.id in refused:
-                    job.refusal, job.reserved = SkipReason.SPEND_LIMIT, ""
+            job.refusal = refusal(job.message, records, now)
 
     def _give_back(self, jobs: Sequence[_Job]) -> None:
         """Claims that could not be checked are given back without having been used."""
@@ -447,7 +433,7 @@ class Sender:
         reason = reason or (str(error.reason) if error else "")
         child(SENDS, message.account, reason or state).inc()
         provider = receipt.provider_id if receipt else ""
-        self._bill(job, state, receipt)
+        self._outlays.bill(job, state, receipt)
         entry = SendEntry(
             id=message.id,
             state=state,
@@ -480,15 +466,6 @@ class Sender:
         )
         self._settle_wake.set()
 
-    def _bill(self, job: _Job, state: str, receipt: Receipt | None) -> None:
-        """A reservation becomes what the provider counts, or nothing where it took nothing; in doubt it stays."""
-        message = job.message
-        parts = receipt.parts or message.parts if receipt else 0
-        if (paid := cost(message.price, parts)) is not None:
-            child(SPENT, message.account, paid.currency).inc(float(paid.amount))
-        if job.reserved and state != "in_doubt" and parts != message.parts:
-            self._outlays.append((message.account, job.reserved, _outlay(job, parts)))
-
     def _tell_buyer(self, message: OutboundMessage, error: SendError) -> None:
         """A refusal that says something of the address is news for the buyer's record.
 
@@ -502,18 +479,10 @@ class Sender:
         self._events.append(Event("", subject, message.account, message.created_at, self._clock.now(), body))
 
     def _alert(self, message: OutboundMessage, error: SendError) -> None:
-        now = self._clock.now()
+        now, account = self._clock.now(), message.account
         body = AccountAlert(kind="send", detail=f"{error.reason} {error.code}: {error}")
-        self._events.append(
-            Event(
-                f"{message.account}|{error.code}|{now // HOUR_MS}",
-                subjects.account(message.account),
-                message.account,
-                now,
-                now,
-                body,
-            )
-        )
+        id = f"{account}|{error.code}|{now // HOUR_MS}"
+        self._events.append(Event(id, subjects.account(account), account, now, now, body))
 
     async def _settle_loop(self) -> None:
         """Writes outcomes in batches; an outcome is kept until it is written, however long Redis is away."""
@@ -529,9 +498,8 @@ class Sender:
             write_lines(self._lines_out)
             self._lines_out.clear()
             try:
-                await (
-                    self._write_outlays()
-                )  # first: what was not accepted is free again before another attempt is claimed
+                # First: what was not accepted is free again before another attempt is claimed.
+                await self._outlays.write(self._clock.now())
                 await self._write_outcomes()
                 await self._write_events()
             except StoreError as error:
@@ -579,42 +547,7 @@ class Sender:
             await self._store.append([dump_entry(event) for event in events])
             del self._events[: len(events)]
 
-    async def _write_outlays(self) -> None:
-        while self._outlays:
-            account, day, outlay = self._outlays[0]
-            await self._spend.settle(account, day, [outlay], self._clock.now())
-            del self._outlays[0]
-
-
-def _outlay(job: _Job, parts: int) -> Outlay:
-    return Outlay(job.message.id, job.claimed.attempt, job.message.to, parts)
-
 
 def _job_of(partition: int, queued: QueuedMessage) -> _Job:
     claimed = Claimed(partition, queued.id, 1, queued.body)
     return _Job(claimed, queued.message or load_message(queued.body))
-
-
-def _refusal(message: OutboundMessage, records: Mapping[str, Record], now: Ms) -> str:
-    if message.not_after and now > message.not_after:
-        return SkipReason.TOO_LATE
-    guard = message.guard
-    if guard is not None and not still_holds(guard, records.get(guard.subject), records.get(shop_subject(guard))):
-        return SkipReason.REASON_GONE
-    if message.purpose == "marketing":
-        return _consent_gone(message, records)
-    return ""
-
-
-def _consent_gone(message: OutboundMessage, records: Mapping[str, Record]) -> str:
-    record = records.get(message.home)
-    if isinstance(record, Link):
-        record = records.get(record.home)
-    if not isinstance(record, Buyer):
-        return SkipReason.NO_CONSENT
-    address = record.address(message.account, message.to)
-    if address is None or address.opted_out or address.blocked:
-        return SkipReason.OPTED_OUT
-    if message.topic == "coupons" and address.consent.coupons != "refused":
-        return ""  # a wish for one message is used up when that is planned; an opt-out since then refuses it
-    return "" if address.consent.marketing == "granted" else SkipReason.NO_CONSENT

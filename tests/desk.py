@@ -24,13 +24,13 @@ from bot.codec import dump_event, load_event, load_message, load_record
 from bot.events import BuyerFacts, Event, MessageReceived, Ms, StaffAsked
 from bot.hours import ALWAYS
 from bot.identity import MERGE
+from bot.lastcheck import refusal as last_check
 from bot.messages import OutboundMessage
 from bot.policy import PolicySettings
 from bot.ports import Capabilities, WindowRule
 from bot.records import Buyer, Link, Record, Task
 from bot.routing import Keywords, Registry
 from bot.run import AwaitQuiet, Quiet, Unresolved
-from bot.sender import _refusal
 from bot.speaking import Speaker
 from bot.turns import Turns
 from bot.wording import Wordings
@@ -137,7 +137,7 @@ class Desk:
         """The sender: the last check of each message, then the provider."""
         for message in self.outbox:
             records = {subject: load_record(body) for subject, body in self.records.items()}
-            refusal = _refusal(message, records, self.now)
+            refusal = last_check(message, records, self.now)
             if refusal:
                 self.skipped.append((message.key, refusal))
             else:
