@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,13 +19,21 @@ if TYPE_CHECKING:
     from bot.settings import Settings
     from bot.store import Store
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="The messenger of an online shop.")
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,  # they hold tokens and texts
+    help="The messenger of an online shop.",
+)
 token_app = typer.Typer(no_args_is_help=True, help="Access tokens of the REST API.")
+coupons_app = typer.Typer(no_args_is_help=True, help="Coupon campaigns.")
 app.add_typer(token_app, name="token")
+app.add_typer(coupons_app, name="coupons")
 
 Config = Annotated[Path, typer.Option("--config", help="The configuration file.")]
 DEFAULT = Path("config.toml")
 ROLES = ("owner", "marketing", "service", "read-only")
+LONGEST_NAME = 60
 T = TypeVar("T")
 
 
@@ -156,11 +165,36 @@ def token_create(name: str, role: Annotated[str, typer.Option("--role")], config
     if role not in ROLES:
         typer.echo(f"--role {role}: must be one of {', '.join(ROLES)}", err=True)
         raise typer.Exit(2)
+    if not name.strip() or not name.isprintable() or len(name) > LONGEST_NAME:
+        typer.echo(f"NAME: must be 1 to {LONGEST_NAME} printable characters", err=True)
+        raise typer.Exit(2)
     from bot.access import create_token  # noqa: PLC0415
 
     token = _with_store(config, lambda store: create_token(store, name, role))
     typer.echo(f"token for {name} ({role}); it is shown this once:")
     typer.echo(token)
+
+
+@coupons_app.command("import")
+def coupons_import(
+    file: Path,
+    campaign: Annotated[str, typer.Option("--campaign", help="Where codes go whose line names no campaign.")] = "",
+    config: Config = DEFAULT,
+) -> None:
+    """Add own codes to campaigns: one per line, or CSV with `code` and `campaign`. All of them, or none."""
+    from bot import importing  # noqa: PLC0415
+    from bot.coupons import Coupons  # noqa: PLC0415
+
+    try:
+        found = importing.read(file, campaign)
+    except GatewayError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from error
+    total = sum(len(codes) for codes in found.codes.values())
+    with typer.progressbar(length=total, label="checking codes", file=sys.stderr) as bar:
+        done = _with_store(config, lambda store: importing.take(Coupons(store), found, bar.update))
+    for key, count in done.items():
+        typer.echo(f"{key}: {count} codes added")
 
 
 @app.command()

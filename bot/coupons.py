@@ -160,6 +160,11 @@ class Coupons:
         rows = [*await self._store.command("LRANGE", left, 0, -1), *await self._store.command("HKEYS", claimed)]
         return {row.decode() for row in rows}
 
+    async def owners(self, codes: Sequence[str]) -> dict[str, str]:
+        """The campaigns that codes lead to, of those that lead to one."""
+        found = await self._store.together([("HGET", keys.coupon_codes(code), code) for code in codes])
+        return {code: key.decode() for code, key in zip(codes, found, strict=True) if key}
+
     async def _reserve(self, key: str, codes: Sequence[str]) -> None:
         """A code leads to one campaign: own codes are entered before any is claimed. All, or none."""
         news, taken = list[str](), list[str]()

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
+
 from bot import keys
 from bot.errors import GatewayError
 from bot.store import Store
 
+_ID = re.compile(r"(\d{1,3})/(\d{1,15}-\d{1,15})", re.ASCII)
+
 
 async def replay(store: Store, id: str) -> str:
     """Puts a buried event (`<partition>/<entry>`) back into its lane. Raises GatewayError for what cannot go back."""
-    partition_text, _, entry = id.partition("/")
-    if not partition_text.isdigit() or int(partition_text) >= store.partitions or not entry:
+    known = _ID.fullmatch(id)
+    if known is None or int(known[1]) >= store.partitions:
         raise GatewayError(f"{id!r} is no dead letter id; they look like 12/1790000000000-0")
-    partition = int(partition_text)
+    partition, entry = int(known[1]), known[2]
     found = await store.command("XRANGE", keys.dead(partition), entry, entry)
     if not found:
         raise GatewayError(f"there is no dead letter {id}")
