@@ -123,7 +123,7 @@ class Settlement(Struct):
     again_at: Ms = 0  # real time
     hold_until: Ms = 0  # real time
     unread: bool = False
-    sent_at: Ms = 0
+    at: Ms = 0  # virtual time
     journal: bytes = b""
     parts: int = 0  # as the provider counts them, where it says
 

@@ -459,7 +459,7 @@ class Sender:
                 again_at,
                 hold_until,
                 unread=bool(receipt and line and line.channel.capabilities.watermarks),
-                sent_at=self._clock.now(),
+                at=self._clock.now(),
                 journal=dump(entry),
                 parts=receipt.parts if receipt else 0,
             )
@@ -527,7 +527,7 @@ class Sender:
             self._wake.set()
 
     async def _settle(self, items: Sequence[Settlement]) -> set[Hint]:
-        return await self._store.settle(items, now=self._clock.real(), today=self._clock.now())
+        return await self._store.settle(items, today=self._clock.now())
 
     async def _settle_each(self, items: Sequence[Settlement]) -> set[Hint]:
         """One by one: an outcome that cannot be written must not hold up the others."""

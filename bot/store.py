@@ -226,16 +226,16 @@ class Store:
         found = await self.scripts.run("ready", [keys.lease(p) for p in partitions], args)
         return {(partitions[k - 1], account.decode(), lane.decode()) for k, account, lane in found}
 
-    async def settle(self, items: Sequence[Settlement], *, now: Ms, today: Ms) -> set[Hint]:
-        """Writes the outcomes of provider calls (real `now`, virtual `today`); answers what became ready."""
+    async def settle(self, items: Sequence[Settlement], *, today: Ms) -> set[Hint]:
+        """Writes the outcomes of provider calls (`today` is any time of the virtual day); answers what became ready."""
         args: list[Any] = [today // DAY_MS]
         for item in items:
-            args += [keys.tag(item.partition), item.id, item.attempt, item.state, item.reason, item.provider, now]
+            args += [keys.tag(item.partition), item.id, item.attempt, item.state, item.reason, item.provider]
             args += [
                 item.again_at or "",
                 item.hold_until or "",
                 "1" if item.unread else "",
-                item.sent_at,
+                item.at,
                 item.journal,
                 item.parts or "",
             ]

@@ -2,7 +2,7 @@
 -- Claims messages for sending: one in flight per address. The claim is durable before the provider is called.
 -- KEYS: lease:{p} … ARGV: real now, virtual now, number of wishes, per key: tag, fence; per wish: key index, account, lane, at most.
 -- Answers {id, attempt, body, key index, attempts not throttled, doubts before} per message.
-local now, wishes = ARGV[1], tonumber(ARGV[3])
+local now, vnow, wishes = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local a = 3
 local tags, owned = {}, {}
 for k = 1, #KEYS do
@@ -27,7 +27,7 @@ for _ = 1, wishes do
         local v = redis.call('HMGET', key, 's', 't', 'h', 'b', 'free', 'doubts')
         if v[1] == 'queued' then
           local attempt = (tonumber(v[2]) or 0) + 1
-          redis.call('HSET', key, 's', 'sending', 't', attempt, 'u', now, 'c', ARGV[2], 'h', (v[3] or '') .. 'sending ' .. now .. ' \n')
+          redis.call('HSET', key, 's', 'sending', 't', attempt, 'u', vnow, 'c', vnow, 'h', (v[3] or '') .. 'sending ' .. vnow .. ' \n')
           redis.call('HSET', 'busy:' .. tag, field, id)
           redis.call('ZADD', 'sending:' .. tag, now, id)
           out[#out + 1] = {id, attempt, v[4], k, attempt - (tonumber(v[5]) or 0), tonumber(v[6]) or 0}

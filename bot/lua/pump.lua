@@ -33,7 +33,7 @@ for k = 1, #KEYS do
       local key = 'msg:' .. tag .. ':' .. rest
       local v = redis.call('HMGET', key, 's', 'again', 'a', 'to', 'l', 'h')
       if v[2] == '1' and (v[1] == 'queued' or v[1] == 'in_doubt') then
-        redis.call('HSET', key, 's', 'queued', 'again', '0', 'u', now, 'h', (v[6] or '') .. 'queued ' .. now .. ' again\n')
+        redis.call('HSET', key, 's', 'queued', 'again', '0', 'u', vnow, 'h', (v[6] or '') .. 'queued ' .. vnow .. ' again\n')
         redis.call('LPUSH', 'q:' .. tag .. ':' .. v[3] .. ':' .. v[5] .. ':' .. v[4], rest)
         if redis.call('HEXISTS', 'busy:' .. tag, v[3] .. '\0' .. v[4]) == 0 then
           redis.call('RPUSH', 'ready:' .. tag .. ':' .. v[3] .. ':' .. v[5], v[4])

@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
 -- Writes what became of provider calls, frees their addresses, and plans another attempt where one is due.
--- KEYS: sending:{p} per item. ARGV: today, then per item: tag, id, attempt, state, reason, provider digest ('' none), now,
---   again at ('' never; real ms), hold until ('' free now), watermark ('1': remember as unread), sent at, journal, parts ('' unknown).
+-- KEYS: sending:{p} per item. ARGV: today, then per item: tag, id, attempt, state, reason, provider digest ('' none),
+--   again at ('' never; real ms), hold until ('' free now; real ms), watermark ('1': remember as unread), at (virtual ms),
+--   journal, parts ('' unknown).
 -- state queued with `again` puts a reply back at the head of its queue; a bulk message waits outside it.
 -- Answers per item: 1 done, 0 stale attempt; then account, lane where something became ready.
 local RANK = {queued = 0, sending = 1, in_doubt = 2, sent = 3, failed = 4, delivered = 5, read = 6, skipped = 7}
@@ -10,9 +11,9 @@ local a = 1
 local out = {}
 for i = 1, #KEYS do
   local tag, id, attempt, state, reason = ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4], ARGV[a + 5]
-  local provider, now, again, hold = ARGV[a + 6], ARGV[a + 7], ARGV[a + 8], ARGV[a + 9]
-  local unread, sent_at, journal, parts = ARGV[a + 10], ARGV[a + 11], ARGV[a + 12], ARGV[a + 13]
-  a = a + 13
+  local provider, again, hold = ARGV[a + 6], ARGV[a + 7], ARGV[a + 8]
+  local unread, at, journal, parts = ARGV[a + 9], ARGV[a + 10], ARGV[a + 11], ARGV[a + 12]
+  a = a + 12
   local key = 'msg:' .. tag .. ':' .. id
   local v = redis.call('HMGET', key, 's', 't', 'h', 'a', 'to', 'l', 'c', 'd')
   local outcome = attempt .. state
@@ -28,8 +29,8 @@ for i = 1, #KEYS do
     -- A callback may have arrived before our own settlement: it is never taken back.
     local backward = (state == 'queued' or state == 'in_doubt') and before <= RANK.in_doubt
     if backward or RANK[state] > before then
-      redis.call('HSET', key, 's', state, 'r', reason, 'u', now, 'd', outcome,
-        'h', (v[3] or '') .. state .. ' ' .. now .. ' ' .. reason .. '\n')
+      redis.call('HSET', key, 's', state, 'r', reason, 'u', at, 'd', outcome,
+        'h', (v[3] or '') .. state .. ' ' .. at .. ' ' .. reason .. '\n')
     else
       redis.call('HSET', key, 'd', outcome)
     end
@@ -39,7 +40,7 @@ for i = 1, #KEYS do
     if provider ~= '' then redis.call('HSET', 'pid:' .. tag .. ':' .. today, provider, id) end
     if unread == '1' then
       local wm = 'unread:' .. tag .. ':' .. account .. ':' .. to
-      redis.call('ZADD', wm, v[7] or sent_at, id) -- the claim's time: the provider's own is never before it
+      redis.call('ZADD', wm, v[7] or at, id) -- the claim's time: the provider's own is never before it
       redis.call('ZREMRANGEBYRANK', wm, 0, -51)
     end
     local settled = before > RANK.in_doubt

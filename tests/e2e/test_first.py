@@ -122,3 +122,18 @@ async def test_a_notice_waits_while_the_account_is_refused(gw, monkeypatch):
     await gw.said("p2", 1, timeout=10)
     await gw.idle()
     assert len(gw.graph.texts("p1")) == 2
+
+
+async def test_a_messages_history_keeps_the_gateways_time(gw):
+    """With the sandbox clock ahead, each step of a message is told in that clock's time, none before the one before it."""
+    await gw.advance(3 * 86_400)
+    gw.graph.script += ["temporary"]
+    before = gw.gateway.clock.now()
+    await gw.say("p1", "你好")
+    await gw.said("p1", 1)
+    await gw.idle()
+    [message] = await gw.gateway.queries.messages(lambda _: True)
+    assert [state for state, _, _ in message.history] == ["queued", "sending", "queued", "sending", "sent"]
+    times = [at for _, at, _ in message.history]
+    assert times == sorted(times)
+    assert before - 1000 <= times[0] <= times[-1] <= gw.gateway.clock.now()
