@@ -161,7 +161,8 @@ class Sandbox:
         raw = await request.read()
         try:
             value = json.loads(raw) if raw else {}
-        except ValueError as error:
+            _ = json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is no text
+        except (ValueError, RecursionError) as error:
             raise RequestError("the body must be JSON") from error
         if not isinstance(value, dict):
             raise RequestError("the body must be a JSON object")
