@@ -242,7 +242,9 @@ def _add_pages(gateway: Gateway) -> None:
 
     def accounts() -> dict[str, AccountState]:
         return {
-            name: AccountState(config.type, gateway.lines[name].wait_s(), SIMULATED in str(config.api_base))
+            name: AccountState(
+                config.type, gateway.lines[name].wait_s(), gateway.sandbox and SIMULATED in str(config.api_base)
+            )
             for name, config in settings.channels.items()
         }
 

@@ -105,6 +105,19 @@ async def test_a_lost_connection_is_told_and_nothing_typed_is_lost(browser, sand
     await visitor.reads(SMS, "Reply 1 yes")
 
 
+async def test_a_page_that_gets_no_answer_yet(browser, sandbox):
+    """The place of the phones is kept, the banner tells why they are not there, and the page catches up by itself."""
+    visitor = Visitor(await browser.new_page(viewport={"width": 1440, "height": 900}), "zh-CN")
+    await visitor.page.route("**/state.json*", lambda route: route.abort())
+    await visitor.page.goto(f"{sandbox.base}/sandbox/?lang=zh-CN")
+    await expect(visitor.page.locator("#offline")).to_contain_text("连不上网关")
+    await expect(visitor.page.locator("#phones:empty")).to_be_visible()
+    await visitor.shoot("phones-zh-1440-no-answer-yet")
+    await visitor.page.unroute("**/state.json*")
+    await expect(visitor.page.locator(".phone")).to_have_count(3, timeout=10_000)
+    await expect(visitor.page.locator("#offline")).to_be_hidden()
+
+
 LONG = "退货说明" * 500
 STRANGE = [
     "👩🏽‍🚀" * 60,
