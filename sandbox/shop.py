@@ -17,7 +17,10 @@ from sandbox.providers.common import World, secret
 
 RETRIES = (5.0, 300.0, 1800.0, 7200.0, 18000.0)  # after the first try: the schedule of Standard Webhooks
 FINAL = (400, 401, 404, 410, 413, 415)  # answers that no further try would change
-TITLES = {"zh": ("亚麻宽松衬衫", "亚麻衬衫"), "en": ("Loose linen shirt", "Linen shirt")}
+NAMES = {
+    "zh": {"title": "亚麻宽松衬衫", "short": "亚麻衬衫", "carrier": "顺丰", "province": "广东", "city": "广州"},
+    "en": {"title": "Loose linen shirt", "short": "Linen shirt", "carrier": "SF Express", "province": "Guangdong", "city": "Guangzhou"},
+}  # fmt: skip
 VERBS = ("place", "pay", "cancel", "ship", "arrive", "out", "deliver", "refund", "abandon")
 _STATES = {"ship": "accepted", "arrive": "arrived_city", "out": "out_for_delivery", "deliver": "delivered"}
 
@@ -68,6 +71,7 @@ class ShopProvider:
             "id": str(given.get("id") or 5000 + int(number)),
             "placed": self._world.now_s,
             "state": "unpaid",
+            "lang": given.get("lang", ""),
             "paid": False,
             "total": given.get("total") or {"amount": "188.00", "currency": "CNY"},
             "items": given.get("items") or [_item(given)],
@@ -79,6 +83,7 @@ class ShopProvider:
         return {"order": order["id"], "status": status}
 
     def _facts(self, order: dict[str, Any], **more: Any) -> dict[str, Any]:
+        names = _names(order)
         facts = {
             "id": order["id"],
             "number": f"#{order['id']}",
@@ -88,7 +93,7 @@ class ShopProvider:
             "placed_at": _rfc(order["placed"]),
             "pay_url": f"{self._world.public_url}/sandbox/pay/{order['id']}",
             "status_url": f"{self._world.public_url}/sandbox/order/{order['id']}",
-            "ship_to": {"country": "CN", "province": "广东", "city": "广州"},
+            "ship_to": {"country": "CN", "province": names["province"], "city": names["city"]},
             **more,
         }
         if order.get("expires_in_s"):
@@ -109,10 +114,10 @@ class ShopProvider:
         order["state"] = verb
         shipment = {
             "id": f"s{order['id']}",
-            "carrier": "顺丰",
+            "carrier": _names(order)["carrier"],
             "tracking_no": f"SF{order['id']}00001",
             "state": _STATES[verb],
-            "city": "广州" if verb != "ship" else "",
+            "city": _names(order)["city"] if verb != "ship" else "",
             "scan_at": _rfc(self._world.now_s),
             **{key: given[key] for key in ("reason", "place", "pickup_code") if key in given},
         }
@@ -157,10 +162,14 @@ class ShopProvider:
 
 
 def _item(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The shop's one shirt, named in the language that the phone page is read in ("lang")."""
-    title, short = TITLES["en" if given.get("lang") == "en" else "zh"]
-    price = {"amount": "188.00", "currency": "CNY"}
-    return {"title": title, "short_title": short, "qty": 1, "sku": "LS-M", "price": price}
+    """The shop's one shirt."""
+    names, price = _names(given), {"amount": "188.00", "currency": "CNY"}
+    return {"title": names["title"], "short_title": names["short"], "qty": 1, "sku": "LS-M", "price": price}
+
+
+def _names(given: Mapping[str, Any]) -> Mapping[str, str]:
+    """The shop's names in the language that the phone page is read in."""
+    return NAMES["en" if given.get("lang") == "en" else "zh"]
 
 
 def _seconds(value: object) -> int:
