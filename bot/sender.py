@@ -356,7 +356,7 @@ class Sender:
                 self._account_refused(job, outcome)
             case PermanentError():
                 line.succeeded()
-                self._tell_buyer(job.message, outcome)
+                self._tell_buyer(job, outcome)
                 self._settled(job, "failed", error=outcome)
             case _:
                 self._settled(job, "failed", error=outcome)
@@ -431,6 +431,8 @@ class Sender:
     ) -> None:
         message, claimed = job.message, job.claimed
         reason = reason or (str(error.reason) if error else "")
+        if state in ("failed", "skipped") and claimed.doubts:
+            state = "in_doubt"  # an earlier call may have been taken: that this one was not does not undo it
         child(SENDS, message.account, reason or state).inc()
         provider = receipt.provider_id if receipt else ""
         self._outlays.bill(job, state, receipt)
@@ -466,15 +468,17 @@ class Sender:
         )
         self._settle_wake.set()
 
-    def _tell_buyer(self, message: OutboundMessage, error: SendError) -> None:
+    def _tell_buyer(self, job: _Job, error: SendError) -> None:
         """A refusal that says something of the address is news for the buyer's record.
 
         Its time is when the message was planned: a window that the buyer opened later is not the one that is shut.
         """
         if not isinstance(error, OptedOutError | UnreachableError | WindowClosedError):
             return
+        message = job.message
         soft = isinstance(error, OptedOutError) and error.marketing_only
-        body = StatusReported("failed", message.id, code=error.code, reason=error.reason, marketing_only=soft)
+        ref = "" if job.claimed.doubts else message.id  # one that is in doubt did not fail
+        body = StatusReported("failed", ref, code=error.code, reason=error.reason, marketing_only=soft)
         subject = subjects.address(message.account, message.to)
         self._events.append(Event("", subject, message.account, message.created_at, self._clock.now(), body))
 

@@ -59,3 +59,19 @@ def test_keys_are_built_in_one_place() -> None:
                 source = path.read_text("utf-8")
                 assert not re.search(r'f"[a-z]+:\{(\{|keys\.tag|tag)', source), path
                 assert not re.search(r"keys\.tag\([^)]*\)\}", source), path
+
+
+def test_each_promise_names_tests_that_exist() -> None:
+    """Seven promises; each attack has tests and a control, and every test named is there."""
+    page = (ROOT / "docs" / "promises.md").read_text("utf-8")
+    assert re.findall(r"^## (\d)\.", page, re.MULTILINE) == list("1234567")
+    rows = [row for row in page.splitlines() if row.startswith("| ") and not row.startswith(("| attack", "| ---"))]
+    assert len(rows) > 20
+    for row in rows:
+        _, attack, tests, controls, _ = row.split("|")
+        assert "::" in tests, attack
+        assert controls.strip(), attack
+        for file, name in re.findall(r"`([\w/.]+\.py)::(\w+)`", row):
+            source = (ROOT / file).read_text("utf-8")
+            assert re.search(rf"^ *(async )?def {name}\(", source, re.MULTILINE), f"{file}::{name}"
+        assert row.count("::") == len(re.findall(r"`[\w/.]+\.py::\w+`", row)), attack

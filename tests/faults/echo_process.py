@@ -46,7 +46,7 @@ EXTRAS = Extras(
 
 
 def crash_at(point: str) -> None:
-    """Ends the process at a step of the store: "settle-" before it, "settle+4" after its first 4 items, "pull+" after any."""
+    """Ends the process at a step of the store: "settle-" before it, "settle+4" after its first 4 items, "take+" after any."""
     name, after, count = re.fullmatch(r"(\w+)([-+])(\d*)", point).groups()
     whole = getattr(Store, name)
     done = 0
@@ -56,10 +56,13 @@ def crash_at(point: str) -> None:
         if after == "-" and args[0]:
             os.kill(os.getpid(), signal.SIGKILL)
         found = await whole(self, *args, **options)
-        done += len(args[0]) if count else bool(found[0] if isinstance(found, tuple) else found)
+        if name == "pull":
+            done += len(found)
+        else:
+            done += len(args[0]) if count else bool(found[0] if isinstance(found, tuple) else found)
         if done >= int(count or 1):
             os.kill(os.getpid(), signal.SIGKILL)
-        return found
+        return [] if name == "pull" else found  # what is claimed is withheld until all of it is
 
     setattr(Store, name, step)
 

@@ -120,7 +120,7 @@ async def plan(store: Store) -> dict[str, str]:
         buyer = Buyer(id="b", home=home, created_at=now, addresses=[address])
         row = QueuedMessage(id, out.account, to, lane_of(purpose), "queued", "", now, purpose, dump_message(out))
         change = Change(p, home, record=dump_record(buyer), messages=[row])
-        [(outcome, _)] = await store.commit([change], now=now)
+        [(outcome, _)], _ = await store.commit([change], now=now)
         assert outcome is Commit.DONE
         found[purpose] = id
     await store.lease(dict.fromkeys(range(len(PURPOSES)), "x"), 5000)
@@ -138,7 +138,7 @@ async def states(store: Store, planned: dict[str, str]) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     ("point", "left", "copies", "doubtful"),
     [
-        ("pull+", b"sending", {**ONCE, "marketing": 0}, {"marketing"}),
+        ("pull+4", b"sending", {**ONCE, "marketing": 0}, {"marketing"}),
         ("settle-", b"sending", {**dict.fromkeys(PURPOSES, 2), "marketing": 1}, {"marketing"}),
         ("settle+4", b"sent", ONCE, set()),
     ],

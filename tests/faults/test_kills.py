@@ -8,7 +8,9 @@ import signal
 
 import pytest
 
-from tests.faults.world import running_world
+from bot.change import Change, Commit
+from bot.store import Store
+from tests.faults.world import World, running_world
 
 
 @pytest.fixture
@@ -61,3 +63,45 @@ async def test_valkey_killed_under_load(world):
     await world.settle()
     world.check()
     assert world.refused > 0
+
+
+# --- controls: what these tests would see -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", ["none", "lost", "doubled", "swapped"])
+def test_the_ledger_sees_what_it_is_for(tmp_path, fault):
+    """A message without an answer, one that was counted twice, two in the wrong order: each is found."""
+    world = World(None, tmp_path)
+    told = [(1, "t1"), (2, "t2"), (3, "t3")]
+    world.acked = {"t1", "t2", "t3"}
+    if fault == "lost":
+        told.pop()
+    if fault == "doubled":
+        told.append((4, "t3"))
+    if fault == "swapped":
+        told = [(1, "t2"), (2, "t1"), (3, "t3")]
+    for count, token in told:
+        world.answers[token].append(count)
+        world.by_buyer["7000"].append((count, token))
+    if fault == "none":
+        world.check()
+    else:
+        with pytest.raises(AssertionError):
+            world.check()
+
+
+async def test_the_fence_is_what_refuses_a_late_owner(redis_client):
+    """With the new owner's fence in its hands, a late owner's turn would be written: nothing else stands in its way."""
+    home, now = "address:messenger-main:p1", 1_790_000_000_000
+    first, second = Store(redis_client, 64, "first"), Store(redis_client, 64, "second")
+    p = first.partition(home)
+    first.fences[p] = (await first.lease({p: "k"}, 5000))[p][0]
+    await first.append([(home, b"", b"x")])
+    first.cursors[p] = ["0", "0"]
+    [late], _ = await first.take([p], inbox=1, bulk=1)
+    change = Change(p, home, late.lane, late.entry, record=b"late")
+    await redis_client.hset(f"lease:{{p{p:02d}}}", "u", 0)  # its time is over
+    second.fences[p] = (await second.lease({p: "k"}, 5000))[p][0]
+    assert [outcome for outcome, _ in (await first.commit([change], now=now))[0]] == [Commit.NOT_OWNER]
+    first.fences[p] = second.fences[p]
+    assert [outcome for outcome, _ in (await first.commit([change], now=now))[0]] == [Commit.DONE]
