@@ -6,8 +6,9 @@ import re
 from collections.abc import Sequence
 
 from bot.clock import MINUTE_MS
-from bot.effects import Cancel, Effect, Enter, Leave, Missed, Remember, Say, Schedule, SetConsent, SetProfile
+from bot.effects import Cancel, Effect, Enter, Leave, LeaveClub, Missed, Remember, Say, Schedule, SetConsent, SetProfile
 from bot.handling import Handler, Trigger, Turn
+from bot.hours import local
 
 CONSENT_AFTER_MS = 10 * MINUTE_MS
 STEPS = ("name", "birthday", "gender", "size")
@@ -25,6 +26,7 @@ _BIRTHDAY = re.compile(
 )
 _DAYS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 MAX_TRIES = 3
+ADULT = 14  # years, from which on a card is opened without a parent
 
 
 def parse_birthday(text: str) -> str:
@@ -101,7 +103,15 @@ def birthday(turn: Turn) -> Sequence[Effect]:
     if turn.arg == "back":
         return _back(turn, "birthday")
     found = parse_birthday(turn.text)
+    if found and _under_age(found, turn):
+        return [Cancel("consent_ask"), LeaveClub(), Leave(), Say("too_young")]
     return [SetProfile("birthday", found), *_next(turn, "birthday")] if found else _again(turn, "birthday")
+
+
+def _under_age(birthday: str, turn: Turn) -> bool:
+    """Whether a birthday with its year is of a child under 14: without a parent's consent nothing of it is kept."""
+    today = local(turn.now, turn.facts.timezone)
+    return len(birthday) == 10 and birthday > f"{today.year - ADULT:04d}-{today:%m-%d}"
 
 
 def gender(turn: Turn) -> Sequence[Effect]:

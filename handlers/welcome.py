@@ -19,7 +19,13 @@ def menu(turn: Turn) -> Sequence[Effect]:
     greeted = f"greeted:{turn.event.account}"
     if turn.now - turn.buyer.tallies.get(greeted, 0) < DAY_MS:
         return [Say("menu")]
-    return [Say("welcome"), Remember(greeted, turn.now, replace=True)]
+    return [Say("welcome_back" if _returns(turn) else "welcome"), Remember(greeted, turn.now, replace=True)]
+
+
+def _returns(turn: Turn) -> bool:
+    """Whether this is somebody we know: a member, or who has bought; not where another may have the number by now."""
+    doubted = turn.address is not None and turn.address.doubted
+    return not doubted and (turn.buyer.member is not None or turn.buyer.orders_count > 0)
 
 
 def helped(turn: Turn) -> Sequence[Effect]:
@@ -55,5 +61,5 @@ HANDLER = Handler(
         Trigger("event", "scanned"): arrived,
         Trigger("intent", "leave_dialog"): left,
     },
-    says=frozenset({"welcome", "menu", "help", "dialog_left"}),
+    says=frozenset({"welcome", "welcome_back", "menu", "help", "dialog_left"}),
 )
