@@ -96,11 +96,11 @@ def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
 
 
 def _param(param: Param) -> dict[str, Any]:
-    schema: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": 500}
+    schema: dict[str, Any] = {"type": "string", "maxLength": 500}
     if param.number is not None:
         schema = {"type": "integer", "minimum": param.number[0], "maximum": param.number[1]}
     elif param.choices:
-        schema = {"type": "string", "enum": [str(choice) for choice in param.choices]}
+        schema = {"type": "string", "enum": ["", *map(str, param.choices)]}
     return {"name": param.name, "in": "query", "required": False, "description": param.words, "schema": schema}
 
 
