@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import structs
 
-from bot import buyers, carts, identity, ids, merging, orders, subjects
-from bot.apply import OWED, Applier
-from bot.change import Change, Letter, StatusChange, Taken, status_changes, timer_changes
+from bot import ids, merging, subjects
+from bot.apply import Applier
+from bot.buyer_turns import BuyerTurns
+from bot.calls import Calls
+from bot.change import Change, Letter, StatusChange, Taken, timer_changes
 from bot.codec import dump_event, dump_record, load_event
 from bot.effects import (
     ClaimCoupon,
@@ -20,47 +22,36 @@ from bot.effects import (
     CodeResult,
     Effect,
     IssueCard,
-    OptOut,
     Resolution,
     SendCode,
-    Skip,
 )
 from bot.errors import GatewayError
 from bot.events import (
     Absorbed,
-    AccountAlert,
-    BuyerFacts,
     Event,
-    Followed,
     Forwarded,
     IdentityClaimed,
     IdentityGranted,
     IdentityHeld,
     IdentityReleased,
     MergeAsked,
-    MessageReceived,
     Ms,
-    Scanned,
-    ShopEvent,
     StaffAsked,
     StatusReported,
-    Tapped,
     TimerDue,
     TouchAsked,
-    Unfollowed,
 )
-from bot.handling import Facts, Turn
+from bot.handling import Facts
 from bot.journal import dump
 from bot.ports import Capabilities
-from bot.reasons import Rule, SkipReason
-from bot.records import AccountState, Address, Buyer, Cart, Link, Order, Parcel, Record, Timer, Waiting
-from bot.routing import Keywords, Registry, route, words_of
-from bot.run import Answered, AwaitQuiet, Issued, Quiet, Run, Unresolved, fired, start
+from bot.reasons import SkipReason
+from bot.records import Buyer, Link, Record
+from bot.routing import Keywords, Registry
+from bot.run import Answered, AwaitQuiet, Issued, Quiet, Run, Unresolved, start
+from bot.shop_turns import KINDS, ShopTurns
 from bot.speaking import Speaker
 
-MAX_TOUCHES = 200
 _ABOUT_THE_ADDRESS = (SkipReason.UNREACHABLE, SkipReason.OPTED_OUT, SkipReason.WINDOW_CLOSED)
-HELD_EVENTS = 20
 
 
 class Turns:
@@ -77,14 +68,16 @@ class Turns:
         partitions: int,
         release: str = "",
     ) -> None:
-        self._facts = facts
-        self._registry = registry
-        self._keywords = keywords
         self._accounts = capabilities
         self._partitions = partitions
         self._release = release
         self._speaker = speaker
         self._apply = Applier(speaker=speaker, partitions=partitions)
+        calls = Calls(facts=facts, registry=registry)
+        self._shop = ShopTurns(calls=calls, apply=self._apply)
+        self._buyer = BuyerTurns(
+            calls=calls, apply=self._apply, speaker=speaker, keywords=keywords, capabilities=capabilities
+        )
 
     # --- begin ----------------------------------------------------------------------------------------------------
 
@@ -174,16 +167,10 @@ class Turns:
             self._at_link(run, event, run.record)
             return
         kind = subjects.kind(run.taken.subject)
-        if kind == "order":
-            self._at_order(run, event)
-        elif kind == "cart":
-            self._at_cart(run, event)
-        elif kind == "parcel":
-            self._at_parcel(run, event)
-        elif kind == "account":
-            self._at_account(run, event)
+        if kind in KINDS:
+            self._shop.take(run, event, kind)
         else:
-            self._at_buyer(run, event)
+            self._buyer.take(run, event)
 
     def _at_link(self, run: Run, event: Event, link: Link) -> None:
         match event.body:
@@ -192,209 +179,13 @@ class Turns:
             case MergeAsked(survivor=survivor) if survivor == link.home:
                 pass
             case IdentityReleased():  # whoever writes from this number from now on is somebody new
-                self._new_buyer(run, run.now)
+                self._buyer.new_buyer(run, run.now)
             case IdentityClaimed() | MergeAsked() | IdentityGranted() | IdentityHeld() | Absorbed() | TouchAsked():
                 self._apply.forward(run, structs.replace(event, subject=link.home))
             case StaffAsked(action="message"):
                 self._apply.post(run, link.home, Forwarded(dump_event(self._speaker.moved(run, event, link))))
             case _:
                 self._apply.post(run, link.home, Forwarded(dump_event(event)))
-
-    # --- buyers ---------------------------------------------------------------------------------------------------
-
-    def _at_buyer(self, run: Run, event: Event) -> None:
-        subject = run.taken.subject
-        if run.record is None and not self._make(run, event, subject):
-            return
-        buyer = run.record
-        if not isinstance(buyer, Buyer):
-            raise GatewayError(f"a {type(buyer).__name__} is kept where a buyer was expected")
-        run.touched = True
-        if buyer.merging is not None and not isinstance(event.body, StatusReported):
-            merging.hold(run, buyer, event, buyer.merging)
-            return
-        if buyer.erased and not isinstance(event.body, IdentityClaimed | MergeAsked | TimerDue):
-            if isinstance(event.body, TouchAsked) and event.body.notice:
-                touch = event.body
-                erased = Skip(touch.key, SkipReason.ERASED, Rule.ADDRESS, touch.purpose, touch.source)
-                self._speaker.skip(run, erased, buyer)
-            if not isinstance(event.body, MessageReceived | Tapped | Followed | Scanned):
-                return
-            buyer = self._new_buyer(run, run.now)
-        buyers.forget_old(buyer, run.now)
-        match event.body:
-            case IdentityClaimed() | MergeAsked() | Absorbed() | IdentityGranted():
-                self._identity(run, buyer, event)
-            case IdentityHeld():
-                self._handle(run, buyer, event, "event", _tag(event.body), buyers.waiting(buyer))
-            case IdentityReleased():
-                pass  # the number is this record's own home: it stays, and who writes from it is doubted
-            case TimerDue() as due:
-                self._timer(run, buyer, event, due)
-            case TouchAsked() as touch:
-                self._touch(run, buyer, event, touch)
-            case StaffAsked() as asked:
-                self._staff(run, buyer, event, asked)
-            case StatusReported() as status:
-                self._status(run, buyer, event, status)
-            case ShopEvent() as shop:
-                self._about_buyer(run, buyer, event, shop)
-            case _:
-                self._from_channel(run, buyer, event)
-        if isinstance(run.record, Buyer) and run.record.owed and run.record.addresses:
-            for owed in self._apply.take_owed(run, run.record):
-                self._apply.post(run, run.record.home, owed)
-
-    def _make(self, run: Run, event: Event, subject: str) -> bool:
-        """A record where there was none. False: the event was passed on or needs none."""
-        if isinstance(event.body, TimerDue | IdentityGranted | StatusReported | MergeAsked | Unfollowed):
-            return False
-        if isinstance(event.body, IdentityHeld | IdentityReleased):
-            return False
-        if isinstance(event.body, IdentityClaimed):
-            run.record = Link(home=event.body.home, at=run.now)
-            run.touched = True
-            self._apply.post(run, event.body.home, IdentityGranted(subject))
-            return False
-        if subjects.kind(subject) == "address":
-            account, id = subjects.split_address(subject)
-            known = self._accounts.get(account)
-            if known and known.address_is_phone:
-                home = subjects.phone(id)
-                run.record = Link(home=home, at=run.now)
-                run.touched = True
-                self._apply.post(run, home, Forwarded(dump_event(event)))
-                return False
-        self._new_buyer(run, event.received or run.now)
-        return True
-
-    def _new_buyer(self, run: Run, at: Ms) -> Buyer:
-        subject = run.taken.subject
-        run.record = buyer = buyers.new_buyer(subject, run.partition, at, str(at))
-        for phone in buyer.phones:
-            buyers.add_phone(buyer, phone, self._accounts)
-        run.change.index.append((f"b:{buyer.id}", subject))
-        run.touched = True
-        return buyer
-
-    def _identity(self, run: Run, buyer: Buyer, event: Event) -> None:
-        before = {coupon.code for coupon in buyer.coupons}
-        if isinstance(event.body, Absorbed):
-            run.entry.before = dump_record(buyer)
-        result = identity.handle(buyer, event.body, run.now)
-        run.rekeyed = [(c.campaign, c.code, buyer.id) for c in buyer.coupons if c.code not in before]
-        for subject, body in result.mails:
-            self._apply.post(run, subject, body)
-        if result.merging is not None:
-            merging.begin(run, self._apply, buyer, result.merging)
-            return
-        if result.granted:
-            identity.adopt(buyer, result.granted, self._accounts)
-            for older in identity.index_lines(buyer):
-                run.change.index.append(older)
-            # The conversation that waits for this answer goes on where it was left.
-            waiting = buyers.waiting(buyer)
-            kind, _, number = result.granted.partition(":")
-            if waiting is not None and kind == "phone":
-                buyer.proved_at[number] = run.now
-            self._handle(run, buyer, event, "event", _tag(event.body), waiting)
-
-    def _timer(self, run: Run, buyer: Buyer, event: Event, due: TimerDue) -> None:
-        held = fired(buyer.timers, due)
-        if held is None:
-            return
-        if due.name == OWED:
-            self._apply.expire_owed(run, buyer)
-            return
-        waiting = buyer.waiting.pop(due.name, None)
-        if waiting is not None:
-            run.deferred_id = waiting.id
-            inner = load_event(waiting.event)
-            run.event = inner
-            self._again(run, buyer, inner, waiting)
-            return
-        # The address that the timer was set from, where the handler noted it.
-        address = buyer.address(held.data.get("account", ""), held.data.get("to", ""))
-        self._run_timer(run, due.name, held, self._turn(run, event, buyer, address))
-
-    def _run_timer(self, run: Run, name: str, held: Timer, turn: Turn, record: str = "buyer") -> None:
-        kind, _, arg = name.partition(":")
-        self._run_handler(run, "timer", kind, structs.replace(turn, arg=arg, data=held.data), record)
-
-    def _again(self, run: Run, buyer: Buyer, event: Event, waiting: Waiting) -> None:
-        """The hour of a deferred message has come: what asked for it asks again."""
-        if isinstance(event.body, TouchAsked):
-            self._handle(run, buyer, event, "touch", event.body.notice, None)
-        elif isinstance(event.body, StaffAsked):
-            self._handle(run, buyer, event, "staff", event.body.action, None)
-        elif isinstance(event.body, TimerDue):
-            address = buyer.address(waiting.data.get("account", ""), waiting.data.get("to", ""))
-            held = Timer(event.body.due, waiting.data)
-            self._run_timer(run, event.body.name, held, self._turn(run, event, buyer, address))
-        else:
-            self._handle(run, buyer, event, "event", _tag(event.body), None)
-
-    def _touch(self, run: Run, buyer: Buyer, event: Event, touch: TouchAsked) -> None:
-        if touch.facts is not None:
-            self._learn(run, buyer, touch.facts, touch.shop, f"shop:{touch.shop}:{touch.facts.consent_event}")
-        if touch.brief is not None:
-            buyers.remember_order(buyer, touch.brief)
-        if not touch.notice:
-            self._handle(run, buyer, event, "touch", "", None)
-            return
-        if not buyer.addresses and touch.purpose == "service":
-            self._apply.owe(buyer, touch)
-            return
-        # One parcel may carry two orders: its buyer hears of it once.
-        keys = [touch.key, *([f"{touch.notice}|{touch.parcel}"] if touch.parcel else [])]
-        if any(key in buyer.touched for key in keys):
-            again = Skip(touch.key, SkipReason.ALREADY_SENT, Rule.ALREADY_SENT, source=touch.source)
-            self._speaker.skip(run, again, buyer)
-            return
-        buyer.touched.update(dict.fromkeys(keys, run.now))
-        while len(buyer.touched) > MAX_TOUCHES:
-            buyer.touched.pop(min(buyer.touched, key=lambda key: buyer.touched[key]))
-        if touch.not_before_returning > run.now and buyers.bought_before(buyer, touch):
-            name = f"wait:{touch.key}"
-            buyer.waiting[name] = Waiting(event=dump_event(event), id="")
-            buyer.timers[name] = Timer(due=touch.not_before_returning)
-            return
-        self._handle(run, buyer, event, "touch", touch.notice, None)
-
-    def _staff(self, run: Run, buyer: Buyer, event: Event, asked: StaffAsked) -> None:
-        if self._apply.staff(run, buyer, asked):
-            return
-        self._handle(run, buyer, event, "staff", asked.action, None)
-
-    def _about_buyer(self, run: Run, buyer: Buyer, event: Event, shop: ShopEvent) -> None:
-        if shop.kind == "privacy.redact_customer":
-            self._apply.staff(run, buyer, StaffAsked("erase", f"shop:{shop.shop}"))
-            return
-        if shop.buyer is not None:
-            self._learn(run, buyer, shop.buyer, shop.shop, f"shop:{shop.shop}:{event.id}")
-        self._handle(run, buyer, event, "shop", shop.kind, None)
-
-    def _learn(self, run: Run, buyer: Buyer, facts: BuyerFacts, shop: str, source: str) -> None:
-        """What a shop says of the buyer, and claims of the identities that it names."""
-        new = identity.unknown_subjects(buyer, facts, shop)  # before they are remembered as this buyer's
-        buyers.learn_facts(buyer, facts, self._accounts, source)
-        for subject in new:
-            self._apply.post(run, subject, identity.claim(buyer, subject))
-
-    def _status(self, run: Run, buyer: Buyer, event: Event, status: StatusReported) -> None:
-        account, id = subjects.split_address(event.subject)
-        address = buyer.address(account, id)
-        if status.reason == SkipReason.UNREACHABLE and address is not None and address.last_in <= event.at:
-            address.reachable = False
-        if status.reason == SkipReason.WINDOW_CLOSED and address is not None:
-            buyers.shut_windows(address, event.at, self._accounts[account])
-        if status.reason == SkipReason.OPTED_OUT and address is not None:
-            run.effects.append(OptOut(source=f"{account}:provider", blocks=not status.marketing_only))
-            run.turn = self._turn(run, event, buyer, address)
-        if status.ref:
-            return  # the message itself was moved where it is kept
-        for change in status_changes(status, account, id, event.at):
-            run.change.statuses.append(change)
 
     def _status_by_ref(self, run: Run, status: StatusReported) -> bool:
         """True when nothing else of the event is left to do."""
@@ -412,129 +203,6 @@ class Turns:
             run.change.mails.append(Letter(run.event.subject, b"", dump_event(run.event), home))
         return status.state != "failed" or status.reason not in _ABOUT_THE_ADDRESS
 
-    def _from_channel(self, run: Run, buyer: Buyer, event: Event) -> None:
-        account, id = subjects.split_address(event.subject)
-        address = buyers.ensure_address(buyer, account, id)
-        known = self._accounts.get(account)
-        body = event.body
-        if known is not None and known.address_is_phone and isinstance(body, MessageReceived | Tapped):
-            recycled = buyers.may_be_recycled(buyer, id, run.now)  # before this sign of life
-            address.doubted = address.doubted or recycled or not buyers.is_own(buyer, address, self._accounts)
-        buyers.seen(address, event, known)
-        if address.dialog.state and address.dialog.until and address.dialog.until < run.now:
-            buyers.reset_dialog(address)
-        if isinstance(body, MessageReceived | Tapped):
-            self._said(run, buyer, address, event, sms=bool(known and known.sms))
-            return
-        self._handle(run, buyer, event, "event", _tag(body), address)
-
-    def _said(self, run: Run, buyer: Buyer, address: Address, event: Event, *, sms: bool) -> None:
-        found = route(event, address.dialog, self._keywords, "sms" if sms else "chat")
-        body = event.body
-        # STOP is a carrier's word, not a language; Latin answers in a dialog are names, sizes and codes.
-        if not found.always and not (found.kind == "state" and found.text.isascii()):
-            self._apply.follow_locale(buyer, address, event)
-        if found.name != "fallback":
-            address.dialog.misses = 0
-        raw = words_of(body) if isinstance(body, MessageReceived) else getattr(body, "title", "")
-        turn = Turn(event, buyer, run.now, self._facts, address, arg=found.arg, text=found.text, raw_text=raw.strip())
-        if (address.staff_until > run.now or getattr(body, "overheard", False)) and not found.always:
-            run.turn = turn
-            return  # staff or another app own the conversation: the bot listens only
-        if not self._run_handler(run, found.kind, found.name, turn):
-            self._run_handler(run, "intent", "fallback", turn)
-
-    # --- orders, carts, parcels, accounts -------------------------------------------------------------------------
-
-    def _at_order(self, run: Run, event: Event) -> None:
-        body = event.body
-        order = run.record if isinstance(run.record, Order) else None
-        if isinstance(body, ShopEvent):
-            knew = order.buyer if order is not None else None
-            run.record, became = orders.apply(order, event)
-            run.touched = True
-            self._shop_handler(run, event, body, "order", became)
-            self._apply.inform(run, run.record, changed=bool(became) or run.record.buyer != knew)
-        elif order is not None:
-            self._other(run, event, order, "order")
-
-    def _at_cart(self, run: Run, event: Event) -> None:
-        body = event.body
-        cart = run.record if isinstance(run.record, Cart) else None
-        if isinstance(body, ShopEvent):
-            run.record, became = carts.apply(cart, event)
-            run.touched = True
-            self._shop_handler(run, event, body, "cart", became)
-        elif cart is not None:
-            self._other(run, event, cart, "cart")
-
-    def _shop_handler(self, run: Run, event: Event, body: ShopEvent, record: str, became: tuple[str, ...]) -> None:
-        assert run.record is not None
-        turn = structs.replace(self._turn(run, event, run.record, None), became=became)
-        self._run_handler(run, "shop", body.kind, turn, record)
-
-    def _other(self, run: Run, event: Event, record: Order | Cart, kind: str) -> None:
-        body = event.body
-        if isinstance(body, TimerDue):
-            held = fired(record.timers, body)
-            if held is None:
-                return
-            run.touched = True
-            if body.name == OWED and isinstance(record, Order):
-                self._apply.expire_owed(run, record)
-            else:
-                self._run_timer(run, body.name, held, self._turn(run, event, record, None), kind)
-        elif isinstance(body, StaffAsked):
-            run.touched = True
-            if not self._apply.staff_task(run, record, body):
-                self._run_handler(run, "staff", body.action, self._turn(run, event, record, None), kind)
-
-    def _at_parcel(self, run: Run, event: Event) -> None:
-        parcel = run.record if isinstance(run.record, Parcel) else Parcel(run.taken.subject, created_at=run.now)
-        run.record = parcel
-        run.touched = True
-        body = event.body
-        if isinstance(body, ShopEvent) and body.order is not None:
-            parcel.order = subjects.order(body.shop, body.order.id)
-        if not parcel.order:
-            parcel.held = [*parcel.held, dump_event(event)][-HELD_EVENTS:]
-            return
-        waited, parcel.held = [load_event(held) for held in parcel.held], []
-        linked = isinstance(body, ShopEvent) and body.kind == "shipment.linked"
-        for one in waited if linked else (*waited, event):
-            self._apply.forward(run, structs.replace(one, subject=parcel.order))
-
-    def _at_account(self, run: Run, event: Event) -> None:
-        state = run.record if isinstance(run.record, AccountState) else AccountState(event.account, created_at=run.now)
-        if isinstance(event.body, AccountAlert):
-            run.record = state
-            run.touched = True
-            state.alerts = [*state.alerts, f"{run.now} {event.body.kind} {event.body.detail}"][-20:]
-            if event.body.kind in ("block", "unblock"):
-                state.blocked = event.body.detail if event.body.kind == "block" else ""
-        elif isinstance(event.body, ShopEvent) and event.body.kind in ("shop.disconnected", "privacy.redact_shop"):
-            run.record = state
-            run.touched = True
-            state.disconnected_at = max(state.disconnected_at, event.at)
-
-    # --- handlers -------------------------------------------------------------------------------------------------
-
-    def _turn(self, run: Run, event: Event, record: Record, address: Address | None) -> Turn:
-        return Turn(event=event, record=record, now=run.now, facts=self._facts, address=address)
-
-    def _handle(self, run: Run, buyer: Buyer, event: Event, kind: str, name: str, address: Address | None) -> None:
-        self._run_handler(run, kind, name, self._turn(run, event, buyer, address))
-
-    def _run_handler(self, run: Run, kind: str, name: str, turn: Turn, record: str = "buyer") -> bool:
-        run.turn = turn
-        found = self._registry.find(kind, name, record)
-        if found is None:
-            return False
-        run.handler, function = found
-        run.entry.handler = run.handler.name
-        run.effects.extend(function(turn))
-        return True
-
     # --- close ----------------------------------------------------------------------------------------------------
 
     def _close(self, run: Run) -> None:
@@ -548,8 +216,3 @@ class Turns:
         entry.event = dump_event(run.event)
         entry.release = self._release
         change.journal = dump(entry)
-
-
-def _tag(body: object) -> str:
-    config = getattr(type(body), "__struct_config__", None)
-    return str(config.tag) if config is not None else ""

@@ -1,0 +1,289 @@
+"""What an event means for a buyer's record: from a channel, a shop, staff, a timer, another record. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bot import buyers, identity, merging, subjects
+from bot.apply import OWED, Applier
+from bot.calls import Calls, tag_of
+from bot.change import status_changes
+from bot.codec import dump_event, dump_record, load_event
+from bot.effects import OptOut, Skip
+from bot.errors import GatewayError
+from bot.events import (
+    Absorbed,
+    BuyerFacts,
+    Event,
+    Followed,
+    Forwarded,
+    IdentityClaimed,
+    IdentityGranted,
+    IdentityHeld,
+    IdentityReleased,
+    MergeAsked,
+    MessageReceived,
+    Ms,
+    Scanned,
+    ShopEvent,
+    StaffAsked,
+    StatusReported,
+    Tapped,
+    TimerDue,
+    TouchAsked,
+    Unfollowed,
+)
+from bot.handling import Turn
+from bot.ports import Capabilities
+from bot.reasons import Rule, SkipReason
+from bot.records import Address, Buyer, Link, Timer, Waiting
+from bot.routing import Keywords, route, words_of
+from bot.run import Run, fired
+from bot.speaking import Speaker
+
+MAX_TOUCHES = 200
+
+
+class BuyerTurns:
+    """The part of a turn that is about a buyer."""
+
+    def __init__(
+        self,
+        *,
+        calls: Calls,
+        apply: Applier,
+        speaker: Speaker,
+        keywords: Keywords,
+        capabilities: Mapping[str, Capabilities],
+    ) -> None:
+        self._calls = calls
+        self._apply = apply
+        self._speaker = speaker
+        self._keywords = keywords
+        self._accounts = capabilities
+
+    def take(self, run: Run, event: Event) -> None:
+        """Makes the record where there is none yet, and does what the event asks."""
+        subject = run.taken.subject
+        if run.record is None and not self._make(run, event, subject):
+            return
+        buyer = run.record
+        if not isinstance(buyer, Buyer):
+            raise GatewayError(f"a {type(buyer).__name__} is kept where a buyer was expected")
+        run.touched = True
+        if buyer.merging is not None and not isinstance(event.body, StatusReported):
+            merging.hold(run, buyer, event, buyer.merging)
+            return
+        if buyer.erased and not isinstance(event.body, IdentityClaimed | MergeAsked | TimerDue):
+            if isinstance(event.body, TouchAsked) and event.body.notice:
+                touch = event.body
+                erased = Skip(touch.key, SkipReason.ERASED, Rule.ADDRESS, touch.purpose, touch.source)
+                self._speaker.skip(run, erased, buyer)
+            if not isinstance(event.body, MessageReceived | Tapped | Followed | Scanned):
+                return
+            buyer = self.new_buyer(run, run.now)
+        buyers.forget_old(buyer, run.now)
+        match event.body:
+            case IdentityClaimed() | MergeAsked() | Absorbed() | IdentityGranted():
+                self._identity(run, buyer, event)
+            case IdentityHeld():
+                self._calls.handle(run, buyer, event, "event", tag_of(event.body), buyers.waiting(buyer))
+            case IdentityReleased():
+                pass  # the number is this record's own home: it stays, and who writes from it is doubted
+            case TimerDue() as due:
+                self._timer(run, buyer, event, due)
+            case TouchAsked() as touch:
+                self._touch(run, buyer, event, touch)
+            case StaffAsked() as asked:
+                self._staff(run, buyer, event, asked)
+            case StatusReported() as status:
+                self._status(run, buyer, event, status)
+            case ShopEvent() as shop:
+                self._about_buyer(run, buyer, event, shop)
+            case _:
+                self._from_channel(run, buyer, event)
+        if isinstance(run.record, Buyer) and run.record.owed and run.record.addresses:
+            for owed in self._apply.take_owed(run, run.record):
+                self._apply.post(run, run.record.home, owed)
+
+    def _make(self, run: Run, event: Event, subject: str) -> bool:
+        """A record where there was none. False: the event was passed on or needs none."""
+        if isinstance(event.body, TimerDue | IdentityGranted | StatusReported | MergeAsked | Unfollowed):
+            return False
+        if isinstance(event.body, IdentityHeld | IdentityReleased):
+            return False
+        if isinstance(event.body, IdentityClaimed):
+            run.record = Link(home=event.body.home, at=run.now)
+            run.touched = True
+            self._apply.post(run, event.body.home, IdentityGranted(subject))
+            return False
+        if subjects.kind(subject) == "address":
+            account, id = subjects.split_address(subject)
+            known = self._accounts.get(account)
+            if known and known.address_is_phone:
+                home = subjects.phone(id)
+                run.record = Link(home=home, at=run.now)
+                run.touched = True
+                self._apply.post(run, home, Forwarded(dump_event(event)))
+                return False
+        self.new_buyer(run, event.received or run.now)
+        return True
+
+    def new_buyer(self, run: Run, at: Ms) -> Buyer:
+        """A record for somebody whom nobody knew at this subject."""
+        subject = run.taken.subject
+        run.record = buyer = buyers.new_buyer(subject, run.partition, at, str(at))
+        for phone in buyer.phones:
+            buyers.add_phone(buyer, phone, self._accounts)
+        run.change.index.append((f"b:{buyer.id}", subject))
+        run.touched = True
+        return buyer
+
+    def _identity(self, run: Run, buyer: Buyer, event: Event) -> None:
+        before = {coupon.code for coupon in buyer.coupons}
+        if isinstance(event.body, Absorbed):
+            run.entry.before = dump_record(buyer)
+        result = identity.handle(buyer, event.body, run.now)
+        run.rekeyed = [(c.campaign, c.code, buyer.id) for c in buyer.coupons if c.code not in before]
+        for subject, body in result.mails:
+            self._apply.post(run, subject, body)
+        if result.merging is not None:
+            merging.begin(run, self._apply, buyer, result.merging)
+            return
+        if result.granted:
+            identity.adopt(buyer, result.granted, self._accounts)
+            for older in identity.index_lines(buyer):
+                run.change.index.append(older)
+            # The conversation that waits for this answer goes on where it was left.
+            waiting = buyers.waiting(buyer)
+            kind, _, number = result.granted.partition(":")
+            if waiting is not None and kind == "phone":
+                buyer.proved_at[number] = run.now
+            self._calls.handle(run, buyer, event, "event", tag_of(event.body), waiting)
+
+    def _timer(self, run: Run, buyer: Buyer, event: Event, due: TimerDue) -> None:
+        held = fired(buyer.timers, due)
+        if held is None:
+            return
+        if due.name == OWED:
+            self._apply.expire_owed(run, buyer)
+            return
+        waiting = buyer.waiting.pop(due.name, None)
+        if waiting is not None:
+            run.deferred_id = waiting.id
+            inner = load_event(waiting.event)
+            run.event = inner
+            self._again(run, buyer, inner, waiting)
+            return
+        # The address that the timer was set from, where the handler noted it.
+        address = buyer.address(held.data.get("account", ""), held.data.get("to", ""))
+        self._calls.timer(run, due.name, held, self._calls.turn(run, event, buyer, address))
+
+    def _again(self, run: Run, buyer: Buyer, event: Event, waiting: Waiting) -> None:
+        """The hour of a deferred message has come: what asked for it asks again."""
+        if isinstance(event.body, TouchAsked):
+            self._calls.handle(run, buyer, event, "touch", event.body.notice, None)
+        elif isinstance(event.body, StaffAsked):
+            self._calls.handle(run, buyer, event, "staff", event.body.action, None)
+        elif isinstance(event.body, TimerDue):
+            address = buyer.address(waiting.data.get("account", ""), waiting.data.get("to", ""))
+            held = Timer(event.body.due, waiting.data)
+            self._calls.timer(run, event.body.name, held, self._calls.turn(run, event, buyer, address))
+        else:
+            self._calls.handle(run, buyer, event, "event", tag_of(event.body), None)
+
+    def _touch(self, run: Run, buyer: Buyer, event: Event, touch: TouchAsked) -> None:
+        if touch.facts is not None:
+            self._learn(run, buyer, touch.facts, touch.shop, f"shop:{touch.shop}:{touch.facts.consent_event}")
+        if touch.brief is not None:
+            buyers.remember_order(buyer, touch.brief)
+        if not touch.notice:
+            self._calls.handle(run, buyer, event, "touch", "", None)
+            return
+        if not buyer.addresses and touch.purpose == "service":
+            self._apply.owe(buyer, touch)
+            return
+        # One parcel may carry two orders: its buyer hears of it once.
+        keys = [touch.key, *([f"{touch.notice}|{touch.parcel}"] if touch.parcel else [])]
+        if any(key in buyer.touched for key in keys):
+            again = Skip(touch.key, SkipReason.ALREADY_SENT, Rule.ALREADY_SENT, source=touch.source)
+            self._speaker.skip(run, again, buyer)
+            return
+        buyer.touched.update(dict.fromkeys(keys, run.now))
+        while len(buyer.touched) > MAX_TOUCHES:
+            buyer.touched.pop(min(buyer.touched, key=lambda key: buyer.touched[key]))
+        if touch.not_before_returning > run.now and buyers.bought_before(buyer, touch):
+            name = f"wait:{touch.key}"
+            buyer.waiting[name] = Waiting(event=dump_event(event), id="")
+            buyer.timers[name] = Timer(due=touch.not_before_returning)
+            return
+        self._calls.handle(run, buyer, event, "touch", touch.notice, None)
+
+    def _staff(self, run: Run, buyer: Buyer, event: Event, asked: StaffAsked) -> None:
+        if self._apply.staff(run, buyer, asked):
+            return
+        self._calls.handle(run, buyer, event, "staff", asked.action, None)
+
+    def _about_buyer(self, run: Run, buyer: Buyer, event: Event, shop: ShopEvent) -> None:
+        if shop.kind == "privacy.redact_customer":
+            self._apply.staff(run, buyer, StaffAsked("erase", f"shop:{shop.shop}"))
+            return
+        if shop.buyer is not None:
+            self._learn(run, buyer, shop.buyer, shop.shop, f"shop:{shop.shop}:{event.id}")
+        self._calls.handle(run, buyer, event, "shop", shop.kind, None)
+
+    def _learn(self, run: Run, buyer: Buyer, facts: BuyerFacts, shop: str, source: str) -> None:
+        """What a shop says of the buyer, and claims of the identities that it names."""
+        new = identity.unknown_subjects(buyer, facts, shop)  # before they are remembered as this buyer's
+        buyers.learn_facts(buyer, facts, self._accounts, source)
+        for subject in new:
+            self._apply.post(run, subject, identity.claim(buyer, subject))
+
+    def _status(self, run: Run, buyer: Buyer, event: Event, status: StatusReported) -> None:
+        account, id = subjects.split_address(event.subject)
+        address = buyer.address(account, id)
+        if status.reason == SkipReason.UNREACHABLE and address is not None and address.last_in <= event.at:
+            address.reachable = False
+        if status.reason == SkipReason.WINDOW_CLOSED and address is not None:
+            buyers.shut_windows(address, event.at, self._accounts[account])
+        if status.reason == SkipReason.OPTED_OUT and address is not None:
+            run.effects.append(OptOut(source=f"{account}:provider", blocks=not status.marketing_only))
+            run.turn = self._calls.turn(run, event, buyer, address)
+        if status.ref:
+            return  # the message itself was moved where it is kept
+        for change in status_changes(status, account, id, event.at):
+            run.change.statuses.append(change)
+
+    def _from_channel(self, run: Run, buyer: Buyer, event: Event) -> None:
+        account, id = subjects.split_address(event.subject)
+        address = buyers.ensure_address(buyer, account, id)
+        known = self._accounts.get(account)
+        body = event.body
+        if known is not None and known.address_is_phone and isinstance(body, MessageReceived | Tapped):
+            recycled = buyers.may_be_recycled(buyer, id, run.now)  # before this sign of life
+            address.doubted = address.doubted or recycled or not buyers.is_own(buyer, address, self._accounts)
+        buyers.seen(address, event, known)
+        if address.dialog.state and address.dialog.until and address.dialog.until < run.now:
+            buyers.reset_dialog(address)
+        if isinstance(body, MessageReceived | Tapped):
+            self._said(run, buyer, address, event, sms=bool(known and known.sms))
+            return
+        self._calls.handle(run, buyer, event, "event", tag_of(body), address)
+
+    def _said(self, run: Run, buyer: Buyer, address: Address, event: Event, *, sms: bool) -> None:
+        found = route(event, address.dialog, self._keywords, "sms" if sms else "chat")
+        body = event.body
+        # STOP is a carrier's word, not a language; Latin answers in a dialog are names, sizes and codes.
+        if not found.always and not (found.kind == "state" and found.text.isascii()):
+            self._apply.follow_locale(buyer, address, event)
+        if found.name != "fallback":
+            address.dialog.misses = 0
+        raw = words_of(body) if isinstance(body, MessageReceived) else getattr(body, "title", "")
+        turn = Turn(
+            event, buyer, run.now, self._calls.facts, address, arg=found.arg, text=found.text, raw_text=raw.strip()
+        )
+        if (address.staff_until > run.now or getattr(body, "overheard", False)) and not found.always:
+            run.turn = turn
+            return  # staff or another app own the conversation: the bot listens only
+        if not self._calls.handler(run, found.kind, found.name, turn):
+            self._calls.handler(run, "intent", "fallback", turn)

@@ -1,0 +1,108 @@
+"""What an event means for an order, a cart, a parcel, or an account itself. No I/O."""
+
+from __future__ import annotations
+
+from msgspec import structs
+
+from bot import carts, orders, subjects
+from bot.apply import OWED, Applier
+from bot.calls import Calls
+from bot.codec import dump_event, load_event
+from bot.events import AccountAlert, Event, ShopEvent, StaffAsked, TimerDue
+from bot.records import AccountState, Cart, Order, Parcel
+from bot.run import Run, fired
+
+HELD_EVENTS = 20
+KINDS = ("order", "cart", "parcel", "account")
+"""The subjects whose records are kept here; every other subject is a buyer's."""
+
+
+class ShopTurns:
+    """The part of a turn that is about what shops, trackers and accounts report."""
+
+    def __init__(self, *, calls: Calls, apply: Applier) -> None:
+        self._calls = calls
+        self._apply = apply
+
+    def take(self, run: Run, event: Event, kind: str) -> None:
+        """Applies the event to the record of a subject of one of `KINDS`."""
+        match kind:
+            case "order":
+                self._order(run, event)
+            case "cart":
+                self._cart(run, event)
+            case "parcel":
+                self._parcel(run, event)
+            case _:
+                self._account(run, event)
+
+    def _order(self, run: Run, event: Event) -> None:
+        body = event.body
+        order = run.record if isinstance(run.record, Order) else None
+        if isinstance(body, ShopEvent):
+            knew = order.buyer if order is not None else None
+            run.record, became = orders.apply(order, event)
+            run.touched = True
+            self._shop_handler(run, event, body, "order", became)
+            self._apply.inform(run, run.record, changed=bool(became) or run.record.buyer != knew)
+        elif order is not None:
+            self._other(run, event, order, "order")
+
+    def _cart(self, run: Run, event: Event) -> None:
+        body = event.body
+        cart = run.record if isinstance(run.record, Cart) else None
+        if isinstance(body, ShopEvent):
+            run.record, became = carts.apply(cart, event)
+            run.touched = True
+            self._shop_handler(run, event, body, "cart", became)
+        elif cart is not None:
+            self._other(run, event, cart, "cart")
+
+    def _shop_handler(self, run: Run, event: Event, body: ShopEvent, record: str, became: tuple[str, ...]) -> None:
+        assert run.record is not None
+        turn = structs.replace(self._calls.turn(run, event, run.record, None), became=became)
+        self._calls.handler(run, "shop", body.kind, turn, record)
+
+    def _other(self, run: Run, event: Event, record: Order | Cart, kind: str) -> None:
+        body = event.body
+        if isinstance(body, TimerDue):
+            held = fired(record.timers, body)
+            if held is None:
+                return
+            run.touched = True
+            if body.name == OWED and isinstance(record, Order):
+                self._apply.expire_owed(run, record)
+            else:
+                self._calls.timer(run, body.name, held, self._calls.turn(run, event, record, None), kind)
+        elif isinstance(body, StaffAsked):
+            run.touched = True
+            if not self._apply.staff_task(run, record, body):
+                self._calls.handler(run, "staff", body.action, self._calls.turn(run, event, record, None), kind)
+
+    def _parcel(self, run: Run, event: Event) -> None:
+        parcel = run.record if isinstance(run.record, Parcel) else Parcel(run.taken.subject, created_at=run.now)
+        run.record = parcel
+        run.touched = True
+        body = event.body
+        if isinstance(body, ShopEvent) and body.order is not None:
+            parcel.order = subjects.order(body.shop, body.order.id)
+        if not parcel.order:
+            parcel.held = [*parcel.held, dump_event(event)][-HELD_EVENTS:]
+            return
+        waited, parcel.held = [load_event(held) for held in parcel.held], []
+        linked = isinstance(body, ShopEvent) and body.kind == "shipment.linked"
+        for one in waited if linked else (*waited, event):
+            self._apply.forward(run, structs.replace(one, subject=parcel.order))
+
+    def _account(self, run: Run, event: Event) -> None:
+        state = run.record if isinstance(run.record, AccountState) else AccountState(event.account, created_at=run.now)
+        if isinstance(event.body, AccountAlert):
+            run.record = state
+            run.touched = True
+            state.alerts = [*state.alerts, f"{run.now} {event.body.kind} {event.body.detail}"][-20:]
+            if event.body.kind in ("block", "unblock"):
+                state.blocked = event.body.detail if event.body.kind == "block" else ""
+        elif isinstance(event.body, ShopEvent) and event.body.kind in ("shop.disconnected", "privacy.redact_shop"):
+            run.record = state
+            run.touched = True
+            state.disconnected_at = max(state.disconnected_at, event.at)
