@@ -39,7 +39,7 @@ export const EN = {
     not_after: "latest time", conversation: "the buyer is chatting", reachable: "can be reached",
   },
   key: {
-    fallback: "Not understood", handover_open: "To a person", handover_closed: "To a person, after hours", dialog_left: "Dialog left",
+    fallback: "Not understood", too_young: "Too young for a card", handover_open: "To a person", handover_closed: "To a person, after hours", dialog_left: "Dialog left",
     case_return: "Return noted", case_parcel: "Missing parcel noted", case_urgent: "Urgent, noted",
     join_by_sms: "Join by text", join_ask_phone: "Ask for the number", join_phone_again: "Number once more", join_gave_up: "No card for now", phone_code: "Code by text", code_sent: "Code is on its way", code_wrong: "Wrong code",
     card_issued: "Card opened", card_show: "The card", card_picture: "The card's QR code", card_gift: "Opening gift", ask_marketing: "Ask about offers", consent_yes: "Agreed to offers", consent_no: "No offers", opt_out_done: "Opted out", opt_in_done: "Opted in again",

@@ -45,7 +45,7 @@ export const ZH = {
     already_sent: "已经发过", closes_too_soon: "订单关闭得太快", buyer_active: "买家正在聊", ordered_since: "买家已经下单", left_club: "已注销会员", erased: "资料已删除", cancelled: "已取消", spend_limit: "短信费用到上限", call_made: "已电话联系", case_open: "有退换或投诉没办完", merged: "并到了另一位买家",
   },
   key: {
-    welcome: "欢迎语", menu: "菜单", help: "帮助", fallback: "没听懂", dialog_left: "退出对话", handover_open: "转人工", handover_closed: "人工下班",
+    welcome: "欢迎语", welcome_back: "欢迎回来", too_young: "未满 14 岁不办卡", menu: "菜单", help: "帮助", fallback: "没听懂", dialog_left: "退出对话", handover_open: "转人工", handover_closed: "人工下班",
     case_return: "退换登记", case_parcel: "没收到，登记", case_urgent: "加急登记",
     join_ask_phone: "问手机号", join_by_sms: "短信入会", join_phone_again: "号码再核对", phone_once_more: "再问号码", join_gave_up: "先不办卡",
     phone_code: "短信验证码", code_sent: "验证码已发", code_wrong: "验证码不对", code_gave_up: "验证码试太多次", code_too_many: "验证码发太多", code_no_lane: "发不出验证码", code_not_allowed: "这个地区发不了验证码",
