@@ -160,8 +160,9 @@ class Applier:
 
     def forward(self, run: Run, event: Event) -> None:
         """Mails an event to the record that it is about."""
-        partition = subjects.partition_of(event.subject, self.partitions)
-        run.change.mails.append(Letter(event.subject, b"", dump_event(event), partition))
+        home = subjects.home(event.subject)
+        partition = subjects.partition_of(home, self.partitions)
+        run.change.mails.append(Letter(home, b"", dump_event(event), partition))
 
     def _tell(self, run: Run, touch: TouchAsked) -> None:
         record = run.record

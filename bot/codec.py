@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
-from bot import ids
+from bot import ids, subjects
 from bot.errors import GatewayError
 from bot.events import Event
 from bot.messages import OutboundMessage
@@ -55,8 +55,8 @@ def dump_event(event: Event) -> bytes:
 
 
 def dump_entry(event: Event) -> tuple[str, bytes, bytes]:
-    """An event as the inbox takes it: subject, digest, stored form."""
-    return event.subject, ids.digest(event.id), dump_event(event)
+    """An event as the inbox takes it: the subject where its record is kept, digest, stored form."""
+    return subjects.home(event.subject), ids.digest(event.id), dump_event(event)
 
 
 def load_event(data: bytes) -> Event:

@@ -71,7 +71,7 @@ class Queries:
 
     async def buyer_by_address(self, account: str, id: str) -> Buyer | None:
         """By channel account and id there."""
-        return await self.buyer_at(subjects.address(account, id))
+        return await self.buyer_at(subjects.home(subjects.address(account, id)))
 
     async def buyer_by_member_no(self, number: str) -> Buyer | None:
         """By member number; numbers of merged cards resolve too."""

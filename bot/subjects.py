@@ -56,6 +56,18 @@ def split_address(subject: str) -> tuple[str, str]:
     return account_name, id
 
 
+def home(subject: str) -> str:
+    """Where a subject's record is kept: an address that is a phone number (E.164 with plus) is kept with the number.
+
+    So a text needs no link, and no second turn, to find its buyer.
+    """
+    if subject.startswith("address:"):
+        id = subject.split(":", 2)[2]
+        if id.startswith("+"):
+            return phone(id)
+    return subject
+
+
 def partition_of(subject: str, partitions: int) -> int:
     """The partition of a subject. Never change this: records stay where it once put them."""
     return crc32(subject.encode()) % partitions

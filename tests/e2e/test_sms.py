@@ -35,6 +35,20 @@ async def test_a_text_is_answered_and_its_delivery_known(sms):
     await sms.settled(["delivered"])
 
 
+async def test_a_text_finds_its_number_without_a_detour(sms):
+    """One turn per text: no link, no mail between records; the API finds the buyer by address as by number."""
+    await sms.say("帮助")
+    await sms.said(1)
+    await sms.harness.idle()
+    gateway = sms.harness.gateway
+    kept = [key.decode() for key in await gateway.store.client.keys("rec:*")]
+    assert [key.partition("}:")[2] for key in kept] == [f"phone:{BUYER}"]
+    assert await gateway.store.client.keys("mailn:*") == []
+    found = await gateway.queries.buyer_by_address("sms-main", BUYER)
+    assert found is not None
+    assert found.home == f"phone:{BUYER}"
+
+
 async def test_a_forged_text_is_refused(sms):
     """Another token, or another path than was signed: 401 and nothing happens."""
     fields = {"MessageSid": "SM1", "From": BUYER, "Body": "帮助"}
