@@ -23,6 +23,7 @@ SECRET = b"s3cret-s3cret-s3cret"
 PAGE = "1234567890"
 AES_KEY = "Zm9yLXRlc3RzLW9ubHktbm90LWEtcmVhbC1rZXktMDE"
 APP_ID = "wx00aa11bb22cc33dd"
+SHOP_KEY = b"0123456789abcdef0123456789abcdef"
 TWILIO_TOKEN = "a1b2c3d4e5f60718293a4b5c6d7e8f90"  # noqa: S105  # invented
 
 
@@ -52,6 +53,7 @@ class Contestant:
     passive: bool = False
     rival: bool = False
     cwd: Path | None = None
+    prime: Webhook | None = None  # what each buyer says before the measurement
 
 
 def request(path: str, body: bytes, headers: list[tuple[str, str]], kind: str = "application/json") -> bytes:
@@ -141,6 +143,27 @@ def twilio(path: str, public: str) -> Webhook:
     return build
 
 
+def notice(path: str) -> Webhook:
+    """A shop event, signed by Standard Webhooks: an order's parcel is on its way, which its buyer is told."""
+
+    def build(buyer: str, token: str, seq: int) -> bytes:
+        now, id = str(int(time.time())), f"evt_{seq}"
+        order = {"id": f"o{seq}", "number": f"#{seq}", "items": [{"title": "Linen shirt", "qty": 1}]}
+        data = {
+            "order": order,
+            "shipment": {"id": f"s{seq}", "carrier": "SF", "tracking_no": token},
+            "buyer": {"address": f"messenger-main:{7_000_000_000 + int(buyer[1:])}"},
+        }
+        when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        body = json.dumps({"type": "shipment.created", "id": id, "occurred_at": when, "data": data}).encode()
+        digest = hmac.new(SHOP_KEY, f"{id}.{now}.".encode() + body, "sha256").digest()
+        signature = "v1," + base64.b64encode(digest).decode()
+        headers = [("webhook-id", id), ("webhook-timestamp", now), ("webhook-signature", signature)]
+        return request(path, body, headers)
+
+    return build
+
+
 def _wechat_answer(url: bytes, _: bytes) -> bytes:
     if b"stable_token" in url:
         return http_answer(b'{"access_token":"AT","expires_in":7200}')
@@ -169,6 +192,10 @@ def contestants(venv: Path, beside: Path | None = None) -> list[Contestant]:
         Contestant("touchpoint", "Messenger, everything on, durable", gateway, messenger("/channels/messenger-main/webhook"), staticmethod(_messenger_answer)),
         Contestant("touchpoint-wechat", "WeChat safe mode", gateway, wechat_safe("/channels/wechat-main/webhook"), staticmethod(_wechat_answer)),
         Contestant("touchpoint-twilio", "Twilio form", gateway, twilio("/channels/sms-main/webhook", public), staticmethod(_twilio_answer)),
+        Contestant(
+            "touchpoint-notice", "shop event to its notice on Messenger", gateway, notice("/shops/main/webhook"), staticmethod(_messenger_answer),
+            prime=messenger("/channels/messenger-main/webhook"),
+        ),
     ]  # fmt: skip
     for one in ours:
         one.cwd = HERE.parent
@@ -227,6 +254,12 @@ processes = 1
 public_url = "http://127.0.0.1:{app}"
 [redis]
 url = "redis://127.0.0.1:{redis}"
+[policy]
+service_hours = "always"
+service_per_day = 100000
+[shops.main]
+type = "standard"
+secret = "whsec_{shop}"
 [channels.messenger-main]
 type = "messenger"
 page_id = "{page}"
@@ -258,5 +291,13 @@ def write_config() -> None:
     """The gateway's configuration for the benchmark."""
     folder = HERE.parent / "var" / "bench"
     os.makedirs(folder, exist_ok=True)
-    text = CONFIG.format(**PORTS, page=PAGE, secret=SECRET.decode(), app_id=APP_ID, aes=AES_KEY, twilio=TWILIO_TOKEN)
+    text = CONFIG.format(
+        **PORTS,
+        page=PAGE,
+        secret=SECRET.decode(),
+        app_id=APP_ID,
+        aes=AES_KEY,
+        twilio=TWILIO_TOKEN,
+        shop=base64.b64encode(SHOP_KEY).decode(),
+    )
     (folder / "config.toml").write_text(text)

@@ -11,21 +11,23 @@ import secrets
 from hashlib import blake2b
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS = [_ALPHABET[n & 31] + _ALPHABET[n >> 5] for n in range(1024)]
 _SCRAMBLE = 7_368_787  # coprime to 10^7: consecutive cards do not look consecutive
 _SHIFT = 2_718_281
 
 
 def new(kind: str, partition: int) -> str:
     """A new id of a kind (`b` buyer, `m` message, `t` task) at a partition."""
-    body = secrets.randbits(80)
-    digits = "".join(_ALPHABET[(body >> shift) & 31] for shift in range(0, 80, 5))
-    return f"{kind}_{_ALPHABET[partition >> 5]}{_ALPHABET[partition & 31]}{digits}"
+    return _spelled(kind, partition, secrets.randbits(80))
 
 
 def derived(kind: str, partition: int, seed: str) -> str:
     """The id that follows from `seed`: the same for a turn that runs twice."""
-    body = int.from_bytes(blake2b(seed.encode(), digest_size=10).digest(), "big")
-    digits = "".join(_ALPHABET[(body >> shift) & 31] for shift in range(0, 80, 5))
+    return _spelled(kind, partition, int.from_bytes(blake2b(seed.encode(), digest_size=10).digest(), "big"))
+
+
+def _spelled(kind: str, partition: int, body: int) -> str:
+    digits = "".join([_PAIRS[(body >> shift) & 1023] for shift in range(0, 80, 10)])
     return f"{kind}_{_ALPHABET[partition >> 5]}{_ALPHABET[partition & 31]}{digits}"
 
 

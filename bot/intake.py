@@ -145,15 +145,18 @@ class Intake:
 
     def add_routes(self, app: web.Application) -> None:
         """Mounts the routes."""
-        app.router.add_post("/channels/{account}/webhook", self._handler("channels", "webhook"))
+        for kind, purpose in (
+            ("channels", "webhook"), ("channels", "status"), ("shops", "webhook"), ("trackers", "webhook"),
+        ):  # fmt: skip
+            for name in (name for its_kind, name in self._sources if its_kind == kind):
+                # Found by one look-up; the pattern is for names that are not configured.
+                app.router.add_post(f"/{kind}/{name}/{purpose}", self._handler(kind, purpose, name))
+            app.router.add_post(f"/{kind}/{{account}}/{purpose}", self._handler(kind, purpose))
         app.router.add_get("/channels/{account}/webhook", self._challenge)
-        app.router.add_post("/channels/{account}/status", self._handler("channels", "status"))
-        app.router.add_post("/shops/{account}/webhook", self._handler("shops", "webhook"))
-        app.router.add_post("/trackers/{account}/webhook", self._handler("trackers", "webhook"))
 
-    def _handler(self, kind: str, purpose: str) -> Callable[[web.Request], Any]:
+    def _handler(self, kind: str, purpose: str, name: str = "") -> Callable[[web.Request], Any]:
         async def handle(request: web.Request) -> web.Response:
-            return await self._take(request, kind, purpose)
+            return await self._take(request, kind, purpose, name or request.match_info["account"])
 
         return handle
 
@@ -174,8 +177,7 @@ class Intake:
         except RequestError as error:
             return problem(error.status, error.kind, error.detail)
 
-    async def _take(self, request: web.Request, kind: str, purpose: str) -> web.Response:
-        name = request.match_info["account"]
+    async def _take(self, request: web.Request, kind: str, purpose: str, name: str) -> web.Response:
         try:
             source = self._source(kind, name)
             body = await self._body(request, source.max_body)

@@ -110,14 +110,27 @@ class Scripts:
         try:
             sha = self._sha.get(name) or await self._load(name)
             try:
-                return await self._client.execute_command("EVALSHA", sha, len(keys), *keys, *args)
+                return await self._call("EVALSHA", sha, len(keys), *keys, *args)
             except NoScriptError:
                 sha = await self._load(name)
-                return await self._client.execute_command("EVALSHA", sha, len(keys), *keys, *args)
+                return await self._call("EVALSHA", sha, len(keys), *keys, *args)
         except (TimeoutError, RedisError, OSError) as error:
             if is_away(error):
                 raise as_store_error(error) from error
             raise
+
+    async def _call(self, *args: Any) -> Any:
+        """One command without the client's wrappers (retries, which are off, and parsing by command, which scripts have none of).
+
+        They cost as much as the rest of a call. A connection that fails is closed by the library's own connection.
+        """
+        pool = self._client.connection_pool
+        connection = await pool.get_connection()
+        try:
+            await connection.send_command(*args)
+            return await connection.read_response()
+        finally:
+            await pool.release(connection)
 
     async def _load(self, name: str) -> str:
         sha = await self._client.script_load(self._source[name])
