@@ -176,6 +176,7 @@ class Applier:
             touch = structs.replace(touch, brief=orders.brief(record))
         touch = structs.replace(touch, facts=record.buyer, shop=record.shop)
         if subject:
+            run.news_for = ""  # the touch brings the news of its order along
             self.post(run, subject, touch)
         elif isinstance(record, Order):
             self.owe(record, touch)
@@ -190,7 +191,13 @@ class Applier:
         for touch in self.take_owed(run, order):
             self.post(run, subject, structs.replace(touch, brief=orders.brief(order), facts=order.buyer))
         if changed:
-            self.post(run, subject, TouchAsked(brief=orders.brief(order), facts=order.buyer, shop=order.shop))
+            run.news_for = subject
+
+    def tell_news(self, run: Run) -> None:
+        """Mails what is new of an order to its buyer's record, unless a touch of the same turn has brought it."""
+        if run.news_for and isinstance(order := run.record, Order):
+            news = TouchAsked(brief=orders.brief(order), facts=order.buyer, shop=order.shop)
+            self.post(run, run.news_for, news)
 
     # --- notices that nobody can be sent yet ------------------------------------------------------------------------
 

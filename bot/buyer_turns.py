@@ -197,8 +197,8 @@ class BuyerTurns:
             self._learn(run, buyer, touch.facts, touch.shop, f"shop:{touch.shop}:{touch.facts.consent_event}")
         if touch.brief is not None:
             buyers.remember_order(buyer, touch.brief)
-        if not touch.notice:
             self._calls.handle(run, buyer, event, "touch", "", None)
+        if not touch.notice:
             return
         if not buyer.addresses and touch.purpose == "service":
             self._apply.owe(buyer, touch)

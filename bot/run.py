@@ -53,6 +53,7 @@ class Run(Struct, eq=False):
     handler: Handler | None = None
     effects: list[Effect | AwaitQuiet] = field(default_factory=list)
     open: list[Unresolved] = field(default_factory=list)
+    news_for: str = ""  # the identity whose record is to learn what is new of this order
     deferred_id: str = ""  # the message id that a deferred event already carries
     touched: bool = False
     claims: list[ClaimResult] = field(default_factory=list)  # won in this turn, to be confirmed after its commit

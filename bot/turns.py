@@ -120,6 +120,7 @@ class Turns:
         for effect in run.effects:
             if not isinstance(effect, AwaitQuiet):
                 self._apply.effect(run, effect)
+        self._apply.tell_news(run)
         # A deferred message that its handler does not want any more has ended too.
         self._apply.settle(run, run.deferred_id, SkipReason.REASON_GONE)
         self._close(run)

@@ -76,7 +76,7 @@ def paid(turn: Turn) -> Sequence[Effect]:
 
 
 def remembered(turn: Turn) -> Sequence[Effect]:
-    """News of an order without a notice: one that does not wait for payment any more needs no call."""
+    """What is new of an order, with a notice or without: one that does not wait for payment any more needs no call."""
     return _no_call(turn.buyer, _touch(turn))
 
 
