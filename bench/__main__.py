@@ -94,6 +94,7 @@ def main() -> None:
     parser.add_argument(
         "--processes", metavar="N,N", help="CPU per message with so many processes on the core, e.g. 1,2"
     )
+    parser.add_argument("--stages", action="store_true", help="where a message's CPU goes")
     parser.add_argument("--start", action="store_true", help="cold start of `serve` with its embedded server")
     args = parser.parse_args()
     WORK.mkdir(parents=True, exist_ok=True)
@@ -101,7 +102,7 @@ def main() -> None:
     if args.start:
         figures.cold_start(args)
         return
-    if args.growth or args.processes:
+    if args.growth or args.processes or args.stages:
         figures.run(args, contestants(WORK / "venv")[0])
         return
     all_of = [

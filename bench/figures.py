@@ -15,6 +15,7 @@ from typing import Any
 import redis
 import uvloop
 
+from bench import stages
 from bench.contestants import PORTS, Contestant
 from bench.machine import ROOT, WORK, redis_info, start_valkey, stop
 from bench.rounds import measure
@@ -30,6 +31,8 @@ def run(args: argparse.Namespace, one: Contestant) -> None:
     try:
         if args.growth:
             growth([int(n) for n in args.growth.split(",")], one, args, valkey)
+        if args.stages:
+            stages.run(args, one, valkey)
         if args.processes:
             processes([int(n) for n in args.processes.split(",")], one, args, valkey)
     finally:

@@ -37,6 +37,20 @@ def cpu_s(pid: int) -> float:
     return total / os.sysconf("SC_CLK_TCK")
 
 
+def threads_s(pid: int, name: str) -> float:
+    """CPU of a process's threads of one name."""
+    total = 0
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        try:
+            head, _, rest = Path(f"/proc/{pid}/task/{thread}/stat").read_text().rpartition(")")
+        except OSError:
+            continue
+        if name in head:
+            fields = rest.split()
+            total += int(fields[11]) + int(fields[12])
+    return total / os.sysconf("SC_CLK_TCK")
+
+
 def rss_mb(pid: int) -> float:
     total = 0
     for one in processes_of(pid):

@@ -12,7 +12,7 @@ from typing import Any
 
 from bench import loadgen
 from bench.contestants import PORTS, Contestant
-from bench.machine import WORK, cpu_s, redis, rss_mb, script_calls, stop
+from bench.machine import WORK, cpu_s, redis, rss_mb, script_calls, stop, threads_s
 
 
 async def measure(
@@ -72,13 +72,16 @@ async def measure(
         cell[0] = hub = loadgen.Hub(one, PORTS["app"])
         hub.seq, hub.users = seq, args.buyers
         cpu, valkey_cpu, calls = spent(), cpu_s(valkey.pid), script_calls()
+        threads = sum(threads_s(each.pid, "pyreqwest") for each in running)
         closed = await hub.closed_loop(args.inflight, 1.5, args.seconds)
         count = max(len(hub.rep), 1)
+        threads = sum(threads_s(each.pid, "pyreqwest") for each in running) - threads
         result |= {
             "rate": closed["rate"],
             "cpu_us": (spent() - cpu) / count * 1e6,
             "redis_us": (cpu_s(valkey.pid) - valkey_cpu) / count * 1e6,
             "scripts": (script_calls() - calls) / count,
+            "threads_us": threads / count * 1e6,
             "bad": closed["lost"] + closed["bad"],
             "rss": rss_mb(process.pid),
         }

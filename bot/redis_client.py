@@ -12,6 +12,7 @@ from typing import Any
 
 import hiredis
 import redis.asyncio as aioredis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
@@ -36,7 +37,11 @@ _AWAY = (RedisConnectionError, RedisTimeoutError, ReadOnlyError, BusyLoadingErro
 _AWAY_WORDS = ("LOADING", "MISCONF", "READONLY", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN", "BUSY", "NOREPLICAS")
 
 
-class _Packed:
+UNSENT = 64 * 1024
+KEPT = 8
+
+
+class _Packed(AbstractConnection):
     """Packs commands in C: in a profile of the benchmark the library's own asyncio packer took more than anything else."""
 
     def pack_command(self, *args: Any) -> list[bytes]:
@@ -45,6 +50,21 @@ class _Packed:
         if isinstance(head, str) and " " in head:  # "SCRIPT LOAD" is two words on the wire
             args = (*head.split(), *args[1:])
         return [hiredis.pack_command(args)]
+
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: FBT001, FBT002  # the library's
+        """Writes without a task of its own; only what the socket does not take at once is waited for, with the time-out.
+
+        A connection that the server has ended is opened anew first: the library would find out by the next answer only.
+        """
+        reader, writer = self._reader, self._writer
+        if reader is None or writer is None or reader.at_eof():
+            if writer is not None:
+                await self.disconnect(nowait=True)
+            await super().send_packed_command(command, check_health)
+            return
+        writer.writelines(command)
+        if writer.transport.get_write_buffer_size() > UNSENT:
+            await super().send_packed_command([], check_health)
 
 
 class PackedUnixConnection(_Packed, aioredis.UnixDomainSocketConnection):
@@ -102,6 +122,7 @@ class Scripts:
         self._client = client
         self._source = {path.stem: path.read_text() for path in SCRIPTS.glob("*.lua")}
         self._sha: dict[str, str] = {}
+        self._kept: list[AbstractConnection] = []  # taken from the pool for good; the pool closes them with its own
         self.calls = 0
 
     async def run(self, name: str, keys: list[str], args: list[Any]) -> Any:
@@ -120,17 +141,21 @@ class Scripts:
             raise
 
     async def _call(self, *args: Any) -> Any:
-        """One command without the client's wrappers (retries, which are off, and parsing by command, which scripts have none of).
+        """One command on a connection that is kept, without the client's wrappers: they cost more than the call itself.
 
-        They cost as much as the rest of a call. A connection that fails is closed by the library's own connection.
+        (Retries, which are off here; checks of the pool; parsing by command, of which scripts have none.) A connection
+        that fails is closed by the library, and opened anew at its next use.
         """
         pool = self._client.connection_pool
-        connection = await pool.get_connection()
+        connection = self._kept.pop() if self._kept else await pool.get_connection()
         try:
             await connection.send_command(*args)
             return await connection.read_response()
         finally:
-            await pool.release(connection)
+            if len(self._kept) < KEPT:
+                self._kept.append(connection)
+            else:
+                await pool.release(connection)
 
     async def _load(self, name: str) -> str:
         sha = await self._client.script_load(self._source[name])
