@@ -24,7 +24,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "Redis client": ("/redis/", "bot/redis_client.py"),
     "script arguments and answers": ("bot/store.py", "bot/keys.py", "bot/subjects.py", "bot/change.py"),
     "turn: route, handler, effects": (
-        "bot/worker.py", "bot/turns.py", "bot/routing.py", "bot/apply.py", "bot/buyers.py", "bot/run.py", "bot/resolver.py",
+        "bot/worker.py", "turns.py", "bot/calls.py", "bot/touching.py", "bot/routing.py", "bot/apply.py", "bot/buyers.py", "bot/run.py", "bot/resolver.py",
         "bot/locales.py", "bot/ids.py", "handlers/", "bench/serve.py", "bot/handling.py", "bot/identity.py",
     ),
     "policy, wording": ("bot/policy.py", "bot/speaking.py", "bot/wording.py", "/jinja2/", "bot/hours.py", "bot/sms.py"),

@@ -15,6 +15,8 @@ Json = dict[str, Any]
 
 def pieces(text: str) -> list[str]:
     """A text in pieces of at most 2000 bytes, cut after a line where one ends late enough, never inside a character."""
+    if len(text.encode("utf-8", "surrogatepass")) <= TEXT_BYTES:
+        return [text] if text else []
     found, current = [], ""
     size = 0
     for cluster in graphemes(text):
