@@ -17,6 +17,7 @@ from bot.errors import ConfigError, GatewayError, SendError
 if TYPE_CHECKING:
     from bot.bootstrap import Gateway
     from bot.settings import Settings
+    from bot.standing import Standing
     from bot.store import Store
 
 app = typer.Typer(
@@ -124,12 +125,13 @@ def check(config: Config = DEFAULT) -> None:
     async def run() -> bool:
         gateway = await build(settings, "check")
         good = await _store_is_safe(gateway)
-        for name, line in gateway.lines.items():
+        for one in await gateway.standings():
             try:
-                typer.echo(f"{name}: {await line.channel.check()}")
+                typer.echo(f"{one.name}: {await gateway.lines[one.name].channel.check()}")
             except SendError as error:
                 good = False
-                typer.echo(f"{name}: {error}{f' (code {error.code})' if error.code else ''}", err=True)
+                typer.echo(f"{one.name}: {error}{f' (code {error.code})' if error.code else ''}", err=True)
+            good = _told(one) and good
         if not settings.brand.privacy_url and not settings.sandbox.enabled:
             good = False
             typer.echo("brand.privacy_url: live mode needs the address of your privacy notice", err=True)
@@ -145,6 +147,21 @@ def check(config: Config = DEFAULT) -> None:
     if not good:
         raise typer.Exit(1)
     typer.echo("all well")
+
+
+def _told(one: Standing) -> bool:
+    """Prints what was told of an account and still stands, with its cure; False if its provider has blocked it."""
+    from bot.clock import rfc3339  # noqa: PLC0415
+    from pages.landing_words import WORDS  # noqa: PLC0415
+
+    words = WORDS["en"]
+    for alert in one.troubles:
+        typer.echo(
+            f"{one.name}: since {rfc3339(alert.at)}: {alert.detail or alert.kind}. {words['alert_' + alert.word]}"
+        )
+    if one.state == "blocked" and not any(alert.kind == "block" for alert in one.troubles):
+        typer.echo(f"{one.name}: {words['alert_block']}")
+    return one.state != "blocked"
 
 
 async def _store_is_safe(gateway: Gateway) -> bool:

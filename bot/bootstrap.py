@@ -19,7 +19,7 @@ import channels
 import handlers
 import shops
 import trackers
-from bot import keys, shipping, slots
+from bot import keys, shipping, slots, subjects
 from bot.accounts import Line
 from bot.clock import SystemClock
 from bot.codes import Codes
@@ -27,7 +27,7 @@ from bot.costs import Tariff
 from bot.coupons import Campaign, Coupons
 from bot.embedded import SCHEME, EmbeddedServer, directory_of
 from bot.erasure import Erasure
-from bot.errors import ConfigError
+from bot.errors import ConfigError, StoreError
 from bot.events import Ms
 from bot.handling import AccountView, Facts, Handler
 from bot.housekeeping import Housekeeping
@@ -40,6 +40,7 @@ from bot.policy import PolicySettings
 from bot.ports import Capabilities, Channel, ChannelType, ShopType, Source, Toolkit
 from bot.problems import as_problems
 from bot.queries import Queries, as_dict
+from bot.records import AccountState, Record
 from bot.redis_client import connect
 from bot.resolver import EffectResolver
 from bot.routing import Keywords, Registry
@@ -47,6 +48,7 @@ from bot.sender import Sender
 from bot.settings import WEEKDAYS, Settings, load
 from bot.speaking import NoticeTemplate, Speaker
 from bot.spend import Limits, Spend
+from bot.standing import Standing, standing
 from bot.store import Hint, Store
 from bot.tokens import RedisTokens
 from bot.turns import Turns
@@ -57,7 +59,8 @@ from bot.worker import Worker
 from console.api import ApiDeps
 from console.api import add_routes as add_api_routes
 from pages import docs, landing
-from pages.landing import AccountState, LandingDeps
+from pages.landing import AccountState as AccountShown
+from pages.landing import LandingDeps
 from sandbox.app import SandboxDeps
 from sandbox.app import add_routes as add_sandbox_routes
 from shops.standard.sections import Reading
@@ -133,6 +136,28 @@ class Gateway:
                 log.warning("memory is short, taking nothing in", share=round(share, 2))
         elif share < DOOR_OPEN and self.door.open("memory"):
             log.info("memory is free again")
+
+    async def standings(self) -> list[Standing]:
+        """How each channel account stands, as this process knows it. Raises StoreError."""
+        return self._standings(await self.store.records(map(subjects.account, self.settings.channels)))
+
+    async def standings_shown(self) -> list[Standing]:
+        """The same for a page that must open while the store is away: then without what was told."""
+        try:
+            return await self.standings()
+        except StoreError:
+            return self._standings({})
+
+    def _standings(self, records: Mapping[str, Record]) -> list[Standing]:
+        found = []
+        for name, config in self.settings.channels.items():
+            record = records.get(subjects.account(name))
+            told = record if isinstance(record, AccountState) else None
+            wait_s = self.lines[name].wait_s()
+            found.append(
+                standing(name, config.type, told, wait_s=wait_s, now=self.clock.now(), zone=self.settings.zone)
+            )
+        return found
 
     async def close(self) -> None:
         """Closes what holds connections."""
@@ -229,6 +254,7 @@ def _api(gateway: Gateway, wordings: Wordings) -> ApiDeps:
         clock=gateway.clock,
         readings={name: Reading(name, settings.zone, parse_phone, brand.country) for name in settings.shops},
         accounts=frozenset(settings.channels),
+        standings=gateway.standings,
         wordings=wordings,
         erasure=gateway.erasure,
         currency=brand.currency,
@@ -240,13 +266,11 @@ def _api(gateway: Gateway, wordings: Wordings) -> ApiDeps:
 def _add_pages(gateway: Gateway) -> None:
     settings = gateway.settings
 
-    def accounts() -> dict[str, AccountState]:
-        return {
-            name: AccountState(
-                config.type, gateway.lines[name].wait_s(), gateway.sandbox and SIMULATED in str(config.api_base)
-            )
-            for name, config in settings.channels.items()
-        }
+    async def accounts() -> list[AccountShown]:
+        return [
+            AccountShown(one, gateway.sandbox and SIMULATED in str(settings.channels[one.name].api_base))
+            for one in await gateway.standings_shown()
+        ]
 
     deps = LandingDeps(settings.brand.name, settings.brand.locale, gateway.sandbox, accounts, tuple(settings.shops))
     landing.add_routes(gateway.app, deps)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
 from aiohttp import web
 
+from bot.clock import rfc3339
+from bot.standing import Standing
 from pages.landing_words import WORDS
 from pages.style import BASE
 
@@ -30,21 +32,20 @@ ul{list-style:none;margin:0;padding:0;display:grid;gap:8px}
 
 @dataclass(frozen=True, slots=True)
 class AccountState:
-    """One configured line: its adapter's name, for how many seconds it sends nothing, whether its provider is simulated."""
+    """One configured line: how it stands, and whether its provider is simulated."""
 
-    kind: str
-    wait_s: float
+    standing: Standing
     simulated: bool
 
 
 @dataclass(frozen=True, slots=True)
 class LandingDeps:
-    """What the page tells. `accounts` gives the state of each line at this moment, by name."""
+    """What the page tells. `accounts` gives the state of each line at this moment."""
 
     brand: str
     locale: str
     sandbox: bool
-    accounts: Callable[[], Mapping[str, AccountState]]
+    accounts: Callable[[], Awaitable[Sequence[AccountState]]]
     shops: Sequence[str]
 
 
@@ -53,19 +54,25 @@ def add_routes(app: web.Application, deps: LandingDeps) -> None:
 
     async def landing(request: web.Request) -> web.Response:
         wanted = request.query.get("lang") or ("zh" if deps.locale.startswith("zh") else "en")
-        return web.Response(text=_page(deps, "en" if wanted == "en" else "zh"), content_type="text/html")
+        page = _page(deps, "en" if wanted == "en" else "zh", await deps.accounts())
+        return web.Response(text=page, content_type="text/html")
 
     app.router.add_get("/", landing)
 
 
-def _account(w: Mapping[str, str], name: str, account: AccountState) -> str:
-    state = (
-        f'<span class="ok">● {w["ok"]}</span>' if account.wait_s <= 0 else f'<span class="bad">▲ {w["paused"]}</span>'
-    )
+def _account(w: Mapping[str, str], account: AccountState) -> str:
+    """State, and what was told of the account in words of ours: who opens this page may be anybody."""
+    one = account.standing
+    sign = '<span class="ok">● ' if one.state == "ok" else '<span class="bad">▲ '
     note = f'<span class="note">{w["simulated"]}</span>' if account.simulated else ""
+    troubles = "".join(
+        f'<span class="note">{w["alert_" + alert.word]} <time datetime="{rfc3339(alert.at)}">{rfc3339(alert.at)[:16].replace("T", " ")} UTC</time></span>'
+        for alert in one.troubles
+    )
+    where = f"<code>/channels/{escape(one.name)}/webhook</code>"
     return (
-        f"<tr><td><b>{escape(w.get(account.kind, account.kind))}</b><br><code>/channels/{escape(name)}/webhook</code></td>"
-        f"<td>{state}{note}</td></tr>"
+        f"<tr><td><b>{escape(w.get(one.type, one.type))}</b><br>{where}{troubles}</td>"
+        f"<td>{sign}{w[one.state]}</span>{note}</td></tr>"
     )
 
 
@@ -74,9 +81,9 @@ def _shop(w: Mapping[str, str], name: str) -> str:
     return f'<tr><td>{where}</td><td class="soft">{w["listens"]}</td></tr>'
 
 
-def _page(deps: LandingDeps, lang: str) -> str:
+def _page(deps: LandingDeps, lang: str, standing: Sequence[AccountState]) -> str:
     w, tag = WORDS[lang], "en" if lang == "en" else "zh-CN"
-    accounts = "".join(_account(w, name, account) for name, account in deps.accounts().items())
+    accounts = "".join(_account(w, account) for account in standing)
     shops = "".join(_shop(w, name) for name in deps.shops)
     sandbox = (
         f'<p class="go"><a class="main" href="/sandbox/?lang={tag}">{w["sandbox"]}</a><span class="soft">{w["sandbox_note"]}</span></p>'

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bot.clock import SystemClock
@@ -10,6 +10,7 @@ from bot.coupons import Coupons
 from bot.erasure import Erasure
 from bot.intake import Appender
 from bot.queries import Queries
+from bot.standing import Standing
 from bot.store import Store
 from bot.wording import Wordings
 from shops.standard.sections import Reading
@@ -26,6 +27,7 @@ class ApiDeps:
     clock: SystemClock
     readings: Mapping[str, Reading]
     accounts: frozenset[str]
+    standings: Callable[[], Awaitable[Sequence[Standing]]]
     wordings: Wordings
     erasure: Erasure
     currency: str

@@ -10,8 +10,8 @@ from pydantic import BaseModel, TypeAdapter
 from bot.errors import StoreError
 from bot.problems import unavailable
 from bot.reasons import Rule
+from console.api import accounts, buyers, campaigns, messages
 from console.api import answers as out
-from console.api import buyers, campaigns, messages
 from console.api.deps import ApiDeps
 from console.api.http import Route, authorised, serve
 from console.api.models import (
@@ -105,6 +105,7 @@ ROUTES: tuple[Route, ...] = (
         answers=_ok(out.Page[out.Decision]),
     ),
     Route("GET", "/tasks", "read", messages.list_tasks, "Work for staff, newest first", params=(*TASKS, *PAGED), answers=_ok(out.Page[out.Task])),
+    Route("GET", "/accounts", "read", accounts.list_accounts, "How the channel accounts stand", params=PAGED, answers=_ok(out.Page[out.Account])),
     Route("POST", "/tasks/{id}/complete", "service", messages.complete_task, "Complete a task", TaskDone, answers=_ok(out.Task)),
 )  # fmt: skip
 PREFIX = "/api/v1"

@@ -18,6 +18,7 @@ from bot.journal import DecisionRecord
 from bot.messages import OutboundMessage
 from bot.queries import StoredMessage
 from bot.records import Buyer, Order, Task
+from bot.standing import Standing
 
 
 def when(at: Ms) -> str | None:
@@ -185,6 +186,12 @@ def task(found: Task) -> dict[str, Any]:
         "note": found.note or None,
         "created_at": when(found.created_at),
     }
+
+
+def account(found: Standing) -> dict[str, Any]:
+    """A channel account and its last alerts."""
+    alerts = [{"at": rfc3339(one.at), "kind": one.kind, "detail": one.detail} for one in found.alerts]
+    return {"name": found.name, "type": found.type, "state": found.state, "alerts": alerts}
 
 
 def order(found: Order) -> dict[str, Any]:

@@ -5,6 +5,7 @@ A test compares every answer with them: nothing may be missing, nothing may be t
 
 from __future__ import annotations
 
+from console.api.answers.accounts import Account, AlertOut
 from console.api.answers.base import Accepted, Answer, Fault, MoneyOut, Page, Problem, Taken
 from console.api.answers.buyers import (
     AddressOut,
@@ -24,7 +25,9 @@ from console.api.answers.messages import Decision, Message, RuleOut, Step, Task
 
 __all__ = [
     "Accepted",
+    "Account",
     "AddressOut",
+    "AlertOut",
     "Answer",
     "Buyer",
     "Campaign",
