@@ -93,6 +93,7 @@ class Worker:
         self._parked: dict[str, deque[Taken]] = {}  # record -> entries that wait behind a failed one
         self._retry_at: dict[str, float] = {}
         self._backlog: list[Taken] = []
+        self._acquitted: dict[int, list[str]] = {}  # partition -> suspects that did not end this process
         self._unposted: set[int] = set()  # partitions whose mail may be written but not relayed
         self._offset = 0
         self._look_again = 0.0
@@ -187,6 +188,7 @@ class Worker:
 
     async def _adopt(self) -> None:
         """Partitions taken since the last round: relay what a dead owner left unposted, and be careful with what it held."""
+        await self._acquit()
         for partition in sorted(self._unposted):
             await self._relay_left(partition)
             self._unposted.discard(partition)
@@ -213,7 +215,6 @@ class Worker:
 
     async def _careful(self, partition: int, marks: tuple[str, str]) -> None:
         """Runs what the dead owner had taken one entry at a time, each counted before it runs."""
-        counted: list[str] = []
         for lane, mark in zip("ib", marks, strict=True):
             suspect = True
             while suspect:
@@ -227,10 +228,17 @@ class Worker:
                     if one.tries > len(BACK_OFF_S):
                         await self._bury(one, "the process died while handling it")
                         continue
-                    counted.append(one.entry)
-                await self._safely(taken, records)
-        if counted:
-            await self._store.command("HDEL", keys.tries(partition), *counted)  # none of them ended this process
+                try:
+                    await self._safely(taken, records)
+                finally:  # whatever became of it, a store that is away included: it did not end this process
+                    if suspect:
+                        self._acquitted.setdefault(partition, []).append(one.entry)
+        await self._acquit()
+
+    async def _acquit(self) -> None:
+        for partition, entries in list(self._acquitted.items()):
+            await self._store.command("HDEL", keys.tries(partition), *entries)
+            del self._acquitted[partition]
 
     # --- batches --------------------------------------------------------------------------------------------------
 

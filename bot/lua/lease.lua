@@ -22,7 +22,8 @@ for i = 1, #KEYS do
     room = room - 1
     local fence = redis.call('HINCRBY', KEYS[i], 'f', 1)
     redis.call('HSET', KEYS[i], 'o', ARGV[1], 'u', string.format('%.0f', now + ARGV[2]))
-    out[i] = {fence, v[4] or '0', v[5] or '0'}
+    -- Where it ran out under a living owner (a slow store), nobody died of what it had taken.
+    out[i] = mine and {fence, '', ''} or {fence, v[4] or '0', v[5] or '0'}
   end
 end
 return out

@@ -19,7 +19,9 @@ from bot import keys, log, worker
 from bot.bootstrap import Extras
 from bot.coupons import Campaign
 from bot.effects import ClaimCoupon, Say
+from bot.errors import StoreError
 from bot.handling import Handler, Trigger
+from bot.store import Store
 from tests.faults.world import running_world
 from tests.gateway import running
 
@@ -174,3 +176,37 @@ async def test_what_kills_its_process_is_buried_too(tmp_path):
             await world.send(session, "8001", "t8001000")
             await world.send(session, "8002", "t8002000")
             await world.settle()
+
+
+async def test_a_slow_store_buries_nothing(gw):
+    """Leases that run out and commits that Redis does not answer are no sign of poison, however often they come."""
+    store, leases = gw.gateway.store, gw.gateway.leases
+    commit, left = store.commit, 2 * TRIES
+
+    async def unanswered(changes, **more):
+        nonlocal left
+        if not left or not changes[0].subject.endswith(":p1"):
+            return await commit(changes, **more)
+        left -= 1
+        partition = changes[0].partition
+        leases.suspects[partition] = ("9999999999999-0", "0")  # as if its owner had died while it held the entry
+        leases.fresh.add(partition)
+        raise StoreError("no answer")
+
+    store.commit = unanswered
+    await gw.say("p1", "你好")
+    await gw.said("p1", 1, timeout=20)
+    partition = store.partition("address:messenger-main:p1")
+    assert left == 0
+    assert await store.command("XLEN", keys.dead(partition)) == 0
+    assert await store.command("HLEN", keys.tries(partition)) == 0
+
+
+async def test_an_owner_that_was_slow_is_not_suspected(redis_client):
+    """Who takes back its own lease after it ran out has not died; another process's marks are taken over."""
+    slow, other = Store(redis_client, 64, "slow"), Store(redis_client, 64, "other")
+    assert (await slow.lease({7: "k"}, 5000))[7] == (1, "0", "0")
+    await redis_client.hset(keys.lease(7), mapping={"u": "0", "i": "5-0"})
+    assert (await slow.lease({7: "k"}, 5000))[7] == (2, "", "")
+    await redis_client.hset(keys.lease(7), "u", "0")
+    assert (await other.lease({7: "k"}, 5000))[7] == (3, "5-0", "0")
