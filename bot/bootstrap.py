@@ -375,6 +375,7 @@ def _turns(
         wordings=wordings,
         policy=_policy(settings, able, spend),
         brand=settings.brand.name,
+        brands={str(locale): name for locale, name in settings.brand.names.items()},
         locale=settings.brand.locale,
         notices=notice_templates(settings, wordings),
         tariffs={name: Tariff(p.currency, p.per_part) for name, one in settings.channels.items() if (p := one.prices)},

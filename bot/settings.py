@@ -96,12 +96,17 @@ HoursField = Annotated[Hours, BeforeValidator(_hours)]
 Zone = Annotated[str, AfterValidator(_zone)]
 
 
+BrandName = Annotated[str, Field(min_length=1, max_length=20)]
+Locale = Literal["zh-CN", "zh-TW", "en"]
+
+
 class Brand(Section):
     """Who the shop is."""
 
-    name: str = Field(min_length=1, max_length=20)
+    name: BrandName
+    names: dict[Locale, BrandName] = Field(default_factory=dict)  # what it is called in other languages
     privacy_url: WebUrl = ""
-    locale: Literal["zh-CN", "zh-TW", "en"] = "zh-CN"
+    locale: Locale = "zh-CN"
     timezone: Zone = "Asia/Shanghai"
     currency: Currency = "CNY"
     country: Country = "CN"

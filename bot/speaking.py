@@ -43,6 +43,7 @@ class Speaker:
     locale: str
     notices: Mapping[tuple[str, str], NoticeTemplate] = field(default_factory=dict)
     tariffs: Mapping[str, Tariff] = field(default_factory=dict)  # by account, where prices are configured
+    brands: Mapping[str, str] = field(default_factory=dict)  # by locale, where it has another name there
 
     # --- saying ---------------------------------------------------------------------------------------------------
 
@@ -137,7 +138,7 @@ class Speaker:
     ) -> OutboundMessage | None:
         able = self.policy.accounts[address.account]
         locale = address.locale or buyer.locale or self.locale
-        values = self._values(buyer, effect)
+        values = self._values(buyer, effect, locale)
         try:
             content, asked = self._content(effect, decision, address, locale, values, sms_lane=able.sms)
         except NoVariantError:
@@ -176,9 +177,18 @@ class Speaker:
         tariff = self.tariffs.get(account)
         return sms.parts_of(text, mainland=able.mainland_parts), tariff.price(to) if tariff else None
 
-    def _values(self, buyer: Buyer, effect: Say) -> dict[str, Any]:
+    def _brand(self, locale: str) -> str:
+        return self.brands.get(locale, self.brand)
+
+    def _values(self, buyer: Buyer, effect: Say, locale: str) -> dict[str, Any]:
         card = show_member_number(buyer.member.number) if buyer.member else ""
-        return {"brand": self.brand, "tz": self.policy.timezone, "name": buyer.name, "card": card, **effect.vars}
+        return {
+            "brand": self._brand(locale),
+            "tz": self.policy.timezone,
+            "name": buyer.name,
+            "card": card,
+            **effect.vars,
+        }
 
     def _content(
         self,
@@ -195,7 +205,7 @@ class Speaker:
         if effect.content is not None:
             return _with_card(effect.content, str(values["card"])), {}
         if effect.text:
-            text = with_brand(effect.text, self.brand, locale) if sms_lane else effect.text
+            text = with_brand(effect.text, self._brand(locale), locale) if sms_lane else effect.text
             return Text(with_way_out(text, locale) if sms_lane and effect.purpose == "marketing" else text), {}
         rendered = self.wordings.render(effect.key, locale, values, medium)
         if decision.notice:
@@ -288,7 +298,8 @@ class Speaker:
         """Plans the text message that carries a phone code, to a number that is not the buyer's yet."""
         account = result.data["account"]
         locale = buyer.locale or self.locale
-        values = {"brand": self.brand, "tz": self.policy.timezone, "name": "", "card": "", "otp": result.data["otp"]}
+        zone = self.policy.timezone
+        values = {"brand": self._brand(locale), "tz": zone, "name": "", "card": "", "otp": result.data["otp"]}
         rendered = self.wordings.render("phone_code", locale, values, "sms")
         content: Content = Text(rendered.text)
         if not self.policy.accounts[account].free_text:

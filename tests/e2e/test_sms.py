@@ -9,8 +9,14 @@ from urllib.parse import urlencode
 import pytest
 from yarl import URL
 
+import channels
+import shops
+import trackers
 from bot.access import create_token
+from bot.errors import ConfigError
 from bot.messages import Notice
+from bot.settings import load
+from bot.sms import count
 from channels.twilio.signature import FORM_TYPE, sign, string_to_sign
 from tests.channels.alibaba.peer import refusal as limited
 from tests.channels.twilio.peer import TOKEN, refusal
@@ -230,3 +236,24 @@ async def test_a_signed_url_is_the_public_one_whatever_the_proxy_says(sms):
     await sms.said(1)
     await sms.harness.idle()
     assert len(sms.twilio.forms) == 1
+
+
+async def test_the_shop_has_a_name_of_its_own_in_english(valkey, redis_client, tmp_path):
+    """An English text with a Chinese name would be UCS-2 and cost two parts; with `brand.names` it is one."""
+    async with texting(valkey, tmp_path, more='[brand.names]\nen = "Xiaoman"\n') as sms:
+        await sms.say("help")
+        await sms.said(1)
+        await sms.say("帮助")
+        await sms.said(2)
+        english, chinese = (form["Body"] for form in sms.twilio.forms)
+        assert english.startswith("Xiaoman: ")
+        assert count(english).parts == 1
+        assert chinese.startswith("【小满衣橱】")
+
+
+def test_a_name_in_an_unknown_language_is_named(tmp_path):
+    """The fault names the key and what would be right."""
+    path = tmp_path / "config.toml"
+    path.write_text('[brand]\nname = "A"\nnames = { fr = "B" }\n')
+    with pytest.raises(ConfigError, match=r"brand\.names\.fr.*zh-CN"):
+        load(path, channels.ALL, shops.ALL, trackers.ALL, env={})
