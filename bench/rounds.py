@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import os
 import subprocess
 import time
@@ -13,6 +14,8 @@ from typing import Any
 from bench import loadgen
 from bench.contestants import PORTS, Contestant
 from bench.machine import WORK, cpu_s, redis, rss_mb, script_calls, stop, threads_s
+
+_runs = itertools.count()
 
 
 async def measure(
@@ -60,6 +63,7 @@ async def measure(
     try:
         first = replace(one, webhook=one.prime) if one.prime else one
         cell[0] = loadgen.Hub(first, PORTS["app"])
+        cell[0].seq = next(_runs) * 1_000_000  # what is kept knows the messages of earlier runs
         cold = await first_reply(first, cell[0], process, started)
         if processes > 1:
             await asyncio.sleep(3)  # until the partitions are shared out

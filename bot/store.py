@@ -165,9 +165,10 @@ class Store:
             self.dirty.update(letter[0] for letter in letters)
 
     async def forget_mail(self, entries: Mapping[int, Sequence[str]]) -> None:
-        """Deletes relayed mail at its sources."""
-        for p, relayed in entries.items():
-            await self.command("XDEL", keys.mail(p), *relayed)
+        """Deletes relayed mail at its sources, in one call."""
+        pairs = [(keys.mail(p), entry) for p, relayed in entries.items() for entry in relayed]
+        if pairs:
+            await self.scripts.run("unpost", [name for name, _ in pairs], [entry for _, entry in pairs])
 
     async def waiting_mail(self, partition: int, limit: int = 500) -> list[tuple[str, int, int, str, bytes, bytes]]:
         """Mail not yet relayed: (entry, destination, sequence, subject, digest, body)."""
