@@ -82,6 +82,8 @@ def start_valkey(core: str) -> subprocess.Popen[bytes]:
         "yes",
         "--appendfsync",
         "always",
+        "--auto-aof-rewrite-percentage",
+        "0",  # a rewrite in the middle of a run would count for whoever is being measured
     ]
     process = subprocess.Popen(
         ["taskset", "-c", core, str(binary()), *options], stdout=subprocess.DEVNULL, start_new_session=True

@@ -77,7 +77,7 @@ async def measure(
         hub.seq, hub.users = seq, args.buyers
         cpu, valkey_cpu, calls = spent(), cpu_s(valkey.pid), script_calls()
         threads = sum(threads_s(each.pid, "pyreqwest") for each in running)
-        closed = await hub.closed_loop(args.inflight, 1.5, args.seconds)
+        closed = await hub.closed_loop(args.inflight * processes, 1.5, args.seconds)
         count = max(len(hub.rep), 1)
         threads = sum(threads_s(each.pid, "pyreqwest") for each in running) - threads
         result |= {
