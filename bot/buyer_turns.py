@@ -37,8 +37,9 @@ from bot.handling import Turn
 from bot.ports import Capabilities
 from bot.reasons import Rule, SkipReason
 from bot.records import Address, Buyer, Link, Timer, Waiting
+from bot.resending import TIMER as AGAIN
 from bot.routing import Keywords, route, words_of
-from bot.run import Run, fired
+from bot.run import Recall, Run, fired
 from bot.speaking import Speaker
 
 MAX_TOUCHES = 200
@@ -108,7 +109,10 @@ class BuyerTurns:
 
     def _make(self, run: Run, event: Event, subject: str) -> bool:
         """A record where there was none. False: the event was passed on or needs none."""
-        if isinstance(event.body, TimerDue | IdentityGranted | StatusReported | MergeAsked | Unfollowed):
+        if isinstance(event.body, StatusReported):
+            self._of_silent_number(run, event, subject)
+            return False
+        if isinstance(event.body, TimerDue | IdentityGranted | MergeAsked | Unfollowed):
             return False
         if isinstance(event.body, IdentityHeld | IdentityReleased):
             return False
@@ -128,6 +132,14 @@ class BuyerTurns:
                 return False
         self.new_buyer(run, event.received or run.now)
         return True
+
+    def _of_silent_number(self, run: Run, event: Event, subject: str) -> None:
+        """What became of a text to a number that never wrote: there is no link yet, its buyer is at the number's home."""
+        if subjects.kind(subject) == "address":
+            account, id = subjects.split_address(subject)
+            known = self._accounts.get(account)
+            if known and known.address_is_phone:
+                self._apply.post(run, subjects.phone(id), Forwarded(dump_event(event)))
 
     def new_buyer(self, run: Run, at: Ms) -> Buyer:
         """A record for somebody whom nobody knew at this subject."""
@@ -175,9 +187,18 @@ class BuyerTurns:
             run.event = inner
             self._again(run, buyer, inner, waiting)
             return
+        self._due(run, buyer, event, due.name, held)
+
+    def _due(self, run: Run, buyer: Buyer, event: Event, name: str, held: Timer) -> None:
         # The address that the timer was set from, where the handler noted it.
         address = buyer.address(held.data.get("account", ""), held.data.get("to", ""))
-        self._calls.timer(run, due.name, held, self._calls.turn(run, event, buyer, address))
+        turn = self._calls.turn(run, event, buyer, address)
+        kind, _, arg = name.partition(":")
+        if kind == AGAIN:
+            run.turn, run.touched = turn, True
+            run.effects.append(Recall(arg))
+        else:
+            self._calls.timer(run, name, held, turn)
 
     def _again(self, run: Run, buyer: Buyer, event: Event, waiting: Waiting) -> None:
         """The hour of a deferred message has come: what asked for it asks again."""
@@ -186,9 +207,7 @@ class BuyerTurns:
         elif isinstance(event.body, StaffAsked):
             self._calls.handle(run, buyer, event, "staff", event.body.action, None)
         elif isinstance(event.body, TimerDue):
-            address = buyer.address(waiting.data.get("account", ""), waiting.data.get("to", ""))
-            held = Timer(event.body.due, waiting.data)
-            self._calls.timer(run, event.body.name, held, self._calls.turn(run, event, buyer, address))
+            self._due(run, buyer, event, event.body.name, Timer(event.body.due, waiting.data))
         else:
             self._calls.handle(run, buyer, event, "event", tag_of(event.body), None)
 
@@ -250,6 +269,8 @@ class BuyerTurns:
             run.effects.append(OptOut(source=f"{account}:provider", blocks=not status.marketing_only))
             run.turn = self._calls.turn(run, event, buyer, address)
         if status.ref:
+            if status.state == "failed" and status.again_after_s:
+                run.effects.append(Recall(status.ref, status.again_after_s))
             return  # the message itself was moved where it is kept
         for change in status_changes(status, account, id, event.at):
             run.change.statuses.append(change)

@@ -41,6 +41,8 @@ class Say(Struct, frozen=True):
     topic: str = ""  # of marketing: "coupons" goes to who asked for that alone
     after: tuple[Effect, ...] = ()  # applied only if the message goes: what is marked as asked was asked
     id: str = ""  # message id given beforehand (REST)
+    again_of: str = ""  # id of the message that failed before, whose words it repeats
+    again: int = 0  # how many failed before it
     text: str = ""  # literal text instead of a wording (REST), subset-checked there
 
 

@@ -118,6 +118,7 @@ class StatusReported(Struct, frozen=True, tag="status", omit_defaults=True):
     reason: str = ""  # a FailureReason when failed
     parts: int = 0
     marketing_only: bool = False  # of reason opted_out: service notices may still arrive
+    again_after_s: tuple[int, ...] = ()  # failed for now only: how long to wait before the first, second … new attempt
 
 
 class AccountAlert(Struct, frozen=True, tag="account_alert", omit_defaults=True):

@@ -119,6 +119,8 @@ class OutboundMessage(Struct, frozen=True, omit_defaults=True):
     window_opener: str = ""
     topic: str = ""  # of marketing, where the buyer asked for this alone
     price: Money | None = None  # of one part, as configured when it was planned
+    again_of: str = ""  # id of the message that failed before, whose words it repeats
+    again: int = 0  # how many failed before it
 
 
 class Receipt(Struct, frozen=True, omit_defaults=True):

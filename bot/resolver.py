@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from bot import ids, keys, subjects
+from bot import ids, keys, resending, subjects
 from bot.clock import SystemClock
+from bot.codec import load_message
 from bot.codes import Codes
 from bot.coupons import Coupons
 from bot.effects import ClaimCoupon, CodeResult, IssueCard, ProvePhone, SendCode
+from bot.messages import OutboundMessage
 from bot.phones import country_of
 from bot.ports import Capabilities
 from bot.records import Buyer
-from bot.run import Answered, AwaitQuiet, Issued, Quiet, Run, Unresolved
+from bot.run import Answered, AwaitQuiet, Issued, Quiet, Recall, Recalled, Run, Unresolved
 from bot.spend import Spend
 from bot.store import Store
 
@@ -64,6 +66,20 @@ class EffectResolver:
                 return await self._code(run, effect)
             case AwaitQuiet():
                 return Quiet(not await self._under_way(run.partition, effect))
+            case Recall():
+                return Recalled(await self._failed(run, effect))
+
+    async def _failed(self, run: Run, recall: Recall) -> OutboundMessage | None:
+        """A message that failed and did not go again since. When its time has come, a late receipt may have said otherwise."""
+        partition = ids.partition_in(recall.id)
+        if partition is None or partition >= self._store.partitions:
+            return None
+        body, state = await self._store.command("HMGET", keys.message(partition, recall.id), "b", "s")
+        if body is None or state in (b"delivered", b"read", b"skipped") or (state != b"failed" and not recall.waits_s):
+            return None  # the turn that tells of the failure is the one that writes it
+        again = resending.next_id(run.partition, recall.id)
+        known = await self._store.command("EXISTS", keys.message(run.partition, again))
+        return None if known and run.deferred_id != again else load_message(body)
 
     async def _under_way(self, partition: int, effect: AwaitQuiet) -> bool:
         """Whether a message is queued for one of the addresses, handed to a provider, or held in doubt."""

@@ -11,6 +11,7 @@ from bot.effects import ClaimCoupon, ClaimResult, Effect, IssueCard, Resolution,
 from bot.events import Event, Ms, TimerDue
 from bot.handling import Handler, Turn
 from bot.journal import TurnEntry
+from bot.messages import OutboundMessage
 from bot.records import Record, Timer
 
 
@@ -35,8 +36,23 @@ class Quiet:
     yes: bool
 
 
-Unresolved = ClaimCoupon | SendCode | IssueCard | AwaitQuiet
-Answered = Resolution | Issued | Quiet
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Asks for a message that failed, which is to go again: after which of `waits_s`, or now where there are none."""
+
+    id: str
+    waits_s: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """The answer to `Recall`: the message as it was planned, None where it is gone, has not failed, or went again already."""
+
+    message: OutboundMessage | None
+
+
+Unresolved = ClaimCoupon | SendCode | IssueCard | AwaitQuiet | Recall
+Answered = Resolution | Issued | Quiet | Recalled
 
 
 class Run(Struct, eq=False):
@@ -51,7 +67,7 @@ class Run(Struct, eq=False):
     entry: TurnEntry
     turn: Turn | None = None
     handler: Handler | None = None
-    effects: list[Effect | AwaitQuiet] = field(default_factory=list)
+    effects: list[Effect | AwaitQuiet | Recall] = field(default_factory=list)
     open: list[Unresolved] = field(default_factory=list)
     news_for: str = ""  # the identity whose record is to learn what is new of this order
     deferred_id: str = ""  # the message id that a deferred event already carries

@@ -166,6 +166,8 @@ class Speaker:
             topic=effect.topic,
             window_opener=decision.opener,
             price=price,
+            again_of=effect.again_of,
+            again=effect.again,
         )
 
     def _billed(self, account: str, to: str, content: Content) -> tuple[int, Money | None]:
@@ -258,6 +260,8 @@ class Speaker:
             order=effect.order,
             touch=effect.touch,
             not_after=effect.not_after,
+            again_of=effect.again_of,
+            again=effect.again,
         )
         self._keep(run, message, state, "" if held else decision.reason, queue=False)
 

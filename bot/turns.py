@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import structs
 
-from bot import ids, merging, subjects
+from bot import ids, merging, resending, subjects
 from bot.apply import Applier
 from bot.buyer_turns import BuyerTurns
 from bot.calls import Calls
@@ -47,7 +47,7 @@ from bot.ports import Capabilities
 from bot.reasons import SkipReason
 from bot.records import Buyer, Link, Record
 from bot.routing import Keywords, Registry
-from bot.run import Answered, AwaitQuiet, Issued, Quiet, Run, Unresolved, start
+from bot.run import Answered, AwaitQuiet, Issued, Quiet, Recall, Recalled, Run, Unresolved, start
 from bot.shop_turns import KINDS, ShopTurns
 from bot.speaking import Speaker
 
@@ -94,7 +94,7 @@ class Turns:
     def resume(self, run: Run, answers: Sequence[Answered]) -> None:
         """Takes the answers to `run.open` in order; their continuations may open further questions."""
         waiting = dict(zip(map(id, run.open), answers, strict=True))
-        effects: list[Effect | AwaitQuiet] = []
+        effects: list[Effect | AwaitQuiet | Recall] = []
         for effect in run.effects:
             answer = waiting.get(id(effect))
             if answer is None:
@@ -102,9 +102,12 @@ class Turns:
             elif isinstance(effect, AwaitQuiet):
                 for event in merging.go_on(run, self._apply, quiet=answer == Quiet(yes=True)):
                     self._dispatch(run, event)
+            elif isinstance(effect, Recall):
+                if isinstance(answer, Recalled) and (say := resending.go_on(run, effect, answer)):
+                    effects.append(say)
             elif isinstance(answer, Issued):
                 self._apply.issue(run, effect, answer.number)
-            elif isinstance(effect, ClaimCoupon | SendCode) and not isinstance(answer, Quiet):
+            elif isinstance(effect, ClaimCoupon | SendCode) and not isinstance(answer, Quiet | Recalled):
                 if isinstance(answer, CodeResult):
                     self._apply.queue_code(run, answer)
                 elif isinstance(answer, ClaimResult) and isinstance(run.record, Buyer):
@@ -118,7 +121,7 @@ class Turns:
     def finish(self, run: Run) -> Change:
         """Applies the effects in order and completes the change."""
         for effect in run.effects:
-            if not isinstance(effect, AwaitQuiet):
+            if not isinstance(effect, AwaitQuiet | Recall):
                 self._apply.effect(run, effect)
         self._apply.tell_news(run)
         # A deferred message that its handler does not want any more has ended too.
@@ -136,7 +139,9 @@ class Turns:
         no_card = isinstance(run.record, Buyer) and run.record.member is None
         wanted: list[Unresolved] = []
         for effect in run.effects:
-            if isinstance(effect, ClaimCoupon | SendCode | AwaitQuiet) or (isinstance(effect, IssueCard) and no_card):
+            if isinstance(effect, ClaimCoupon | SendCode | AwaitQuiet | Recall) or (
+                isinstance(effect, IssueCard) and no_card
+            ):
                 wanted.append(effect)
                 no_card = no_card and not isinstance(effect, IssueCard)
         return wanted
@@ -202,7 +207,9 @@ class Turns:
         elif home is not None and home < self._partitions:
             # A message is kept in the partition that its id names; its address may hash to another (a phone's link).
             run.change.mails.append(Letter(run.event.subject, b"", dump_event(run.event), home))
-        return status.state != "failed" or status.reason not in _ABOUT_THE_ADDRESS
+        if subjects.partition_of(run.taken.subject, self._partitions) != run.partition:
+            return True  # that copy: it moves the message, and its buyer hears of it where the address leads
+        return status.state != "failed" or not (status.reason in _ABOUT_THE_ADDRESS or status.again_after_s)
 
     # --- close ----------------------------------------------------------------------------------------------------
 

@@ -99,6 +99,9 @@ FAILURES: Mapping[int, FailureReason] = {
     30610: FailureReason.FILTERED,
 }
 
+AGAIN_AFTER_S: Mapping[int, tuple[int, ...]] = {30003: (3_600, 21_600, 86_400), 30008: (300,)}
+"""Failures that may pass: a handset that is off (1 h, 6 h and 24 h later), and a carrier's error without a name (once)."""
+
 
 def failure_of(code: int) -> FailureReason:
     """The failure reason of a callback's ErrorCode; an unknown one is a refusal."""

@@ -11,7 +11,7 @@ from bot.errors import PayloadError
 from bot.events import Event, Media, MessageReceived, Ms, OptChanged, StatusReported
 from bot.phones import is_e164
 from bot.ports import Parsed
-from channels.twilio.errors import BLOCKED, failure_of
+from channels.twilio.errors import AGAIN_AFTER_S, BLOCKED, failure_of
 from channels.twilio.signature import Form
 
 MAX_TEXT = 8000  # a Body has 1600 characters at most; joined ones may be longer
@@ -106,5 +106,6 @@ def _status(account: str, fields: Mapping[str, str], state: str, ref: str, recei
         code=code,
         reason=str(failure_of(int(code or 0))) if known == "failed" else "",
         marketing_only=known == "failed" and code == str(BLOCKED),
+        again_after_s=AGAIN_AFTER_S.get(int(code or 0), ()) if known == "failed" else (),
     )
     return Parsed(events=[Event("", subjects.address(account, to), account, received, received, body)])

@@ -148,6 +148,7 @@ def message(found: StoredMessage) -> dict[str, Any]:
         "text": "" if m.purpose == "code" else text,
         "parts": found.parts or None,
         "cost": money(cost(m.price, found.parts)) or "unknown",
+        "again_of": m.again_of or None,
         "history": [{"state": s, "at": rfc3339(at), "reason": r or None} for s, at, r in found.history],
     }
 

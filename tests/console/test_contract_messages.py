@@ -85,9 +85,20 @@ def test_a_message_from_plan_to_delivery(gw: Served) -> None:
     path = f"/messages/{answer.json['id']}"
     first = gw.get(path)
     Message.model_validate(first)
-    assert {"id", "buyer", "account", "to", "purpose", "state", "reason", "text", "parts", "cost", "history"} == set(
-        first
-    )
+    assert {
+        "id",
+        "buyer",
+        "account",
+        "to",
+        "purpose",
+        "state",
+        "reason",
+        "text",
+        "parts",
+        "cost",
+        "again_of",
+        "history",
+    } == set(first)
     gw.told("messenger-main", "您的衬衫到店了", "7720101")
     final = until(lambda: (m := gw.get(path))["state"] in ("delivered", "read") and m, 10, "delivery")
     assert (final["buyer"], final["account"], final["to"], final["text"]) == (

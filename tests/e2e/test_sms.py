@@ -178,6 +178,24 @@ async def test_a_mainland_line_counts_as_the_mainland_does(sms):
     assert speaker._billed("sms-main", BUYER, text)[0] == 1
 
 
+async def test_a_number_that_never_wrote_is_marked_unreachable(sms):
+    """30005 by callback, to a number known from an order only: the buyer's address is marked, another account is used."""
+    await ship(sms)
+    end = time.monotonic() + 5
+    while not sms.alibaba.calls and time.monotonic() < end:
+        await asyncio.sleep(0.02)
+    token = await create_token(sms.harness.gateway.store, "tests", "owner")
+    body = {"phone": BUYER, "purpose": "service", "text": "到店了", "accounts": ["sms-main"]}
+    headers = {"Authorization": f"Bearer {token}"}
+    async with sms.harness.session.post(f"{sms.harness.base}/api/v1/messages", json=body, headers=headers) as answer:
+        assert answer.status == 202
+    await sms.said(1)
+    await sms.harness.idle()
+    await sms.status("undelivered", sms.twilio.forms[0], ErrorCode="30005")
+    assert not (await sms.address("sms-main")).reachable
+    assert (await sms.address("sms-cn")).reachable
+
+
 async def test_a_carriers_block_stops_marketing_only(sms):
     """30004: the number is opted out of marketing, and is still answered."""
     sms.twilio.answers = [refusal(400, 30004)]

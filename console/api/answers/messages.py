@@ -31,6 +31,7 @@ class Message(Answer):
     text: str
     parts: int | None
     cost: MoneyOut | str
+    again_of: str | None
     history: list[Step]
 
 

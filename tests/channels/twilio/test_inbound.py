@@ -124,11 +124,15 @@ def test_what_comes_from_no_phone_number_is_counted(sender):
         ("delivered", "", StatusReported("delivered")),
         ("partially_delivered", "", StatusReported("delivered")),
         ("read", "", StatusReported("read")),
-        ("undelivered", "30003", StatusReported("failed", code="30003", reason="expired")),
+        (
+            "undelivered",
+            "30003",
+            StatusReported("failed", code="30003", reason="expired", again_after_s=(3600, 21600, 86400)),
+        ),
         ("undelivered", "30004", StatusReported("failed", code="30004", reason="opted_out", marketing_only=True)),
         ("undelivered", "30005", StatusReported("failed", code="30005", reason="unreachable")),
         ("undelivered", "30007", StatusReported("failed", code="30007", reason="filtered")),
-        ("undelivered", "30008", StatusReported("failed", code="30008", reason="provider_error")),
+        ("undelivered", "30008", StatusReported("failed", code="30008", reason="provider_error", again_after_s=(300,))),
         ("failed", "21610", StatusReported("failed", code="21610", reason="opted_out")),
         ("failed", "30034", StatusReported("failed", code="30034", reason="account")),
         ("failed", "30036", StatusReported("failed", code="30036", reason="expired")),
@@ -144,7 +148,7 @@ def test_a_callback_reports_a_status(state, code, expected):
     url = f"{PUBLIC}/channels/sms-main/status?ref={OUR_ID}"
     status = StatusReported(
         expected.state, ref=OUR_ID, provider_id=STATUS["MessageSid"], code=expected.code, reason=expected.reason,
-        marketing_only=expected.marketing_only,
+        marketing_only=expected.marketing_only, again_after_s=expected.again_after_s,
     )  # fmt: skip
     assert post(fields, url).events == [Event("", SUBJECT, "sms-main", NOW, NOW, status)]
 
