@@ -170,7 +170,10 @@ class OrderFacts(Struct, frozen=True, omit_defaults=True):
 
 
 class BuyerFacts(Struct, frozen=True, omit_defaults=True):
-    """Whom an event is about. `phones` are E.164; masked and virtual numbers are left out by the adapter."""
+    """Whom an event is about. `phones` are E.164; masked and virtual numbers are left out by the adapter.
+
+    `locale` is one of `bot.locales.LOCALES`, "" where the shop names none of them.
+    """
 
     ref: str = ""
     name: str = ""

@@ -12,6 +12,7 @@ from typing import Any
 
 from bot.errors import PayloadError
 from bot.events import BuyerFacts, CheckoutFacts, Item, Money, Ms, OrderFacts, RefundFacts, ShipmentFacts
+from bot.locales import negotiate
 
 MAX_ITEMS = 200
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -186,7 +187,7 @@ def buyer_facts(data: Mapping[str, Any], reading: Reading, country: str) -> Buye
         name=text_of(data, "name", 60),
         phones=tuple(dict.fromkeys(n for n in numbers if n)),
         email=text_of(data, "email", 200).casefold(),
-        locale=text_of(data, "locale", 20),
+        locale=negotiate(text_of(data, "locale", 20)),
         is_new=is_new if isinstance(is_new, bool) else None,
         sms_consent="yes" if answer == "yes" else "no" if answer == "no" else "unknown",
         consent_at=answered_at,

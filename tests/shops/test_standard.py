@@ -273,6 +273,14 @@ def test_phones_by_the_country_of_the_parcel():
     assert phones(None, "139****1234") == ()
 
 
+@pytest.mark.parametrize(
+    ("tag", "locale"), [("zh-HK", "zh-TW"), ("zh_Hant_TW", "zh-TW"), ("zh-CN", "zh-CN"), ("en-US", "en"), ("fr", "")]
+)
+def test_a_language_tag_is_one_of_ours(tag, locale):
+    """Platforms write tags in their own ways; what is none of our languages is left to the brand's."""
+    assert read(envelope(buyer={**events.BUYER, "locale": tag})).body.buyer.locale == locale
+
+
 def test_an_id_may_come_by_header():
     """An envelope without an id takes the delivery's."""
     value = envelope()
