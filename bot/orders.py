@@ -91,8 +91,7 @@ def _learn(target: object, known: dict[str, Ms], facts: object, names: Sequence[
     """Takes over the facts that are there and not older than the known ones; nothing known is blanked."""
     for name in names:
         value = getattr(facts, name)
-        told = value is not None if name in ("total", "cod") else bool(value)
-        if told and version >= known.get(name, 0):
+        if (value or value is False) and version >= known.get(name, 0):
             setattr(target, name, value)
             known[name] = version
 
@@ -208,11 +207,10 @@ def _refund(order: Order, facts: RefundFacts, body: ShopEvent, event: Event, bec
         case = RefundCase(id=facts.id)
         order.refunds.append(case)
         order.refunds.sort(key=lambda r: r.id)
-    if facts.amount is not None:
-        case.amount = facts.amount
-    case.kind = facts.kind or case.kind
+    version = _version(body, event)
+    _learn(case, case.known, facts, ("amount", "kind"), version)
     state = body.kind.partition(".")[2]
-    if _advance(case.lane, state, REFUND_RANK, _version(body, event), body.seq):
+    if _advance(case.lane, state, REFUND_RANK, version, body.seq):
         became.append(f"refund:{state}:{facts.id}")
 
 

@@ -232,6 +232,7 @@ class RefundCase(Struct, omit_defaults=True):
     lane: Lane = field(default_factory=Lane)
     amount: Money | None = None
     kind: str = ""
+    known: dict[str, Ms] = field(default_factory=dict)  # version of each fact
 
 
 class Order(Struct, tag="order", omit_defaults=True):

@@ -43,8 +43,8 @@ def shipped(kind: str, minute: int, state: str = "", **facts) -> Event:
     return event(kind, minute, shipment=shipment, order=order_facts())
 
 
-def refund(kind: str, minute: int, id: str = "r1") -> Event:
-    return event(f"refund.{kind}", minute, refund=RefundFacts(id=id), order=order_facts())
+def refund(state: str, minute: int, id: str = "r1", **facts) -> Event:
+    return event(f"refund.{state}", minute, refund=RefundFacts(id=id, **facts), order=order_facts())
 
 
 CREATED = event(
@@ -65,9 +65,9 @@ LIFE = (
     shipped("shipment.updated", 30, "exception", reason="address"),
     shipped("shipment.updated", 40, "out_for_delivery"),
     shipped("shipment.updated", 50, "delivered"),
-    refund("requested", 60),
+    refund("requested", 60, amount=Money(Decimal(150), "CNY"), kind="return_refund"),
     refund("rejected", 70),
-    refund("approved", 80),
+    refund("approved", 80, amount=Money(Decimal(90), "CNY"), kind="refund_only"),
     event("order.cancelled", 90, order=order_facts(reason="changed mind")),
     event("order.closed_unpaid", 91, order=order_facts()),
 )
@@ -140,6 +140,7 @@ def test_the_end_of_that_life():
     assert (order.pay.state, order.closed, orders.order_is_shut(order)) == ("paid", "cancelled", False)
     assert (order.ship_state, order.shipments[0].exception, order.shipments[0].city) == ("delivered", "", "杭州")
     assert order.refund_state == "approved"
+    assert (order.refunds[0].amount, order.refunds[0].kind) == (Money(Decimal(90), "CNY"), "refund_only")
     assert (order.number, order.total, order.checkout) == ("#1b", Money(Decimal(150), "CNY"), "t1")
     assert orders.identity(order.buyer, "main") == "phone:+8613900001234"
 
