@@ -14,6 +14,7 @@ from bot.events import (
     Event,
     Followed,
     MessageReceived,
+    Money,
     Ms,
     OrderBrief,
     Scanned,
@@ -158,8 +159,10 @@ def learn_facts(buyer: Buyer, facts: BuyerFacts, accounts: Mapping[str, Capabili
 
 
 def remember_order(buyer: Buyer, brief: OrderBrief) -> None:
-    """Keeps the newest 20 orders, and the sums over all."""
+    """Keeps the newest 20 orders, and the sums over all. News of one that was forgotten is of an order counted before."""
     known = next((o for o in buyer.orders if o.id == brief.id and o.shop == brief.shop), None)
+    if known is None and len(buyer.orders) == MAX_ORDERS and brief.placed_at <= buyer.orders[0].placed_at:
+        return
     was_paid = known is not None and known.pay == "paid"
     if known is not None:
         buyer.orders[buyer.orders.index(known)] = brief
@@ -170,10 +173,14 @@ def remember_order(buyer: Buyer, brief: OrderBrief) -> None:
     # The first news of an order may not say when it was placed.
     buyer.last_order_at = max(buyer.last_order_at, brief.placed_at)
     if brief.pay == "paid" and not was_paid:
-        buyer.orders_count += 1
-        if brief.total is not None:
-            spent = Decimal(buyer.spent.get(brief.total.currency, "0")) + brief.total.amount
-            buyer.spent[brief.total.currency] = str(spent)
+        _count_order(buyer, 1, brief.total)
+
+
+def _count_order(buyer: Buyer, orders: int, amount: Money | None) -> None:
+    buyer.orders_count += orders
+    if amount is not None:
+        spent = Decimal(buyer.spent.get(amount.currency, "0")) + amount.amount
+        buyer.spent[amount.currency] = str(spent)
 
 
 def bought_before(buyer: Buyer, touch: TouchAsked) -> bool:
@@ -198,13 +205,14 @@ def forget_old(buyer: Buyer, now: Ms) -> None:
 def _stricter(one: Consent, other: Consent) -> Consent:
     order = {"refused": 0, "unknown": 1, "granted": 2}
     newer = one if one.at >= other.at else other
+    coupons = one if one.coupons_at >= other.coupons_at else other
     return Consent(
         service=min(one.service, other.service, key=order.__getitem__),
         marketing=min(one.marketing, other.marketing, key=order.__getitem__),
         calls=min(one.calls, other.calls, key=order.__getitem__),
         coupons=min(one.coupons, other.coupons, key=order.__getitem__),
-        coupons_at=max(one.coupons_at, other.coupons_at),
-        coupons_wording=newer.coupons_wording,
+        coupons_at=coupons.coupons_at,
+        coupons_wording=coupons.coupons_wording,
         at=newer.at,
         wording=newer.wording,
         source=newer.source,
@@ -257,15 +265,7 @@ def merge(survivor: Buyer, loser: Buyer) -> None:
         mine_list.extend(x for x in their_list if x not in mine_list)
     _merge_card(survivor, loser)
     _merge_wallet(survivor, loser)
-    for brief in loser.orders:
-        if not any(o.id == brief.id and o.shop == brief.shop for o in survivor.orders):
-            survivor.orders.append(brief)
-    survivor.orders.sort(key=lambda o: o.placed_at)
-    del survivor.orders[:-MAX_ORDERS]
-    survivor.orders_count += loser.orders_count
-    for currency, amount in loser.spent.items():
-        survivor.spent[currency] = str(Decimal(survivor.spent.get(currency, "0")) + Decimal(amount))
-    survivor.last_order_at = max(survivor.last_order_at, loser.last_order_at)
+    _merge_orders(survivor, loser)
     survivor.sent = SentCount(
         marketing=sorted([*survivor.sent.marketing, *loser.sent.marketing]),
         service=sorted([*survivor.sent.service, *loser.sent.service]),
@@ -282,6 +282,26 @@ def merge(survivor: Buyer, loser: Buyer) -> None:
     for phone, at in loser.proved_at.items():
         survivor.proved_at[phone] = max(survivor.proved_at.get(phone, 0), at)
     survivor.merged.extend([loser.id, *loser.merged])
+
+
+def _merge_orders(survivor: Buyer, loser: Buyer) -> None:
+    """The newest orders of both, and the sums; a paid order that both were told of counts once."""
+    for currency, amount in loser.spent.items():
+        _count_order(survivor, 0, Money(Decimal(amount), currency))
+    survivor.orders_count += loser.orders_count
+    for brief in loser.orders:
+        known = next((o for o in survivor.orders if o.id == brief.id and o.shop == brief.shop), None)
+        if known is None:
+            survivor.orders.append(brief)
+        elif known.pay == brief.pay == "paid":
+            _count_order(survivor, -1, _negative(brief.total))
+    survivor.orders.sort(key=lambda o: o.placed_at)
+    del survivor.orders[:-MAX_ORDERS]
+    survivor.last_order_at = max(survivor.last_order_at, loser.last_order_at)
+
+
+def _negative(amount: Money | None) -> Money | None:
+    return Money(-amount.amount, amount.currency) if amount is not None else None
 
 
 def _merge_card(survivor: Buyer, loser: Buyer) -> None:
