@@ -29,7 +29,7 @@ async def ask(chat, psid: str, text: str, payload: str = "") -> list[str]:
     before = len(graph.texts(psid))
     await chat.harness.say(psid, text, payload=payload)
     await chat.harness.said(psid, before + 1)
-    await chat.harness.quiet()
+    await chat.harness.idle()
     return graph.texts(psid)[before:]
 
 

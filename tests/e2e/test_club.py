@@ -26,13 +26,13 @@ async def texts(chat, text: str, count: int = 1) -> list[str]:
     before = len(chat.twilio.forms)
     await chat.say(text)
     await chat.said(before + count)
-    await chat.harness.quiet()
+    await chat.harness.idle()
     return [form["Body"] for form in chat.twilio.forms[before:]]
 
 
 async def phone_buyer(chat):
     """The record at the phone number."""
-    await chat.harness.quiet()
+    await chat.harness.idle()
     return (await chat.harness.gateway.store.records({f"phone:{BUYER}"}))[f"phone:{BUYER}"]
 
 
@@ -138,7 +138,7 @@ async def test_a_coupon_note_that_waits_for_its_hour_comes_then(closed):
     assert [row[b"s"] for row in await rows(closed)].count(b"queued") == 1
     await closed.harness.advance(3600)
     await closed.said(3)
-    await closed.harness.quiet()
+    await closed.harness.idle()
     assert "快到期" in closed.twilio.forms[-1]["Body"]
     assert b"queued" not in [row[b"s"] for row in await rows(closed)]
 
@@ -164,7 +164,7 @@ async def announce(chat) -> None:
     """What the slow loop does every half minute."""
     await chat.harness.gateway.campaigns.refresh()
     await chat.harness.gateway.openings.tell(chat.harness.gateway.clock.now())
-    await chat.harness.quiet()
+    await chat.harness.idle()
 
 
 async def test_who_asked_is_told_of_the_next_coupons_once(chat):

@@ -56,7 +56,7 @@ async def test_another_number_takes_the_place_of_the_old_one(chat):
     await api(
         "POST", "/messages", {"buyer": found.id, "purpose": "service", "text": "到货了", "accounts": ["sms-main"]}
     )
-    await chat.harness.quiet()
+    await chat.harness.idle()
     assert chat.twilio.forms[-1]["To"] == NEW
     assert (await api("GET", f"/buyers?phone=%2B{NEW[1:]}"))[1]["items"][0]["id"] == found.id
 
@@ -86,7 +86,7 @@ async def test_a_number_that_is_the_records_home_is_doubted_after_the_change(cha
     await api(
         "POST", "/messages", {"buyer": found.id, "purpose": "service", "text": "到货了", "accounts": ["sms-main"]}
     )
-    await chat.harness.quiet()
+    await chat.harness.idle()
     assert chat.twilio.forms[-1]["To"] == NEW
 
 
@@ -160,7 +160,7 @@ async def test_an_order_of_late_keeps_a_number_beyond_doubt(chat):
     envelope = {"type": "order.paid", "id": "o1", "shop": "main", "occurred_at": rfc(now)}
     data = {"order": order, "buyer": {"phones": [BUYER]}}
     assert (await api("POST", "/events", {**envelope, "data": data}))[0] == 202
-    await chat.harness.quiet()
+    await chat.harness.idle()
     assert (await buyer(chat, "p1")).last_order_at > 0
     await ask(chat, "p2", "会员")
     await ask(chat, "p2", "13900001234")

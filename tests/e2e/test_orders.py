@@ -87,7 +87,7 @@ async def test_a_call_is_made_and_no_message_goes(gw, api):
     status, _ = await api("POST", f"/tasks/{task['id']}/complete", {"outcome": "will_pay", "note": "tonight"})
     assert status == 200
     await past(gw, task)
-    await gw.quiet()
+    await gw.idle()
     assert reminders(gw) == []
     assert (await only_task(api))["outcome"] == "will_pay"
     found = (await api("GET", "/decisions?order=5001&outcome=skip"))[1]["items"]
@@ -110,7 +110,7 @@ async def test_paid_meanwhile(gw, api):
     await gw.said("p1", 2)
     assert (await only_task(api))["state"] == "done"
     await past(gw, task)
-    await gw.quiet()
+    await gw.idle()
     assert reminders(gw) == []
 
 
@@ -145,7 +145,7 @@ async def test_each_notice_on_the_best_address(valkey, redis_client, tmp_path):
         await gw.advance(25 * 3600)
         for _ in range(2):
             await gw.shop("shipment.created", "e2", {"order": {"id": "5001"}, "shipment": shipment})
-        await gw.quiet()
+        await gw.idle()
         assert ["已发出" in form["Body"] for form in twilio.forms] == [True]
         assert len(gw.graph.texts("p1")) == 2
 
@@ -168,10 +168,10 @@ async def test_any_order_of_arrival(valkey, redis_client, tmp_path):
                 data["shipment"] = {"id": f"s{id}", **parcel, "tracking_no": f"SF{id}"} if "shipment" in kind else None
                 status, text = await gw.shop(kind, f"{kind}{id}", data)
                 assert status == 200, (step, text)
-        await gw.quiet(20)
+        await gw.idle(20)
         await gw.advance(3 * 3600)
         await gw.advance(24 * 3600)
-        await gw.quiet()
+        await gw.idle()
         ends = set()
         for n in range(24):
             id, phone = str(6000 + n), f"+86139000{n:05d}"
