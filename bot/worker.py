@@ -354,9 +354,10 @@ class Worker:
         letters: list[tuple[int, int, int, str, bytes, bytes]] = []
         sources: dict[int, list[str]] = {}
         committed = []
+        outcomes: Counter[Commit] = Counter()
         refused = False
         for (_, run, change), (outcome, mails) in zip(done, answers, strict=True):
-            child(TURNS, outcome.name.lower()).inc()
+            outcomes[outcome] += 1
             if outcome is Commit.DONE:
                 if run is not None:
                     committed.append(run)
@@ -366,6 +367,8 @@ class Worker:
                         self._hints.add((change.partition, message.account, message.lane))
             elif outcome is Commit.REFUSED:
                 refused = True
+        for outcome, count in outcomes.items():
+            child(TURNS, outcome.name.lower()).inc(count)
         if self._hints:
             self._wake_sender.set()
         for _, message in asked:

@@ -49,10 +49,13 @@ def bodies(content: Content) -> list[Json]:
             raise ContentError("Messenger has no notice templates on this line")
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
 def encode(value: object) -> bytes:
     """Compact JSON. Raises ContentError for half a surrogate pair, which is no text."""
     try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        return _ENCODER.encode(value).encode()
     except UnicodeEncodeError:
         raise ContentError("the text holds half a character") from None
 

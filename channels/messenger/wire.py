@@ -122,6 +122,8 @@ def rows(value: Any) -> list[Any]:
 def text(data: Mapping[str, Any], name: str, limit: int = 500) -> str:
     """A string (Meta writes some ids as numbers), whole characters only, cut at `limit`."""
     value = data.get(name)
+    if type(value) is str and value.isascii():  # as nearly always: a webhook asks a dozen times
+        return value[:limit]
     if isinstance(value, bool) or not isinstance(value, str | int):
         return ""
     words = str(value)

@@ -14,6 +14,7 @@ from channels.wechat.config import WeChatConfig
 from channels.wechat.errors import TOKEN_CODES, error_of
 
 Call = Callable[[str], Awaitable[HttpResponse]]
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _JSON = {"Content-Type": "application/json; charset=utf-8"}
 
 
@@ -29,7 +30,7 @@ class Api:
     async def post(self, path: str, body: dict[str, Any], *, notice: bool = False) -> dict[str, Any]:
         """Posts a body, its characters unescaped (WeChat may refuse escaped ones); answers WeChat's JSON."""
         try:
-            data = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+            data = _ENCODER.encode(body).encode()
         except UnicodeEncodeError:
             raise ContentError("the text holds half a character") from None
 
