@@ -30,6 +30,7 @@ from bot.erasure import Erasure
 from bot.errors import ConfigError, StoreError
 from bot.events import Ms
 from bot.handling import AccountView, Facts, Handler
+from bot.hours import is_open
 from bot.housekeeping import Housekeeping
 from bot.http import PyreqwestHttp
 from bot.intake import Appender, Door, Intake
@@ -479,7 +480,7 @@ def _facts(settings: Settings, able: Mapping[str, Capabilities], coupons: Coupon
         accounts={name: AccountView(name, settings.channels[name].type, one) for name, one in able.items()},
         ships_today_before=promise.today_before,
         ships_by=promise.by,
-        staff_open=lambda at: slots.staff_open(at, staff.hours, zone),
+        staff_open=lambda at: is_open(staff.hours, at, zone),
         staff_answer_by=answer_by,
         call_slot=lambda at: slots.call_slot_end(at, zone),
         check_code=codes.check,

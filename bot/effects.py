@@ -11,6 +11,7 @@ from msgspec import Struct, field
 
 from bot.events import Body, Guard, Ms, TouchAsked
 from bot.messages import Choice, Content, Purpose
+from bot.reasons import Rule
 from bot.records import Verdict
 
 
@@ -266,7 +267,7 @@ class Skip(Struct, frozen=True):
 
     key: str
     reason: str
-    rule: str
+    rule: Rule
     purpose: Purpose = "service"
     source: str = ""
     order: str = ""

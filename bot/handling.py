@@ -14,7 +14,7 @@ from msgspec import Struct
 from bot.effects import Effect, Resolution
 from bot.events import Event, Ms
 from bot.ports import Capabilities
-from bot.records import Address, Buyer, Record
+from bot.records import Address, Buyer, Order, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +94,12 @@ class Turn(Struct, frozen=True):
         assert isinstance(self.record, Buyer)
         return self.record
 
+    @property
+    def order(self) -> Order:
+        """The record, known to be an order."""
+        assert isinstance(self.record, Order)
+        return self.record
+
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
@@ -128,4 +134,3 @@ class Handler:
     runs: Mapping[Trigger, Run]
     continuations: Mapping[str, Continue] = field(default_factory=dict)
     states: frozenset[str] = frozenset()
-    says: frozenset[str] = frozenset()  # wording keys it may use

@@ -196,18 +196,15 @@ def _window(
         if not has_notice:
             return Rule.TEMPLATE, SkipReason.NO_TEMPLATE
         decision.notice = True
-        decision.opener = ""
         return None
-    decision.notice = False
     if not able.windows:
-        decision.opener = ""
         return None
     opener, used_up = best_window(address, able, plan.now)
     if opener:
         decision.opener = opener
         return None
     if has_notice and plan.purpose == "service" and not plan.needs_window:
-        decision.notice, decision.opener = True, ""
+        decision.notice = True
         return None
     return (Rule.QUOTA, SkipReason.QUOTA_USED) if used_up else (Rule.WINDOW, SkipReason.WINDOW_CLOSED)
 

@@ -134,7 +134,6 @@ class Capabilities:
     sms: bool = False  # wordings use their SMS variant; parts are counted
     countries: frozenset[str] = frozenset()  # of the numbers that an SMS line reaches; empty: any
     mainland_parts: bool = False  # every character counts one, ASCII too (mainland China)
-    marketing_free_text: bool = True
     rate_per_second: float = 50.0
 
 

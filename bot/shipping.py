@@ -10,6 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, tzinfo
 
+from bot.clock import HOUR_MS
 from bot.events import Ms
 from bot.hours import instant, local
 
@@ -54,7 +55,7 @@ class Shipping:
 
     def by(self, paid_at: Ms) -> Ms:
         """When an order paid at that time ships at the latest."""
-        due = paid_at + self.within_h * 3_600_000
+        due = paid_at + self.within_h * HOUR_MS
         here = local(due, self.zone)
         for days in range(60):
             day = here.date() + timedelta(days=days)

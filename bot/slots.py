@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime, time, tzinfo
 
-from bot.clock import MINUTE_MS
+from bot.clock import DAY_MS, MINUTE_MS
 from bot.events import Ms
-from bot.hours import Hours, day_start, instant, is_open, local, next_open
+from bot.hours import Hours, day_start, instant, local, next_open
 
 CALL_SLOTS = ((11 * 60, 12 * 60), (15 * 60 + 30, 16 * 60 + 30))
 """The source's practice: 11:00-12:00, and around 16:00."""
@@ -17,11 +17,6 @@ def answer_by(at: Ms, hours: Hours, zone: tzinfo, minutes: int) -> Ms:
     return next_open(hours, at, zone) + minutes * MINUTE_MS
 
 
-def staff_open(at: Ms, hours: Hours, zone: tzinfo) -> bool:
-    """Whether staff are there."""
-    return is_open(hours, at, zone)
-
-
 def call_slot_end(at: Ms, zone: tzinfo) -> Ms:
     """The end of the call slot that is running or comes next."""
     for days in (0, 1):
@@ -30,4 +25,4 @@ def call_slot_end(at: Ms, zone: tzinfo) -> Ms:
             ends = instant(datetime.combine(day, time(end // 60, end % 60)), zone)
             if ends > at + 10 * MINUTE_MS:
                 return ends
-    return at + 24 * 60 * MINUTE_MS
+    return at + DAY_MS

@@ -16,7 +16,7 @@ from bot.costs import Tariff, cost
 from bot.effects import CodeResult, Say, Skip
 from bot.events import Event, Money, StaffAsked
 from bot.ids import show_member_number
-from bot.journal import DecisionRecord, RuleVerdict
+from bot.journal import DecisionRecord
 from bot.messages import Choice, Content, Notice, OutboundMessage, Picture, State, Text, lane_of
 from bot.policy import Decision, Plan, PolicySettings, decide
 from bot.reasons import Rule, SkipReason
@@ -279,7 +279,7 @@ class Speaker:
         key, text = asked.get("wording", ""), asked.get("text", "")
         say = Say(key=key, purpose=asked["purpose"], source=f"api:{body.by}", text=text)
         decision = Decision("skip", reason=SkipReason.MERGED)
-        decision.rules.append(RuleVerdict(Rule.ADDRESS, "deny"))
+        decision.note(Rule.ADDRESS, "deny")
         somebody = Buyer(id=link.buyer, home=link.home, created_at=0)
         self._record(run, somebody, say, decision, id)
         self._row(run, somebody, say, decision, id, "skipped")
@@ -289,7 +289,7 @@ class Speaker:
         """Records a touch that was not even planned, with its reason, as a skipped message."""
         effect = Say(key=skip.key, purpose=skip.purpose, source=skip.source, order=skip.order)
         decision = Decision("skip", reason=skip.reason)
-        decision.rules.append(RuleVerdict(skip.rule, "deny", skip.detail))
+        decision.note(skip.rule, "deny", skip.detail)
         somebody = buyer or Buyer(id="", home=run.taken.subject, created_at=0)
         id = run.deferred_id or ids.derived("m", run.partition, self._seed(run, somebody) + "skip")
         run.deferred_id = ""

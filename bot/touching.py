@@ -6,11 +6,8 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Literal
 
-from bot.clock import HOUR_MS
 from bot.events import Guard, Item, Money, Ms, TouchAsked
 from bot.records import Cart, Order
-
-DAY = 24 * HOUR_MS
 
 
 def key_of(record: Order | Cart, rule: str, *parts: str) -> str:

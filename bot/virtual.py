@@ -6,7 +6,7 @@ from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 from bot import keys
-from bot.clock import SystemClock
+from bot.clock import DAY_MS, SystemClock
 from bot.events import Ms
 from bot.hours import instant, local
 from bot.store import Store
@@ -39,7 +39,7 @@ class VirtualClock:
         )
         opens = instant(wall, zone)
         if opens <= self._clock.real():
-            opens += 7 * 86_400_000
+            opens += 7 * DAY_MS
         await self._store.command("SET", keys.CLOCK, opens - self._clock.real(), "NX")
         self._clock.set_offset(int(await self._store.command("GET", keys.CLOCK)))
 

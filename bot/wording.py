@@ -75,7 +75,6 @@ class _Wording:
     version: str
     required: frozenset[str]
     optional: frozenset[str]
-    has_sms: bool
 
 
 def money(locale: str, value: Any) -> str:
@@ -167,11 +166,11 @@ class Wordings:
                     return f"{key} ({locale}) cannot be filled in with texts"
         return ""
 
-    def resolve(self, locale: str, key: str) -> tuple[str, str]:
+    def resolve(self, locale: str, key: str) -> str:
         """The locale that is used for a key. Raises GatewayError for an unknown key."""
         for candidate in self._chains.get(locale, self._chains[""]):
             if (candidate, key) in self._table:
-                return candidate, key
+                return candidate
         raise GatewayError(f"there is no wording {key!r}")
 
     def field(self, key: str, source: str) -> Filling:
@@ -179,7 +178,7 @@ class Wordings:
 
         Raises GatewayError for an unknown key, ValueError for an unknown variable, TemplateError for bad syntax.
         """
-        used, _ = self.resolve(self._default, key)
+        used = self.resolve(self._default, key)
         wording = self._table[used, key]
         return _template(_environment(used), source, wording.required | wording.optional)
 
@@ -187,12 +186,12 @@ class Wordings:
         """What a consent record keeps of the wording that was shown: key, locale and version."""
         if not any((candidate, key) in self._table for candidate in LOCALES):
             return key
-        used, _ = self.resolve(locale, key)
+        used = self.resolve(locale, key)
         return f"{key}/{used}@{self._table[used, key].version}"
 
     def render(self, key: str, locale: str, values: Mapping[str, Any], medium: Medium = "chat") -> Rendered:
         """A wording filled in. Raises NoVariantError for a chat-only wording by SMS."""
-        used, _ = self.resolve(locale, key)
+        used = self.resolve(locale, key)
         wording = self._table[used, key]
         if medium == "sms" and wording.chat_only:
             raise NoVariantError(f"{key} is for chats only")
@@ -200,7 +199,7 @@ class Wordings:
         if wording.optional:  # what the caller left out must not break the message
             values = {**dict.fromkeys(wording.optional, ""), **values}
         text = filled(template, values)
-        if medium == "sms" and not wording.has_sms:
+        if medium == "sms" and wording.sms is None:
             text = with_brand(text, str(values.get("brand", "")), used)
         return Rendered(text.strip(), wording.choices, wording.numbered, wording.version)
 
@@ -256,7 +255,6 @@ def _compile(environment: Environment, entry: Mapping[str, Any]) -> _Wording:
         version=blake2b(source.encode(), digest_size=4).hexdigest(),
         required=required,
         optional=optional,
-        has_sms="sms" in entry,
     )
     sample: dict[str, Any] = {name: [] if name in lists else _Sample() for name in required}
     sample |= {"brand": "B", "name": "", "card": "", "tz": None}

@@ -241,7 +241,4 @@ HANDLER = Handler(
     },
     continuations={"code_sent": code_sent, "gift": gift},
     states=frozenset({"card.confirm", "card.phone", "card.code", "card.wait", "card.fact"}),
-    says=frozenset(
-        {"card_show", "card_issued", "card_gift", "join_by_sms", "join_ask_phone", "code_sent", "code_wrong"}
-    ),
 )

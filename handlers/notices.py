@@ -191,5 +191,4 @@ HANDLER = Handler(
         Trigger("timer", "call"): call_due,
         **{Trigger("touch", notice): marketing for notice in ("review_invite", "cart_1", "cart_2", "cart_3")},
     },
-    says=frozenset({*VARS, "order_paid_first", "payment_reminder_returning"}),
 )

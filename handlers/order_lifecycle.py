@@ -38,14 +38,9 @@ def remind_at(order: Order, after: Ms) -> Ms:
     return max(at, order.placed_at + NOT_WITHIN_MS)
 
 
-def _order(turn: Turn) -> Order:
-    assert isinstance(turn.record, Order)
-    return turn.record
-
-
 def changed(turn: Turn) -> Sequence[Effect]:
     """Any order event: what follows depends on what the order became, not on the event's name."""
-    order = _order(turn)
+    order = turn.order
     effects: list[Effect] = []
     if "checkout" in turn.became:
         body = ShopEvent(kind="order.created", shop=order.shop, occurred_at=turn.now)
@@ -101,7 +96,7 @@ def _thanks(turn: Turn, order: Order) -> TouchAsked:
 
 def due(turn: Turn) -> Sequence[Effect]:
     """The reminder's time has come: ask for it if the order still waits."""
-    order = _order(turn)
+    order = turn.order
     if is_paid(order) or not waits_for_payment(order):
         return [_skip(order, SkipReason.REASON_GONE, Rule.REASON_HOLDS)]
     return [Tell(_reminder(turn.facts, order))]

@@ -9,15 +9,13 @@ from bot.effects import CloseTask, Effect, OpenTask, Tell
 from bot.events import Guard
 from bot.handling import Handler, Trigger, Turn
 from bot.orders import OPEN_REFUND, is_fresh
-from bot.records import Order
 from bot.touching import key_of, touch
 from handlers import order_lifecycle
 
 
 def changed(turn: Turn) -> Sequence[Effect]:
     """A refund event."""
-    order = turn.record
-    assert isinstance(order, Order)
+    order = turn.order
     effects: list[Effect] = list(order_lifecycle.changed(turn))
     for became in turn.became:
         kind, _, rest = became.partition(":")

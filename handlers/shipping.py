@@ -24,14 +24,9 @@ IN_CITY_HOLD_MS = 30 * MINUTE_MS
 ENDED = ("delivered", "returned", "cancelled")
 
 
-def _order(turn: Turn) -> Order:
-    assert isinstance(turn.record, Order)
-    return turn.record
-
-
 def moved(turn: Turn) -> Sequence[Effect]:
     """A shipment event: at most one notice, for the furthest that the parcel has come."""
-    order = _order(turn)
+    order = turn.order
     # A shipment event may be the first to say that the order exists or is paid.
     effects: list[Effect] = list(order_lifecycle.changed(turn))
     shipped = {b.removeprefix("shipped:") for b in turn.became if b.startswith("shipped:")}
@@ -86,7 +81,7 @@ def _notice_of(shipment: Shipment, state: str, *, first: bool) -> str:
 
 def in_city_due(turn: Turn) -> Sequence[Effect]:
     """Half an hour in the buyer's city and not out for delivery yet: the buyer can plan for it."""
-    order = _order(turn)
+    order = turn.order
     if any(s.id == turn.arg and s.lane.state == "arrived_city" for s in order.shipments):
         return [Tell(_notice(turn, order, turn.arg, "parcel_in_city"))]
     return [_skipped(order, "parcel_in_city", turn.arg)]
@@ -147,7 +142,7 @@ def _skipped(order: Order, notice: str, *parts: str, purpose: Purpose = "service
 
 def review_due(turn: Turn) -> Sequence[Effect]:
     """Three days after delivery: a neutral invitation, unless something is open. Of several parcels the last one asks."""
-    order = _order(turn)
+    order = turn.order
     if any(s.lane.state not in ENDED for s in order.shipments):
         return []
     if not may_invite_review(order, turn.arg):

@@ -61,5 +61,4 @@ HANDLER = Handler(
         Trigger("event", "scanned"): arrived,
         Trigger("intent", "leave_dialog"): left,
     },
-    says=frozenset({"welcome", "welcome_back", "menu", "help", "dialog_left"}),
 )

@@ -28,7 +28,6 @@ CAPABILITIES = Capabilities(
     text_limit=0,
     address_is_phone=True,
     free_text=False,
-    marketing_free_text=False,
     settles_doubt=True,
     sms=True,
     countries=frozenset({"CN"}),

@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 from typing import cast
 
 from bot import qr
+from bot.clock import DAY_MS
 from bot.config import AccountConfig
 from bot.errors import InDoubtError, SendError, SignatureError
 from bot.messages import OutboundMessage, Picture, Receipt
@@ -29,7 +30,6 @@ from channels.messenger.wire import (
     text,
 )
 
-DAY_MS = 86_400_000
 WARN_DAYS = 90
 _SIGNATURE = re.compile(r"sha256=([0-9a-f]{64})")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from bot import qr
+from bot.clock import HOUR_MS, MINUTE_MS
 from bot.config import AccountConfig
 from bot.errors import ContentError, InDoubtError, PayloadError, SendError, SignatureError
 from bot.messages import Notice, OutboundMessage, Picture, Receipt
@@ -18,14 +19,12 @@ from channels.wechat.inbound import read
 from channels.wechat.notices import template
 from channels.wechat.outbound import MENU_OPTIONS, TEXT_BYTES, bodies
 
-MINUTE_MS = 60_000
-
 CAPABILITIES = Capabilities(
     contents=frozenset({"text", "picture", "card", "notice"}),
     text_limit=TEXT_BYTES,
     # The official table of 2025-11: 5 in 48 h after a message, 3 in a minute after a click, follow or scan.
     windows={
-        "message": WindowRule(48 * 60 * MINUTE_MS, 5),
+        "message": WindowRule(48 * HOUR_MS, 5),
         "click": WindowRule(MINUTE_MS, 3),
         "follow": WindowRule(MINUTE_MS, 3),
         "scan": WindowRule(MINUTE_MS, 3),

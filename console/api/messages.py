@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bot import ids, keys
+from bot.clock import HOUR_MS
 from bot.errors import PayloadError
 from bot.events import Event
 from bot.queries import Place, decision_place
@@ -17,7 +18,6 @@ from console.api.shared import append, ask, cursor_of, ms, page, place_of, where
 from shops.standard.envelope import to_event
 
 MOST_EVENTS = 500
-KNOWN_FOR_MS = 3_600_000
 
 
 async def post_events(call: Call) -> tuple[int, Any]:
@@ -47,7 +47,7 @@ async def _repeats(call: Call, events: Sequence[Event]) -> list[bool]:
     """
     store = call.deps.store
     done = await store.seen(events, now=call.deps.clock.now())
-    notes = [("SET", keys.posted(event.id), 1, "NX", "PX", KNOWN_FOR_MS) for event in events]
+    notes = [("SET", keys.posted(event.id), 1, "NX", "PX", HOUR_MS) for event in events]
     fresh = await store.together(notes)
     return [seen or not new for seen, new in zip(done, fresh, strict=True)]
 

@@ -6,14 +6,13 @@ import re
 from datetime import date, datetime
 from typing import Annotated, Literal
 
-from babel.numbers import list_currencies
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
+from bot.config import CURRENCIES
 from bot.coupons import ALPHABET
 
 _AMOUNT = r"^[0-9]{1,12}(\.[0-9]{1,6})?$"
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
-CURRENCIES = frozenset(list_currencies(locale="en"))
 _BIRTHDAY = r"^(([0-9]{4}-)?(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01]))?$"
 
 

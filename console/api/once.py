@@ -16,10 +16,11 @@ from typing import Any
 from aiohttp import web
 
 from bot import keys
+from bot.clock import HOUR_MS
 from console.api.http import Call, Route, answer_of
 from console.api.refusals import Refusal
 
-KEPT_MS = 48 * 3_600_000
+KEPT_MS = 48 * HOUR_MS
 HELD_MS = 30_000
 WAIT_S = 10.0
 _KEY = re.compile(r"[!-~]{1,200}")

@@ -31,7 +31,7 @@ class Param:
 
 
 def check_params(request: web.Request, known_params: Sequence[Param], one_of: Sequence[str]) -> None:
-    """Raises Refusal naming every parameter at fault: unknown, empty, repeated, out of its bounds."""
+    """Raises Refusal naming every parameter at fault: unknown, repeated, out of its bounds."""
     for value in request.match_info.values():
         if fault := _plain(value):
             raise Refusal(400, "bad-parameter", f"the path {fault}")

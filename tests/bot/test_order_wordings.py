@@ -27,7 +27,7 @@ CHINESE = {
 ENGLISH = {**CHINESE, "brand": "Xiaoman", "name": "", "item": "Linen shirt long", "city": "Urumqi", "carrier": "SF",
            "place": "the locker"}  # fmt: skip
 EMPTY = {**{name: "" for name in CHINESE}, "others": 0, "tz": ZONE}
-KEYS = sorted(notices.HANDLER.says)
+KEYS = sorted({*notices.VARS, "order_paid_first", "payment_reminder_returning"})
 LOCALES = ("zh-CN", "zh-TW", "en")
 
 
