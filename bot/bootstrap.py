@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,7 @@ from pages.landing import AccountState as AccountShown
 from pages.landing import LandingDeps
 from sandbox.app import SandboxDeps
 from sandbox.app import add_routes as add_sandbox_routes
+from shops.standard.envelope import to_event
 from shops.standard.sections import Reading
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -253,7 +255,10 @@ def _api(gateway: Gateway, wordings: Wordings) -> ApiDeps:
         coupons=gateway.campaigns,
         appender=gateway.appender,
         clock=gateway.clock,
-        readings={name: Reading(name, settings.zone, parse_phone, brand.country) for name in settings.shops},
+        envelopes={
+            name: partial(to_event, reading=Reading(name, settings.zone, parse_phone, brand.country))
+            for name in settings.shops
+        },
         accounts=frozenset(settings.channels),
         standings=gateway.standings,
         wordings=wordings,

@@ -4,28 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from bot.clock import SystemClock
 from bot.coupons import Coupons
 from bot.erasure import Erasure
+from bot.events import Event, Ms
 from bot.intake import Appender
 from bot.queries import Queries
 from bot.standing import Standing
 from bot.store import Store
 from bot.wording import Wordings
-from shops.standard.sections import Reading
+
+
+class EnvelopeReader(Protocol):
+    """Reads the JSON of one envelope of a shop."""
+
+    def __call__(self, value: Any, *, received: Ms) -> Event:
+        """The event. Raises PayloadError naming the field at fault."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class ApiDeps:
-    """Store, look-ups and facts. `readings`: how each configured shop's envelopes are read."""
+    """Store, look-ups and facts. `envelopes`: what reads those of each configured shop."""
 
     store: Store
     queries: Queries
     coupons: Coupons
     appender: Appender
     clock: SystemClock
-    readings: Mapping[str, Reading]
+    envelopes: Mapping[str, EnvelopeReader]
     accounts: frozenset[str]
     standings: Callable[[], Awaitable[Sequence[Standing]]]
     wordings: Wordings

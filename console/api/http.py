@@ -13,10 +13,10 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from bot.access import Caller, caller_of
 from bot.errors import PayloadError, StoreError
 from bot.problems import unavailable
+from bot.strictjson import decode
 from console.api.deps import ApiDeps
 from console.api.params import Param, check_params, shown
 from console.api.refusals import Refusal
-from shops.standard.strict_json import decode
 
 MAX_BODY = 1024 * 1024
 ROLES: dict[str, frozenset[str]] = {

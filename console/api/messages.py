@@ -15,7 +15,6 @@ from console.api import shapes
 from console.api.http import Call
 from console.api.refusals import Refusal
 from console.api.shared import append, ask, cursor_of, ms, page, place_of, whereabouts
-from shops.standard.envelope import to_event
 
 MOST_EVENTS = 500
 
@@ -28,11 +27,11 @@ async def post_events(call: Call) -> tuple[int, Any]:
     events = []
     for value in values:
         shop = value.get("shop") if isinstance(value, dict) else None
-        reading = call.deps.readings.get(shop) if isinstance(shop, str) else None
-        if reading is None:
-            raise Refusal(400, "bad-body", f"shop must be one of {', '.join(call.deps.readings)}", field_name="shop")
+        read = call.deps.envelopes.get(shop) if isinstance(shop, str) else None
+        if read is None:
+            raise Refusal(400, "bad-body", f"shop must be one of {', '.join(call.deps.envelopes)}", field_name="shop")
         try:
-            events.append(to_event(value, reading, received=call.deps.clock.now()))
+            events.append(read(value, received=call.deps.clock.now()))
         except PayloadError as error:
             raise Refusal(400, "bad-body", error.detail, field_name=error.field) from error
     repeated = await _repeats(call, events)

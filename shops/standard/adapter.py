@@ -13,10 +13,10 @@ from bot.config import AccountConfig
 from bot.errors import MediaTypeError, SignatureError
 from bot.phones import parse as parse_phone
 from bot.ports import Answer, Parsed, RawRequest, ShopType, Toolkit, Verified
+from bot.strictjson import decode
 from shops.standard.config import StandardConfig, decode_secret
 from shops.standard.envelope import UnknownTypeError, to_event
 from shops.standard.sections import Reading
-from shops.standard.strict_json import decode
 
 TOLERANCE_S = 300
 MAX_SIGNATURES = 5

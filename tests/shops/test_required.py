@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from bot.errors import PayloadError
 from bot.metrics import IGNORED
+from bot.strictjson import decode
 from shops.standard.envelope import to_event
 from shops.standard.required import FACTS
-from shops.standard.strict_json import decode
 from tests.channels.lend import NOW
 from tests.gateway import running
 from tests.shops.events import KINDS, envelope

@@ -15,11 +15,11 @@ from pydantic import ValidationError
 
 from bot.errors import MediaTypeError, PayloadError, RepeatedHeaderError, SignatureError
 from bot.phones import parse as parse_phone
+from bot.strictjson import decode
 from shops import standard
 from shops.standard.config import StandardConfig
 from shops.standard.envelope import to_event
 from shops.standard.sections import Reading
-from shops.standard.strict_json import decode
 from tests.channels.lend import NOW, raw, toolkit
 from tests.shops import events
 
