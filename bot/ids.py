@@ -7,11 +7,13 @@ seven of a scrambled counter, and a Luhn digit.
 
 from __future__ import annotations
 
+import re
 import secrets
 from hashlib import blake2b
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = [_ALPHABET[n & 31] + _ALPHABET[n >> 5] for n in range(1024)]
+_MESSAGE = re.compile(r"m_[0-9a-z]{18}", re.ASCII)
 _SCRAMBLE = 7_368_787  # coprime to 10^7: consecutive cards do not look consecutive
 _SHIFT = 2_718_281
 
@@ -40,6 +42,11 @@ def partition_in(id: str) -> int | None:
         return _ALPHABET.index(body[0]) * 32 + _ALPHABET.index(body[1])
     except ValueError:
         return None
+
+
+def is_message(text: str) -> bool:
+    """Whether a text has the shape of a message's id: what a provider gives back may be anybody's."""
+    return _MESSAGE.fullmatch(text) is not None
 
 
 def luhn_digit(digits: str) -> str:

@@ -170,6 +170,9 @@ class Clock(Protocol):
         ...
 
 
+LONGEST_PAUSE_S = 3600.0
+
+
 class HttpResponse(Struct, frozen=True):
     """A whole response; redirects are never followed."""
 
@@ -184,6 +187,12 @@ class HttpResponse(Struct, frozen=True):
         except (ValueError, RecursionError):
             return None
         return value if isinstance(value, dict) else None
+
+    @property
+    def retry_after_s(self) -> float:
+        """The seconds of Retry-After, an hour at most; 0 where it is missing, or a date."""
+        value = self.headers.get("retry-after", "")
+        return min(float(value), LONGEST_PAUSE_S) if value.isascii() and value.isdigit() and len(value) < 9 else 0.0
 
 
 class Http(Protocol):

@@ -60,7 +60,7 @@ CONTENT: Mapping[str, str] = {
     "isv.DOMESTIC_NUMBER_NOT_SUPPORTED": "the template is for numbers abroad",
     "isv.MOBILE_COUNT_OVER_LIMIT": "too many numbers",
 }
-LONGEST_PAUSE_S = 3600.0
+PAUSE_S = 1.0  # its limits count by the second
 CLOCKS_DIFFER_S = 1.0
 FLOW = "isv.BUSINESS_LIMIT_CONTROL"
 
@@ -89,7 +89,9 @@ def _by_code(code: str, response: HttpResponse) -> SendError:
     if code == "isv.MOBILE_NUMBER_ILLEGAL":
         return UnreachableError("not a mobile number", code=code)
     if code.startswith("Throttling"):
-        return ThrottledError("Alibaba Cloud asks to slow down", code=code, retry_after_s=_retry_after(response))
+        return ThrottledError(
+            "Alibaba Cloud asks to slow down", code=code, retry_after_s=response.retry_after_s or PAUSE_S
+        )
     if code == "SignatureNonceUsed":
         # Our nonces are fresh, so something on the way sent the request twice: the first may have been accepted.
         return InDoubtError("the request arrived twice", code=code)
@@ -120,7 +122,9 @@ def _flow(message: str, real_ms: Ms, life_s: float) -> SendError:
 def _by_status(response: HttpResponse) -> SendError:
     status, code = response.status, str(response.status)
     if status == 429:
-        return ThrottledError("Alibaba Cloud asks to slow down", code=code, retry_after_s=_retry_after(response))
+        return ThrottledError(
+            "Alibaba Cloud asks to slow down", code=code, retry_after_s=response.retry_after_s or PAUSE_S
+        )
     if status in (401, 403, 404):
         return AccountError("api_base is no SMS endpoint of Alibaba Cloud, or refuses this server", code=code)
     if 300 <= status < 400:
@@ -129,12 +133,6 @@ def _by_status(response: HttpResponse) -> SendError:
         return RejectedError("Alibaba Cloud refuses the message", code=code)
     # A send is not idempotent: what followed a 5xx, a time-out or an HTML page is unknown until its receipt comes.
     return InDoubtError("Alibaba Cloud gave no proper answer", code=code)
-
-
-def _retry_after(response: HttpResponse) -> float:
-    """Seconds; without a usable header one, since its limits count by the second."""
-    value = response.headers.get("retry-after", "")
-    return min(float(value), LONGEST_PAUSE_S) if value.isascii() and value.isdigit() and len(value) < 6 else 1.0
 
 
 def failure_of(code: str) -> FailureReason:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from hashlib import blake2b
 from typing import Any
 
-from bot import subjects
+from bot import ids, subjects
 from bot.errors import PayloadError
 from bot.events import Event, Ms, OptChanged, StatusReported
 from bot.ports import Parsed
@@ -26,7 +26,6 @@ OPT_OUT_WORDS = frozenset(
     "r t td n 退订 退訂 退定 拒收 拒絕 拒绝 取消订阅 取消訂閱 不要再发 别发了 stop stopall unsubscribe optout revoke cancel end quit".split()
 )
 _EDGES = " .。!！?？,，、~～\"'“”‘’「」【】[]()（）"
-_OUR_ID = re.compile(r"m_[0-9a-z]{18}", re.ASCII)
 _MAINLAND = re.compile(r"(?:\+?86|0086)?(1[3-9]\d{9})", re.ASCII)
 _TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d)", re.ASCII)
 _ZONE = timezone(timedelta(hours=8))
@@ -81,7 +80,7 @@ def _report(account: str, subject: str, item: Mapping[str, Any], received: Ms) -
         return "receipt without success"
     delivered = success in (True, "true")
     ref, biz_id = _text(item, "out_id"), _text(item, "biz_id")
-    ref = ref if _OUR_ID.fullmatch(ref) else ""
+    ref = ref if ids.is_message(ref) else ""
     if not ref and not biz_id:
         return "receipt that names no message"
     code, size = _text(item, "err_code"), _text(item, "sms_size")

@@ -23,7 +23,7 @@ from bot.errors import (
     UnreachableError,
     WindowClosedError,
 )
-from bot.ports import HttpResponse
+from bot.ports import LONGEST_PAUSE_S, HttpResponse
 from bot.reasons import FailureReason
 
 WINDOW = frozenset({2018278, 2534022, 2018065})
@@ -42,7 +42,6 @@ _TRACE = re.compile(r"[0-9A-Za-z_-]{1,40}")
 
 DEFAULT_PAUSE_S = 60.0
 ABUSE_PAUSE_S = 900.0
-LONGEST_PAUSE_S = 3600.0
 
 
 def error_of(response: HttpResponse, answer: Mapping[str, Any] | None) -> SendError | None:
@@ -111,7 +110,7 @@ def _trace(error: Mapping[str, Any]) -> str:
 
 
 def _throttled(response: HttpResponse, label: str, trace: str = "") -> ThrottledError:
-    pause = _retry_after(response) or _regain(response) or DEFAULT_PAUSE_S
+    pause = response.retry_after_s or _regain(response) or DEFAULT_PAUSE_S
     return ThrottledError(f"too many calls{trace}", code=label, retry_after_s=min(pause, LONGEST_PAUSE_S))
 
 
@@ -120,11 +119,6 @@ def _number(error: Mapping[str, Any], name: str) -> int:
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 12:
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**12 else 0
-
-
-def _retry_after(response: HttpResponse) -> float:
-    value = response.headers.get("retry-after", "")
-    return float(value) if value.isascii() and value.isdigit() and len(value) < 9 else 0.0
 
 
 def _regain(response: HttpResponse) -> float:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any, TypeAlias
 
-from bot import fastjson
+from bot import fastjson, ids
 from bot.errors import PayloadError
 from bot.events import Media, Ms
 
@@ -84,7 +84,6 @@ _MEDIA = {
     "ig_post": "link",
 }
 _LONG = re.compile(rb"\d{21}")
-_OURS = re.compile(r"m_[0-9a-z]{18}(/\d+)?", re.ASCII)
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII)
 _PHONE = re.compile(r"\+?\d[\d ()-]{5,24}", re.ASCII)
 
@@ -154,7 +153,8 @@ def label(value: str) -> str:
 
 def ours(metadata: str) -> bool:
     """Whether an echo's metadata is the id of a message of ours, or of a piece before its last (`m_…/1`)."""
-    return _OURS.fullmatch(metadata) is not None
+    id, slash, piece = metadata.partition("/")
+    return ids.is_message(id) and (not slash or (piece.isascii() and piece.isdigit()))
 
 
 def is_phone(payload: str) -> bool:

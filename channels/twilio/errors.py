@@ -75,7 +75,6 @@ PAUSED = {
 }
 PER_SENDER = frozenset({14107, 21611})
 """Limits of one sender: a Messaging Service has others for other numbers."""
-LONGEST_PAUSE_S = 3600.0
 OPTED_OUT = frozenset({21610, 30004})
 BLOCKED = 30004
 """A block of the carrier or the recipient: marketing stops, other texts may still arrive."""
@@ -118,7 +117,7 @@ def error_of(response: HttpResponse, answer: Mapping[str, Any] | None, *, pool: 
             return by_code(code, 0.0, pool=pool) or RejectedError("Twilio refuses the message", code=str(code or ""))
         return None if isinstance(answer.get("sid"), str) else InDoubtError("the answer names no message")
     code = _number(answer, "code")
-    return by_code(code, _retry_after(response), pool=pool) or _by_status(response, str(code or response.status))
+    return by_code(code, response.retry_after_s, pool=pool) or _by_status(response, str(code or response.status))
 
 
 def by_code(code: int, retry_after_s: float, *, pool: bool = False) -> SendError | None:
@@ -153,7 +152,7 @@ def _by_status(response: HttpResponse, code: str) -> SendError:
     code = code or str(status)
     if status == 429:
         # Twilio: a request answered 429 was not processed and is always safe to repeat.
-        return ThrottledError("Twilio asks to slow down", code=code, retry_after_s=_retry_after(response) or 1.0)
+        return ThrottledError("Twilio asks to slow down", code=code, retry_after_s=response.retry_after_s or 1.0)
     if status in (401, 403, 404):
         return AccountError("Twilio refuses the account; look at its secrets and api_base", code=code)
     if 300 <= status < 400:
@@ -169,8 +168,3 @@ def _number(answer: Mapping[str, Any], name: str) -> int:
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10:
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else 0
-
-
-def _retry_after(response: HttpResponse) -> float:
-    value = response.headers.get("retry-after", "")
-    return min(float(value), LONGEST_PAUSE_S) if value.isascii() and value.isdigit() and len(value) < 6 else 0.0

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Literal
 
-from bot import subjects
+from bot import ids, subjects
 from bot.errors import PayloadError
 from bot.events import Event, Media, MessageReceived, Ms, OptChanged, StatusReported
 from bot.phones import is_e164
@@ -16,7 +15,6 @@ from channels.twilio.signature import Form
 
 MAX_TEXT = 8000  # a Body has 1600 characters at most; joined ones may be longer
 MAX_MEDIA = 10
-_OUR_ID = re.compile(r"m_[0-9a-z]{18}", re.ASCII)
 
 STATES: Mapping[str, Literal["sent", "delivered", "read", "failed"]] = {
     # That Twilio reports at all proves that it took the message: this settles a send whose answer was lost.
@@ -101,7 +99,7 @@ def _status(account: str, fields: Mapping[str, str], state: str, ref: str, recei
     code = code if code.isascii() and code.isdigit() and len(code) < 10 else ""
     body = StatusReported(
         state=known,
-        ref=ref if _OUR_ID.fullmatch(ref) else "",
+        ref=ref if ids.is_message(ref) else "",
         provider_id=sid[:64],
         code=code,
         reason=str(failure_of(int(code or 0))) if known == "failed" else "",

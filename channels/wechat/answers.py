@@ -34,9 +34,7 @@ def _whole(code: object) -> int:
 def _by_status(response: HttpResponse) -> SendError:
     status = response.status
     if status == 429:
-        value = response.headers.get("retry-after", "")
-        pause = float(value) if value.isascii() and value.isdigit() and len(value) < 9 else 60.0
-        return ThrottledError("too many calls", code="429", retry_after_s=min(pause, 3600.0))
+        return ThrottledError("too many calls", code="429", retry_after_s=response.retry_after_s or 60.0)
     if 300 <= status < 500 and status != 408:
         return AccountError("api_base does not lead to WeChat", code=str(status))
     return InDoubtError("no proper answer", code=str(status))
