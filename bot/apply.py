@@ -20,6 +20,7 @@ from bot.effects import (
     CodeResult,
     Effect,
     Enter,
+    Hold,
     IssueCard,
     LearnIdentity,
     Leave,
@@ -53,6 +54,7 @@ from bot.reasons import Rule, SkipReason
 from bot.records import Address, Buyer, Cart, Coupon, Dialog, Member, Order, Task, Timer
 from bot.run import Run
 from bot.speaking import Speaker
+from bot.touching import item_of, others_of
 
 MOST_OWED = 20
 OWED = "owed"
@@ -84,6 +86,8 @@ class Applier:
                 run.entry.notes.append(NoteRecord(effect.kind, effect.summary))
             case Skip():
                 self.speaker.skip(run, effect, record if isinstance(record, Buyer) else None)
+            case Hold():
+                self.speaker.hold(run, effect)
             case IssueCard() | ClaimCoupon() | SendCode():
                 pass  # resolved before
             case _:
@@ -189,7 +193,8 @@ class Applier:
         if not subject:
             return
         for touch in self.take_owed(run, order):
-            self.post(run, subject, structs.replace(touch, brief=orders.brief(order), facts=order.buyer))
+            known = {**touch.vars, **_named(order)} if "item" not in touch.vars else touch.vars
+            self.post(run, subject, structs.replace(touch, vars=known, brief=orders.brief(order), facts=order.buyer))
         if changed:
             run.news_for = subject
 
@@ -433,6 +438,12 @@ class Applier:
                 self._write_task(run, task)
                 run.entry.notes.append(NoteRecord("task", f"{task.kind} done: {task.outcome}"))
         return isinstance(record, Buyer)
+
+
+def _named(order: Order) -> dict[str, str]:
+    """What the order holds, as the variables of a touch: a parcel may be heard of before the order itself."""
+    item, others = item_of(order.items), others_of(order.items)
+    return {name: value for name, value in (("item", item), ("others", str(others) if others else "")) if value}
 
 
 def _watch_owed(record: Order | Buyer) -> None:

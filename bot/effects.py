@@ -274,6 +274,17 @@ class Skip(Struct, frozen=True):
     detail: str = ""
 
 
+class Hold(Struct, frozen=True):
+    """Record that a touch waits until `until`, and for what, as a decision. What is sent then is decided then."""
+
+    key: str
+    rule: str
+    until: Ms
+    purpose: Purpose = "service"
+    source: str = ""
+    order: str = ""
+
+
 class Note(Struct, frozen=True):
     """Write a line into the record's timeline."""
 
@@ -310,6 +321,7 @@ Effect: TypeAlias = (
     | Await
     | Redeem
     | Skip
+    | Hold
     | Note
 )
 Resolution: TypeAlias = ClaimResult | CodeResult

@@ -11,6 +11,7 @@ import re
 import secrets
 from hashlib import blake2b
 
+HOLD = "h"  # the kind of a decision that a touch waits: it has no message yet
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = [_ALPHABET[n & 31] + _ALPHABET[n >> 5] for n in range(1024)]
 _MESSAGE = re.compile(r"m_[0-9a-z]{18}", re.ASCII)

@@ -6,13 +6,13 @@ over the partitions that can hold an answer.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from bot import ids, journal, keys, subjects
+from bot import ids, journal, keys, orders, subjects
 from bot.codec import load_message
 from bot.events import Ms
 from bot.journal import DecisionRecord
@@ -126,6 +126,16 @@ class Queries:
         """One order of a shop."""
         record = await self._store.record(subjects.order(shop, id))
         return record if isinstance(record, Order) else None
+
+    async def buyers_of(self, orders_wanted: Iterable[str]) -> dict[str, str]:
+        """Whose orders these are, by their subjects: the buyers' ids, for those that are known by now."""
+        found: dict[str, str] = {}
+        for subject, order in (await self._store.records(orders_wanted)).items():
+            home = orders.identity(order.buyer, order.shop) if isinstance(order, Order) else ""
+            buyer = await self.buyer_at(home) if home else None
+            if buyer is not None and not buyer.erased:
+                found[subject] = buyer.id
+        return found
 
     # --- messages -------------------------------------------------------------------------------------------------
 
@@ -267,6 +277,12 @@ def _stored(values: Sequence[bytes | None]) -> StoredMessage | None:
     message = load_message(body)
     counted = int(parts or message.parts)
     return StoredMessage(message, state.decode(), (reason or b"").decode(), tuple(lines), int(updated or 0), counted)
+
+
+def order_of(found: DecisionRecord) -> str:
+    """The subject of the order that a decision is about, "" for none: notices are named `shop|notice|order|…`."""
+    shop, _, rest = found.key.partition("|")
+    return subjects.order(shop, found.order) if found.order and rest else ""
 
 
 def as_dict(decision: DecisionRecord) -> dict[str, Any]:

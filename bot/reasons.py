@@ -23,6 +23,7 @@ class Rule(StrEnum):
     ADDRESS = "address"
     TEMPLATE = "template"
     REASON_HOLDS = "reason_holds"
+    IN_CITY_HOLD = "in_city_hold"
     NOT_AFTER = "not_after"
     ALREADY_SENT = "already_sent"
     CONVERSATION = "conversation"

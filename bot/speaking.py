@@ -13,7 +13,7 @@ from bot import ids, sms
 from bot.change import QueuedMessage
 from bot.codec import dump_event, dump_message
 from bot.costs import Tariff, cost
-from bot.effects import CodeResult, Say, Skip
+from bot.effects import CodeResult, Hold, Say, Skip
 from bot.events import Event, Money, StaffAsked
 from bot.ids import show_member_number
 from bot.journal import DecisionRecord
@@ -295,6 +295,15 @@ class Speaker:
         run.deferred_id = ""
         self._record(run, somebody, effect, decision, id)
         self._row(run, somebody, effect, decision, id, "skipped")
+
+    def hold(self, run: Run, hold: Hold) -> None:
+        """Records that a touch waits: there is no message of it yet, so the decision has an id of its own kind."""
+        effect = Say(key=hold.key, purpose=hold.purpose, source=hold.source, order=hold.order)
+        decision = Decision("defer", until=hold.until)
+        decision.rules.append(RuleVerdict(hold.rule, "defer", until=hold.until))
+        nobody = Buyer(id="", home=run.taken.subject, created_at=0)
+        id = ids.derived(ids.HOLD, run.partition, self._seed(run, nobody) + "hold")
+        self._record(run, nobody, effect, decision, id)
 
     # --- codes ----------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bot import subjects
 from bot.clock import DAY_MS, HOUR_MS, MINUTE_MS
-from bot.effects import Cancel, CloseTask, Effect, Mail, OpenTask, Schedule, Skip, Tell
+from bot.effects import Cancel, CloseTask, Effect, Hold, Mail, OpenTask, Schedule, Skip, Tell
 from bot.events import Guard, Ms, OrderFacts, ShopEvent, TouchAsked
 from bot.handling import Handler, Trigger, Turn
 from bot.hours import day_start
@@ -65,7 +65,10 @@ def _state(turn: Turn, order: Order, id: str, state: str, *, first: bool) -> lis
     if not fresh:
         return effects
     if state == "arrived_city":
-        return [*effects, Schedule(f"in_city:{id}", turn.now + IN_CITY_HOLD_MS)]
+        until = turn.now + IN_CITY_HOLD_MS
+        key, source = key_of(order, "parcel_in_city", id), "journey:parcel_in_city/1"
+        held = Hold(key, Rule.IN_CITY_HOLD, until, source=source, order=order.id)
+        return [*effects, Schedule(f"in_city:{id}", until), held]
     if notice := _notice_of(_shipment(order, id), state, first=first):
         effects.append(Tell(_notice(turn, order, id, notice)))
     return effects

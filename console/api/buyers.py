@@ -7,12 +7,13 @@ from collections.abc import Callable
 from typing import Any
 
 from bot import ids
+from bot.queries import order_of
 from bot.records import Buyer
 from bot.timeline import mark_of, timeline
 from console.api import shapes
 from console.api.http import Call
 from console.api.refusals import Refusal
-from console.api.shared import DONE_WITHIN_S, ask, bad_cursor, buyer_of, whereabouts
+from console.api.shared import DONE_WITHIN_S, ask, bad_cursor, buyer_of, orders_of, whereabouts
 
 MOST_EXPORTED = 10_000
 
@@ -116,9 +117,19 @@ async def export(call: Call) -> tuple[int, Any]:
     found = await buyer_of(call)
     queries = call.deps.queries
     known, partitions = await whereabouts(call, found.id)
+    theirs = await orders_of(call, found.id)
     now = call.deps.clock.now()
-    messages = await queries.messages(lambda m: m.message.buyer in known, partitions=partitions, limit=MOST_EXPORTED)
-    decisions = await queries.decisions(lambda d: d.buyer in known, partitions=partitions, limit=MOST_EXPORTED)
+    partitions = sorted({*partitions, *map(call.deps.store.partition, theirs)})
+    messages = await queries.messages(
+        lambda m: m.message.buyer in known or (not m.message.buyer and m.message.home in theirs),
+        partitions=partitions,
+        limit=MOST_EXPORTED,
+    )
+    decisions = await queries.decisions(
+        lambda d: d.buyer in known or (not d.buyer and order_of(d) in theirs),
+        partitions=partitions,
+        limit=MOST_EXPORTED,
+    )
     lines, _ = await timeline(queries, found, limit=MOST_EXPORTED)
     coupons = [await call.deps.coupons.find(c.code) for c in found.coupons]
     orders = [await queries.order(o.shop, o.id) for o in found.orders]
@@ -139,9 +150,9 @@ async def export(call: Call) -> tuple[int, Any]:
         "consent_evidence": consents,
         "coupons": [shapes.coupon(c, now) for c in coupons if c is not None],
         "orders": [shapes.order(o) for o in orders if o is not None],
-        "messages": [shapes.message(m) for m in messages],
-        "decisions": [shapes.decision(d) for d in decisions],
-        "tasks": [shapes.task(t) for t in await queries.tasks() if t.buyer in known],
+        "messages": [shapes.message(m, found.id) for m in messages],
+        "decisions": [shapes.decision(d, found.id) for d in decisions],
+        "tasks": [shapes.task(t, found.id) for t in await queries.tasks() if t.buyer in known or t.home in theirs],
         "timeline": lines,
         "merged_from": found.merged,
         "record": shapes.record(found),

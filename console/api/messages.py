@@ -9,12 +9,13 @@ from bot import ids, keys
 from bot.clock import HOUR_MS
 from bot.errors import PayloadError
 from bot.events import Event
-from bot.queries import Place, decision_place
+from bot.journal import DecisionRecord
+from bot.queries import Place, StoredMessage, decision_place, order_of
 from bot.records import Task
 from console.api import shapes
 from console.api.http import Call
 from console.api.refusals import Refusal
-from console.api.shared import append, ask, cursor_of, ms, page, place_of, whereabouts
+from console.api.shared import append, ask, cursor_of, ms, orders_of, page, place_of, whereabouts
 
 MOST_EVENTS = 500
 
@@ -104,19 +105,19 @@ async def get_message(call: Call) -> tuple[int, Any]:
     found = await call.deps.queries.message(call.request.match_info["id"])
     if found is None:
         raise Refusal(404, "not-found", "there is no message with this id (yet)")
-    return 200, shapes.message(found)
+    return 200, shapes.message(found, await _whose(call, found.message.home))
 
 
 async def list_messages(call: Call) -> tuple[int, Any]:
     """GET /messages."""
     state, partitions = call.query("state"), None
     source = f"broadcast:{call.query('broadcast')}" if call.query("broadcast") else ""
-    known: set[str] = set()
+    known, theirs = set[str](), set[str]()
     if buyer := call.query("buyer"):
-        known, partitions = await whereabouts(call, buyer)
+        known, theirs, partitions = await _reach(call, buyer)
     found = await call.deps.queries.messages(
         lambda m: (
-            (not known or m.message.buyer in known)
+            (not known or m.message.buyer in known or (not m.message.buyer and m.message.home in theirs))
             and (not state or m.state == state)
             and (not source or m.message.source == source)
         ),
@@ -124,30 +125,52 @@ async def list_messages(call: Call) -> tuple[int, Any]:
         before=place_of(call),
         limit=call.limit + 1,
     )
-    return 200, page(found, call.limit, lambda m: cursor_of((m.message.created_at, m.message.id)), shapes.message)
+    whose = await call.deps.queries.buyers_of(m.message.home for m in found if not m.message.buyer)
+
+    def show(one: StoredMessage) -> dict[str, Any]:
+        return shapes.message(one, whose.get(one.message.home, ""))
+
+    return 200, page(found, call.limit, lambda m: cursor_of((m.message.created_at, m.message.id)), show)
 
 
 async def list_decisions(call: Call) -> tuple[int, Any]:
     """GET /decisions."""
     wanted = {name: call.query(name) for name in ("message", "order", "outcome")}
     rule, partitions = call.query("rule"), None
-    known: set[str] = set()
+    known, theirs = set[str](), set[str]()
     if buyer := call.query("buyer"):
-        known, partitions = await whereabouts(call, buyer)
+        known, theirs, partitions = await _reach(call, buyer)
     if wanted["message"]:
         there = ids.partition_in(wanted["message"])
         partitions = [there] if there is not None and there < call.deps.store.partitions else []
     found = await call.deps.queries.decisions(
         lambda d: (
             all(not value or getattr(d, name) == value for name, value in wanted.items())
-            and (not known or d.buyer in known)
+            and (not known or d.buyer in known or (not d.buyer and order_of(d) in theirs))
             and (not rule or any(r.rule == rule for r in d.rules))
         ),
         partitions=partitions,
         before=place_of(call),
         limit=call.limit + 1,
     )
-    return 200, page(found, call.limit, lambda d: cursor_of(decision_place(d)), shapes.decision)
+    whose = await call.deps.queries.buyers_of(order for d in found if not d.buyer and (order := order_of(d)))
+
+    def show(one: DecisionRecord) -> dict[str, Any]:
+        return shapes.decision(one, whose.get(order_of(one), ""))
+
+    return 200, page(found, call.limit, lambda d: cursor_of(decision_place(d)), show)
+
+
+async def _reach(call: Call, buyer: str) -> tuple[set[str], set[str], list[int]]:
+    """Every id that a buyer ever had, the subjects of the buyer's orders, and the partitions where their history is."""
+    known, partitions = await whereabouts(call, buyer)
+    theirs = await orders_of(call, buyer)
+    return known, theirs, sorted({*partitions, *map(call.deps.store.partition, theirs)})
+
+
+async def _whose(call: Call, home: str) -> str:
+    """Whose order has this subject; "" for nobody's, or none."""
+    return (await call.deps.queries.buyers_of([home])).get(home, "")
 
 
 def _task_place(task: Task) -> Place:
@@ -163,7 +186,12 @@ async def list_tasks(call: Call) -> tuple[int, Any]:
         for t in await call.deps.queries.tasks()
         if all(not value or getattr(t, name) == value for name, value in wanted.items()) and _task_place(t) < before
     ]
-    return 200, page(found, call.limit, lambda t: cursor_of(_task_place(t)), shapes.task)
+    whose = await call.deps.queries.buyers_of(t.home for t in found[: call.limit] if not t.buyer)
+
+    def show(one: Task) -> dict[str, Any]:
+        return shapes.task(one, whose.get(one.home, ""))
+
+    return 200, page(found, call.limit, lambda t: cursor_of(_task_place(t)), show)
 
 
 async def complete_task(call: Call) -> tuple[int, Any]:
@@ -173,7 +201,7 @@ async def complete_task(call: Call) -> tuple[int, Any]:
         raise Refusal(404, "not-found", "there is no task with this id")
     if found.state != "open":
         if found.state == "done" and found.outcome == call.body.outcome:
-            return 200, shapes.task(found)
+            return 200, shapes.task(found, await _whose(call, found.home))
         raise Refusal(409, "already-done", f"this task is {found.state}")
     data = {"id": found.id, "outcome": call.body.outcome, "note": call.body.note}
     await ask(call, found.home, "complete_task", data, f"complete|{found.id}|{call.body.outcome}")
@@ -183,4 +211,4 @@ async def complete_task(call: Call) -> tuple[int, Any]:
         found.assignee, now = call.caller.name, found
     if now.outcome != call.body.outcome:
         raise Refusal(409, "already-done", f"this task is {now.state}")
-    return 200, shapes.task(now)
+    return 200, shapes.task(now, await _whose(call, now.home))

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from babel.numbers import get_currency_precision
 
+from bot import ids
 from bot.clock import rfc3339
 from bot.costs import cost
 from bot.coupons import Campaign, Counts, CouponState
@@ -133,13 +134,13 @@ def coupon(state: CouponState, now: Ms) -> dict[str, Any]:
     }
 
 
-def message(found: StoredMessage) -> dict[str, Any]:
-    """A message with its history."""
+def message(found: StoredMessage, buyer: str) -> dict[str, Any]:
+    """A message with its history. `buyer` is whose order it was about, "" where nobody is known."""
     m: OutboundMessage = found.message
     text = getattr(m.content, "text", "") or getattr(m.content, "alt", "")
     return {
         "id": m.id,
-        "buyer": m.buyer,
+        "buyer": m.buyer or buyer or None,
         "account": m.account or None,
         "to": m.to or None,
         "purpose": m.purpose,
@@ -153,11 +154,11 @@ def message(found: StoredMessage) -> dict[str, Any]:
     }
 
 
-def decision(found: DecisionRecord) -> dict[str, Any]:
-    """A decision with its rules."""
+def decision(found: DecisionRecord, buyer: str) -> dict[str, Any]:
+    """A decision with its rules. `buyer` is whose order it was about, "" where nobody is known."""
     return {
-        "message": found.message,
-        "buyer": found.buyer,
+        "message": None if found.message.startswith(f"{ids.HOLD}_") else found.message,
+        "buyer": found.buyer or buyer or None,
         "source": found.source,
         "purpose": found.purpose,
         "outcome": found.outcome,
@@ -172,13 +173,13 @@ def decision(found: DecisionRecord) -> dict[str, Any]:
     }
 
 
-def task(found: Task) -> dict[str, Any]:
-    """A task."""
+def task(found: Task, buyer: str) -> dict[str, Any]:
+    """A task. `buyer` is whose order opened it, "" where nobody is known."""
     return {
         "id": found.id,
         "kind": found.kind,
         "state": found.state,
-        "buyer": found.buyer or None,
+        "buyer": found.buyer or buyer or None,
         "order": found.order or None,
         "due_at": when(found.due_at),
         "brief": found.brief,

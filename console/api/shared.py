@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from bot import ids
+from bot import ids, subjects
 from bot.codec import dump_entry
 from bot.events import Event, Ms, StaffAsked
 from bot.queries import NEWEST, Place
@@ -91,6 +91,12 @@ def place_of(call: Call) -> Place:
 def bad_cursor() -> Refusal:
     """A cursor that was made up."""
     return Refusal(400, "bad-parameter", "cursor is not one that this list gave", field_name="cursor")
+
+
+async def orders_of(call: Call, buyer: str) -> set[str]:
+    """The subjects of a buyer's orders: what concerned them before anybody was known is the buyer's too."""
+    found = await call.deps.queries.buyer(buyer)
+    return set() if found is None else {subjects.order(o.shop, o.id) for o in found.orders}
 
 
 async def whereabouts(call: Call, id: str) -> tuple[set[str], list[int]]:

@@ -211,3 +211,65 @@ def test_tasks_are_found_and_completed(gw: Served) -> None:
 @pytest.mark.parametrize("path", ["/orders/main/none", "/orders/nowhere/1"])
 def test_orders_that_are_not_there(gw: Served, path: str) -> None:
     assert gw.api("GET", path).kind == "not-found"
+
+
+# --- whose they are ---------------------------------------------------------------------------------------------------
+
+
+def scanned(gw: Served, order: str, **more) -> dict:
+    facts = {
+        "id": f"s{order}",
+        "carrier": "SF",
+        "tracking_no": f"SF{order}",
+        "state": "arrived_city",
+        "scan_at": rfc(now(gw)),
+    }
+    return {
+        "type": "shipment.updated", "id": f"scan-{order}", "shop": "main", "occurred_at": rfc(now(gw)),
+        "data": {"order": {"id": order}, "buyer": None, "shipment": facts}, **more,
+    }  # fmt: skip
+
+
+def test_what_an_order_decides_is_its_buyers_once_known(gw: Served) -> None:
+    """A parcel that waits for its half hour in the city shows a held line; nobody's is null, then the buyer is named."""
+    assert gw.api("POST", "/events", scanned(gw, "8601")).status == 202
+
+    def held() -> dict | None:
+        items = gw.get("/decisions", order="8601", outcome="defer")["items"]
+        return items[0] if items else None
+
+    found = until(held, 10, "the held line")
+    _ = Decision.model_validate(found)
+    assert (found["buyer"], found["message"], found["source"]) == (None, None, "journey:parcel_in_city/1")
+    assert [(rule["rule"], rule["verdict"]) for rule in found["rules"]] == [("in_city_hold", "defer")]
+    waits = datetime.fromisoformat(found["rules"][0]["until"]) - datetime.fromisoformat(found["at"])
+    assert waits == timedelta(minutes=30)
+    assert gw.api("POST", "/events", envelope(gw, "8601", "ev-8601")).status == 202
+    named = until(lambda: held()["buyer"], 10, "the buyer")
+    assert named == gw.get("/buyers", phone="+8613922220000")["items"][0]["id"]
+
+    def orders() -> bool:
+        return "8601" in {o["id"] for o in gw.get(f"/buyers/{named}")["orders"]}
+
+    until(orders, 10, "the order in the buyer's list")
+    assert found["at"] in {one["at"] for one in gw.get("/decisions", buyer=named, outcome="defer")["items"]}
+
+
+def test_a_task_that_an_order_opened_names_its_buyer(gw: Served) -> None:
+    """A refund's task says whose order it is, in the list, in the answer of its completion, and in the export."""
+    assert gw.api("POST", "/events", envelope(gw, "8602", "ev-8602")).status == 202
+    refund = {"id": "r8602", "amount": {"amount": "88.00", "currency": "CNY"}, "kind": "refund_only"}
+    body = {"order": {"id": "8602"}, "buyer": None, "refund": refund}
+    event = {"type": "refund.requested", "id": "ev-r8602", "shop": "main", "occurred_at": rfc(now(gw)), "data": body}
+    assert gw.api("POST", "/events", event).status == 202
+
+    def opened() -> dict | None:
+        return next((t for t in gw.get("/tasks", kind="refund", state="open")["items"] if t["order"] == "8602"), None)
+
+    task = until(opened, 10, "the task")
+    buyer = gw.get("/buyers", phone="+8613922220000")["items"][0]["id"]
+    assert task["buyer"] == buyer
+    until(lambda: "8602" in {o["id"] for o in gw.get(f"/buyers/{buyer}")["orders"]}, 10, "the order in the list")
+    assert task["id"] in {t["id"] for t in gw.get(f"/buyers/{buyer}/export")["tasks"]}
+    done = gw.api("POST", f"/tasks/{task['id']}/complete", {"outcome": "refunded"})
+    assert (done.status, done.json["buyer"]) == (200, buyer)

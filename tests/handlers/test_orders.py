@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from bot import carts, orders
-from bot.effects import Cancel, Mail, OpenTask, Schedule, Skip, Tell
+from bot.effects import Cancel, Hold, Mail, OpenTask, Schedule, Skip, Tell
 from bot.events import BuyerFacts, CheckoutFacts, Event, Item, Money, OrderFacts, TimerDue
 from bot.handling import Trigger, Turn
 from bot.hours import parse as parse_hours
@@ -117,7 +117,12 @@ def test_a_parcels_notices():
         order, effects = run(order, shipped("shipment.updated", minute, state))
         seen += told(effects)
         if state == "arrived_city":
-            assert effects == [Schedule("in_city:s1", T + (minute + 30) * MINUTE)]
+            until = T + (minute + 30) * MINUTE
+            key, source = "main|parcel_in_city|5001|s1", "journey:parcel_in_city/1"
+            assert effects == [
+                Schedule("in_city:s1", until),
+                Hold(key, "in_city_hold", until, source=source, order="5001"),
+            ]
             seen += told(timer(order, "in_city:s1", T + (minute + 30) * MINUTE))
     assert list(dict.fromkeys(seen)) == ["order_shipped", "parcel_in_city", "parcel_out", "parcel_delivered"]
     assert [e.at for e in effects if isinstance(e, Schedule)] == [T + 5 * MINUTE + 72 * HOUR]

@@ -22,7 +22,7 @@ class Message(Answer):
     """A message with its history."""
 
     id: str
-    buyer: str
+    buyer: str | None
     account: str | None
     to: str | None
     purpose: Literal["reply", "code", "service", "marketing"]
@@ -47,8 +47,8 @@ class RuleOut(Answer):
 class Decision(Answer):
     """Whether a message might be sent, and why (not)."""
 
-    message: str
-    buyer: str
+    message: str | None
+    buyer: str | None
     source: str
     purpose: str
     outcome: Literal["send", "skip", "defer"]
