@@ -130,6 +130,19 @@ class Gateway:
     stopping: bool = False
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
 
+    async def pump(self) -> None:
+        """Takes up the timers and waits of owned partitions that are due by now. Raises StoreError."""
+        left = self.clock.real() - int((self.lease_ttl_s + self.provider_timeout_s) * 1000)
+        while True:
+            moved, hints, behind = await self.store.pump(now=self.clock.now(), real=self.clock.real(), left_behind=left)
+            if hints:
+                self.hints |= hints
+                self.wake_sender.set()
+            if behind:
+                await self.sender.left_behind(behind)
+            if moved < 500:
+                return
+
     def watch_memory(self, info: Mapping[str, Any]) -> None:
         """Shuts the door at 75 % of the memory limit, opens it again at 65 % or without a limit."""
         limit, used = int(info.get("maxmemory") or 0), int(info.get("used_memory") or 0)
@@ -286,7 +299,7 @@ def _add_pages(gateway: Gateway) -> None:
 async def _add_sandbox(gateway: Gateway) -> None:
     """Simulated providers, the phone page, a clock that can be moved, and two campaigns to claim."""
     settings = gateway.settings
-    clock = VirtualClock(gateway.store, gateway.clock)
+    clock = VirtualClock(gateway.store, gateway.clock, gateway.pump)
     await clock.start(settings.zone)
     await _seed(gateway.campaigns, gateway.clock.now(), settings.brand.currency)
 

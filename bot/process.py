@@ -80,7 +80,7 @@ def start_loops(gateway: Gateway) -> list[asyncio.Task[None]]:
         asyncio.create_task(gateway.worker.run(), name="worker"),
         asyncio.create_task(gateway.sender.run(), name="sender"),
         asyncio.create_task(_keep_leases(gateway), name="leases"),
-        asyncio.create_task(_every(PUMP_S, lambda: _pump(gateway), gateway), name="pump"),
+        asyncio.create_task(_every(PUMP_S, gateway.pump, gateway), name="pump"),
         asyncio.create_task(_every(HOUSEKEEPING_S, lambda: _housekeeping(gateway), gateway), name="housekeeping"),
         asyncio.create_task(_every(COUPONS_S, lambda: _coupons(gateway), gateway), name="coupons"),
         asyncio.create_task(_every(WATCH_S, lambda: _watch(gateway), gateway), name="watch"),
@@ -133,20 +133,6 @@ async def _keep_leases(gateway: Gateway) -> None:
 async def _renew_once(gateway: Gateway) -> None:
     with contextlib.suppress(StoreError):
         await gateway.leases.renew()
-
-
-async def _pump(gateway: Gateway) -> None:
-    clock, store = gateway.clock, gateway.store
-    left = clock.real() - int((gateway.lease_ttl_s + gateway.provider_timeout_s) * 1000)
-    while True:
-        moved, hints, behind = await store.pump(now=clock.now(), real=clock.real(), left_behind=left)
-        if hints:
-            gateway.hints |= hints
-            gateway.wake_sender.set()
-        if behind:
-            await gateway.sender.left_behind(behind)
-        if moved < 500:
-            return
 
 
 async def _housekeeping(gateway: Gateway) -> None:
@@ -212,8 +198,10 @@ async def _recheck_store(gateway: Gateway) -> None:
 
 
 async def _follow_clock(gateway: Gateway) -> None:
-    offset = await gateway.store.command("GET", keys.CLOCK)
+    before, offset = gateway.clock.offset(), await gateway.store.command("GET", keys.CLOCK)
     gateway.clock.set_offset(int(offset or 0))
+    if gateway.clock.offset() != before:  # whoever moved it is told when what came due is taken up
+        await gateway.pump()
     await gateway.store.tell(keys.CLOCK_SEEN, gateway.store.owner, gateway.clock.offset())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
@@ -18,9 +19,11 @@ START_WEEKDAY, START_HOUR = 1, 10  # a Tuesday at 10:00: open hours of everythin
 class VirtualClock:
     """The gateway's clock, and how it is moved: forward only."""
 
-    def __init__(self, store: Store, clock: SystemClock) -> None:
+    def __init__(self, store: Store, clock: SystemClock, moved: Callable[[], Awaitable[None]]) -> None:
+        """`moved` takes up what is due by this process's clock."""
         self._store = store
         self._clock = clock
+        self._moved = moved
 
     def now(self) -> Ms:
         """Virtual time."""
@@ -44,9 +47,10 @@ class VirtualClock:
         self._clock.set_offset(int(await self._store.command("GET", keys.CLOCK)))
 
     async def advance(self, seconds: float) -> Ms:
-        """Moves the clock; answers when every living process has the new offset."""
+        """Moves the clock; answers when every living process has the new offset and has taken up what came due."""
         offset = int(await self._store.command("INCRBY", keys.CLOCK, int(seconds * 1000)))
         self._clock.set_offset(offset)
+        await self._moved()
         end = self._clock.monotonic() + FOLLOW_S
         while self._clock.monotonic() < end:
             alive = {name.decode() for name in await self._store.command("ZRANGE", keys.PROCESSES, 0, -1)}

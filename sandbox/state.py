@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 import redis.asyncio as aioredis
 
+from bot.clock import rfc3339
+
 MOST_KEPT = 500
 
 
@@ -50,7 +52,7 @@ class Phones:
         return bubble
 
     async def messages(self, account: str, id: str, after: int = 0) -> list[dict[str, Any]]:
-        """What a phone shows, oldest first."""
+        """What a phone shows, oldest first, times in RFC 3339."""
         raw = await self.redis.lrange(self._key(account, id), 0, -1)
         states = await self.redis.hgetall(f"{self._key(account, id)}:states")
         found = []
@@ -59,6 +61,7 @@ class Phones:
             if bubble["n"] > after:
                 seen = text_of(states.get(str(bubble.get("provider_id", "")).encode(), b""))
                 bubble["state"] = (seen or "sent") if bubble["from"] == "shop" else ""
+                bubble["at"] = rfc3339(bubble["at"])
                 found.append(bubble)
         return found
 
@@ -131,7 +134,8 @@ class Phones:
 
     async def ledger(self, account: str) -> list[dict[str, Any]]:
         """Everything that this provider accepted."""
-        return [json.loads(line) for line in await self.redis.lrange(f"sandbox:ledger:{account}", 0, -1)]
+        taken = [json.loads(line) for line in await self.redis.lrange(f"sandbox:ledger:{account}", 0, -1)]
+        return [{**one, "at": rfc3339(one["at"])} for one in taken]
 
 
 def text_of(value: object) -> str:

@@ -151,13 +151,19 @@ function account() {
   return (state.phones.find((phone) => phone.type === "twilio") || state.phones[0]).account;
 }
 
+/** Times of bubbles as numbers, as all that is drawn here has them. */
+function timed(found) {
+  for (const phone of found.phones) for (const message of phone.messages) message.at = Date.parse(message.at);
+  return found;
+}
+
 async function ask() {
   try {
     const answer = await fetch(`/sandbox/state.json?have=${version}`);
     if (!answer.ok) throw new Error(String(answer.status));
     const found = await answer.json();
     if (found.version === version) state.now = found.now;
-    else state = found;
+    else state = timed(found);
     version = found.version;
     offline(false);
   } catch {

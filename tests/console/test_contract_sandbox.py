@@ -32,6 +32,17 @@ def test_the_clock_runs_forward_for_all(gw: Served) -> None:
         assert (answer.status, answer.fields) == (400, {"advance_s"}), body
 
 
+def test_what_came_due_is_taken_up_when_the_clock_answers(gw: Served) -> None:
+    """When the POST answers, no timer of any process is left that was due by then."""
+    for _ in range(6):
+        for _ in range(3):
+            assert gw.sandbox("POST", "/shops/main/place", {}).status == 200
+        until(lambda: gw.sandbox("GET", "/state.json").json["next_due"], 10, "the reminders")
+        now = datetime.fromisoformat(gw.sandbox("POST", "/clock", {"advance_s": 11_000}).json["now"])
+        due = gw.sandbox("GET", "/state.json").json["next_due"]
+        assert not due or due > now.timestamp() * 1000
+
+
 BROKEN = [
     b"{",
     b"[]",
@@ -74,6 +85,7 @@ def test_phones_show_what_was_said(gw: Served, account: str) -> None:
     found = gw.sandbox("GET", gw.phone(account, id) + "/messages").json["items"]
     assert any(b["from"] == "buyer" and b["text"] == "帮助" for b in found)
     assert all({"n", "at", "from", "kind", "state"} <= set(bubble) for bubble in found)
+    assert all(bubble["at"].endswith("Z") and datetime.fromisoformat(bubble["at"]) for bubble in found)
     for body in ({}, {"text": ""}, {"text": 1}, {"text": "a", "tap": "b"}, {"tap": []}, {"text": "x" * 4001}):
         answer = gw.sandbox("POST", gw.phone(account, id) + "/say", body)
         assert (answer.status, answer.fields) == (400, {"text"}), body
