@@ -20,6 +20,7 @@ from shops.standard.sections import (
     checkout_facts,
     count_of,
     country_of,
+    id_of,
     order_facts,
     refund_facts,
     section,
@@ -49,7 +50,7 @@ def to_event(value: Any, reading: Reading, *, delivery_id: str = "", received: M
     data = value.get("data")
     if not isinstance(data, dict):
         raise PayloadError("data must be an object", field="data")
-    id = text_of(value, "id") or delivery_id
+    id = id_of(value, "id", 500) or delivery_id
     if not id:
         raise PayloadError("id is missing", field="id")
     # `timestamp` is the word of Standard Webhooks for the same fact.

@@ -65,6 +65,14 @@ def text_of(data: Mapping[str, Any], name: str, limit: int = 500) -> str:
     return str(found).strip()[:limit]
 
 
+def id_of(data: Mapping[str, Any], name: str, limit: int = 200) -> str:
+    """What names a thing, whole: cut, two names could become one. Raises PayloadError for one over `limit`."""
+    found = text_of(data, name, limit + 1)
+    if len(found) > limit:
+        raise PayloadError(f"{name} has over {limit} characters", field=name)
+    return found
+
+
 def count_of(data: Mapping[str, Any], name: str, most: int) -> int:
     """A whole number from 0 to `most`, else 0."""
     found = data.get(name)
@@ -124,13 +132,13 @@ def _items(data: Mapping[str, Any]) -> tuple[Item, ...]:
 
 def order_facts(data: Mapping[str, Any], reading: Reading) -> OrderFacts | None:
     """What is said of the order; None without its id."""
-    if not text_of(data, "id", 200):
+    if not id_of(data, "id"):
         return None
     pay_state = _one_of(data, "pay_state", PAY_STATES)
     cod = data.get("cod")
     city = data.get("ship_to")
     return OrderFacts(
-        id=text_of(data, "id", 200),
+        id=id_of(data, "id"),
         number=text_of(data, "number", 60),
         status=text_of(data, "status", 40),
         pay_state=pay_state,
@@ -183,24 +191,24 @@ def buyer_facts(data: Mapping[str, Any], reading: Reading, country: str) -> Buye
         answered_at = time_of(consent, "updated_at", reading.zone)
     is_new = data.get("is_new")
     return BuyerFacts(
-        ref=text_of(data, "ref", 200),
+        ref=id_of(data, "ref"),
         name=text_of(data, "name", 60),
         phones=tuple(dict.fromkeys(n for n in numbers if n)),
-        email=text_of(data, "email", 200).casefold(),
+        email=id_of(data, "email").casefold(),
         locale=negotiate(text_of(data, "locale", 20)),
         is_new=is_new if isinstance(is_new, bool) else None,
         sms_consent="yes" if answer == "yes" else "no" if answer == "no" else "unknown",
         consent_at=answered_at,
-        address=text_of(data, "address", 200),
+        address=id_of(data, "address"),
     )
 
 
 def shipment_facts(data: Mapping[str, Any], reading: Reading) -> ShipmentFacts:
     """What is said of the parcel."""
     return ShipmentFacts(
-        id=text_of(data, "id", 200),
+        id=id_of(data, "id"),
         carrier=text_of(data, "carrier", 60),
-        tracking_no=text_of(data, "tracking_no", 60),
+        tracking_no=id_of(data, "tracking_no", 60),
         tracking_url=_url(data, "tracking_url"),
         state=_one_of(data, "state", SHIP_STATES),
         reason=text_of(data, "reason", 60),
@@ -215,15 +223,15 @@ def shipment_facts(data: Mapping[str, Any], reading: Reading) -> ShipmentFacts:
 def refund_facts(data: Mapping[str, Any]) -> RefundFacts:
     """What is said of the refund."""
     kind = _one_of(data, "kind", REFUND_KINDS)
-    return RefundFacts(id=text_of(data, "id", 200), amount=_money(data, "amount"), kind=kind)
+    return RefundFacts(id=id_of(data, "id"), amount=_money(data, "amount"), kind=kind)
 
 
 def checkout_facts(data: Mapping[str, Any], reading: Reading) -> CheckoutFacts | None:
     """What is said of the cart; None without its token."""
-    if not text_of(data, "token", 200):
+    if not id_of(data, "token"):
         return None
     return CheckoutFacts(
-        token=text_of(data, "token", 200),
+        token=id_of(data, "token"),
         items=_items(data),
         total=_money(data, "total"),
         recover_url=_url(data, "recover_url"),

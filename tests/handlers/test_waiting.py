@@ -92,6 +92,18 @@ def test_owed_until_somebody_can_be_reached(first):
     assert desk.told == ["order_paid_first", "order_shipped"]
 
 
+def test_what_was_owed_names_what_is_known_by_then():
+    """The parcel is heard of before the order: the buyer still reads what was shipped."""
+    desk = Desk(T)
+    desk.post(shipped("shipment.created", 1, carrier="SF", tracking_no="SF1"))
+    desk.settle()
+    facts = order_facts(pay_state="paid", placed_at=T, items=(Item("针织衫"),))
+    desk.post(event("order.paid", 2, order=facts, buyer=BuyerFacts(phones=(PHONE,))))
+    desk.settle()
+    assert sorted(desk.told) == ["order_paid_first", "order_shipped"]
+    assert all("针织衫" in message.content.text for message in desk.sent)
+
+
 @pytest.mark.parametrize("first", [None, BuyerFacts(ref="701")])
 def test_what_nobody_could_be_told_in_time_is_recorded(first):
     """Its time passes: skipped, no_address, once; a later number brings nothing old."""

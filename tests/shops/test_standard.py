@@ -195,6 +195,13 @@ def read(value):
         (envelope(order={**ORDER, "id": ""}), "data.order.id"),
         (envelope(order={**ORDER, "id": "  "}), "data.order.id"),
         (envelope(order={**ORDER, "id": []}), "data.order.id"),
+        ({**envelope(), "id": "x" * 501}, "id"),
+        (envelope(order={**ORDER, "id": "x" * 201}), "data.order.id"),
+        (envelope(buyer={"phones": ["13900001234"], "ref": "x" * 201}), "data.buyer.ref"),
+        (
+            envelope("shipment.created", shipment={**events.SHIPMENT, "tracking_no": "x" * 61}),
+            "data.shipment.tracking_no",
+        ),
         (envelope(order={**ORDER, "placed_at": None}), "data.order.placed_at"),
         (envelope(order={**ORDER, "total": {"amount": 1.5, "currency": "CNY"}}), "data.order.total.amount"),
         (envelope(order={**ORDER, "total": {"amount": "٣", "currency": "CNY"}}), "data.order.total.amount"),
