@@ -278,7 +278,7 @@ class Hold(Struct, frozen=True):
     """Record that a touch waits until `until`, and for what, as a decision. What is sent then is decided then."""
 
     key: str
-    rule: str
+    rule: Rule
     until: Ms
     purpose: Purpose = "service"
     source: str = ""

@@ -300,7 +300,7 @@ class Speaker:
         """Records that a touch waits: there is no message of it yet, so the decision has an id of its own kind."""
         effect = Say(key=hold.key, purpose=hold.purpose, source=hold.source, order=hold.order)
         decision = Decision("defer", until=hold.until)
-        decision.rules.append(RuleVerdict(hold.rule, "defer", until=hold.until))
+        decision.note(hold.rule, "defer", until=hold.until)
         nobody = Buyer(id="", home=run.taken.subject, created_at=0)
         id = ids.derived(ids.HOLD, run.partition, self._seed(run, nobody) + "hold")
         self._record(run, nobody, effect, decision, id)

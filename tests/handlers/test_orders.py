@@ -13,6 +13,7 @@ from bot.effects import Cancel, Hold, Mail, OpenTask, Schedule, Skip, Tell
 from bot.events import BuyerFacts, CheckoutFacts, Event, Item, Money, OrderFacts, TimerDue
 from bot.handling import Trigger, Turn
 from bot.hours import parse as parse_hours
+from bot.reasons import Rule
 from bot.shipping import Shipping
 from bot.slots import answer_by, call_slot_end
 from handlers import cart_ladder, order_lifecycle, refund, shipping
@@ -121,7 +122,7 @@ def test_a_parcels_notices():
             key, source = "main|parcel_in_city|5001|s1", "journey:parcel_in_city/1"
             assert effects == [
                 Schedule("in_city:s1", until),
-                Hold(key, "in_city_hold", until, source=source, order="5001"),
+                Hold(key, Rule.IN_CITY_HOLD, until, source=source, order="5001"),
             ]
             seen += told(timer(order, "in_city:s1", T + (minute + 30) * MINUTE))
     assert list(dict.fromkeys(seen)) == ["order_shipped", "parcel_in_city", "parcel_out", "parcel_delivered"]
