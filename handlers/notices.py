@@ -69,20 +69,16 @@ def service(turn: Turn) -> Sequence[Effect]:
 
 
 def paid(turn: Turn) -> Sequence[Effect]:
-    """Thanks: fuller on the first order. A call that was planned is not needed any more."""
+    """Thanks: fuller on the first order."""
     touch = _touch(turn)
-    key = "order_paid" if bought_before(turn.buyer, touch) else "order_paid_first"
-    return [*_no_call(turn.buyer, touch), _say(touch, key)]
+    return [_say(touch, "order_paid" if bought_before(turn.buyer, touch) else "order_paid_first")]
 
 
 def remembered(turn: Turn) -> Sequence[Effect]:
     """What is new of an order, with a notice or without: one that does not wait for payment any more needs no call."""
-    return _no_call(turn.buyer, _touch(turn))
-
-
-def _no_call(buyer: Buyer, touch: TouchAsked) -> list[Effect]:
+    touch = _touch(turn)
     call = f"call:{_order(touch)}"
-    if touch.brief is None or touch.brief.pay in UNPAID or call not in buyer.timers:
+    if touch.brief is None or touch.brief.pay in UNPAID or call not in turn.buyer.timers:
         return []
     return [CloseTask(call, touch.brief.pay), Cancel(call)]
 
