@@ -162,6 +162,11 @@ class Harness:
             pipe.exists(*(f"ready:{tag}:{account}:{lane}" for account in self.gateway.lines for lane in ("hi", "lo")))
         return any(await pipe.execute())
 
+    async def waiting(self, account: str) -> None:
+        """Until a message waits for an account that may send nothing now."""
+        while not await self.gateway.store.ready_lanes([account]):
+            await asyncio.sleep(0.01)
+
     async def advance(self, seconds: float) -> None:
         """Moves the virtual clock, and lets what is due by then happen."""
         await self.idle()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import pytest
+from msgspec import structs
+
 from bot import buyers
 from bot.events import Money, OrderBrief
-from bot.records import Address, Buyer, Consent
+from bot.records import Address, Buyer, Consent, Dialog
 from tests.bot.test_orders import MINUTE, T
 
 EACH = Money(Decimal("88.00"), "CNY")
@@ -47,6 +50,28 @@ def test_an_order_that_both_were_told_of_counts_once():
     buyers.merge(older, younger)
     assert sums(older) == (3, {"CNY": "264.00"})
     assert [one.id for one in older.orders] == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize("change", [{"blocked": True}, {"opted_out": True}, {"reachable": False}, {"staff_until": T}])
+def test_one_address_in_both_records_keeps_what_forbids_more(change):
+    """Whichever of the two knew it."""
+    plain, strict = Address("sms", "+8613900001234"), Address("sms", "+8613900001234", **change)
+    for mine, theirs in ((plain, strict), (strict, plain)):
+        survivor = buyer(addresses=[structs.replace(mine)])
+        buyers.merge(survivor, buyer("b_2", addresses=[structs.replace(theirs)]))
+        (kept,) = survivor.addresses
+        assert {name: getattr(kept, name) for name in change} == change
+
+
+def test_the_newer_conversation_goes_on():
+    """Of one address in two records: the dialog of the record that the buyer last wrote to."""
+    old = Address("sms", "+8613900001234", last_in=T, last_out=T, dialog=Dialog("card.code"))
+    new = Address("sms", "+8613900001234", last_in=T + MINUTE, last_out=T + MINUTE, dialog=Dialog("profile.name"))
+    for mine, theirs in ((old, new), (new, old)):
+        survivor = buyer(addresses=[structs.replace(mine)])
+        buyers.merge(survivor, buyer("b_2", addresses=[structs.replace(theirs)]))
+        (kept,) = survivor.addresses
+        assert (kept.dialog.state, kept.last_in, kept.last_out) == ("profile.name", T + MINUTE, T + MINUTE)
 
 
 def test_a_wish_for_coupons_keeps_its_own_wording():

@@ -64,7 +64,7 @@ async def test_a_cart_speaks_only_to_those_who_agreed(browser, sandbox, lang):
     await visitor.say(MESSENGER, speech["member"])
     await visitor.reads(MESSENGER, speech["ask for the number"])
     await visitor.prove(MESSENGER)
-    await visitor.page.wait_for_timeout(500)
+    await visitor.reads(MESSENGER, "your member card is no." if english else "您的会员卡号")  # the two records are one
     await visitor.say(MESSENGER, "START" if english else "恢复")
     await visitor.reads(MESSENGER, "Welcome back" if english else "已恢复")
     await visitor.press(speech["abandon"])
@@ -112,7 +112,9 @@ async def test_every_question_gets_its_answer(browser, sandbox, lang):
     """Help, return, missing, urgent, a person, orders, opt out and in, own data, leaving: each answered in the chat."""
     visitor = await visit(browser, sandbox, lang)
     await visitor.join(MESSENGER)
-    await visitor.page.wait_for_timeout(500)
+    await visitor.reads(
+        MESSENGER, "What may we call you" if lang == "en" else "怎么称呼您"
+    )  # the last of what joining says
     for said, answer in ASKED[lang]:
         mine = visitor.page.locator(f"{MESSENGER} .line.shop")
         before = await mine.count()

@@ -147,7 +147,7 @@ async def test_while_another_app_owns_the_chat_the_bot_listens(gw):
     assert await post(gw, entry("1234567890", stop, place="standby")) == 200
     found = (await buyer(gw, "messenger-main", "p1")).address("messenger-main", "p1")
     assert found.opted_out
-    await asyncio.sleep(0.2)
+    await gw.idle()
     assert len(gw.graph.texts("p1")) <= 1  # the confirmation of the stop, if anything
 
 
@@ -173,10 +173,11 @@ async def test_a_blocked_page_sends_nothing_until_it_is_unblocked(gw):
     assert (
         await post(gw, entry("1234567890", {**block, "policy_enforcement": {"action": "block", "reason": "x"}})) == 200
     )
-    await gw.idle()
-    await asyncio.sleep(1.3)
+    while not gw.gateway.lines["messenger-main"].wait_s():
+        await asyncio.sleep(0.02)
     await gw.say("p1", "你好")
-    await asyncio.sleep(1.0)
+    await gw.waiting("messenger-main")
+    await asyncio.sleep(1.0)  # and goes on waiting
     assert gw.graph.texts("p1") == []
     lift = {**block, "timestamp": block["timestamp"] + 1, "policy_enforcement": {"action": "unblock"}}
     assert await post(gw, entry("1234567890", lift)) == 200

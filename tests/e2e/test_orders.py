@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import time
 from datetime import datetime
@@ -122,7 +121,7 @@ async def test_paid_while_the_reminder_waits_for_the_line(gw):
     await gw.idle()
     gw.gateway.lines["messenger-main"].pause(1.5)
     gw.gateway.clock.set_offset(gw.gateway.clock.offset() + 2 * 3600_000 + 5_000)
-    await asyncio.sleep(0.6)
+    await gw.waiting("messenger-main")
     await gw.shop("order.paid", "e2", order(buyer=PSID, pay_state="paid"))
     texts = await gw.said("p1", 2)
     await gw.idle()

@@ -70,7 +70,7 @@ async def test_what_twilio_confirmed_is_not_confirmed_again(sms):
     address = await sms.address("sms-main")
     assert address.opted_out
     assert address.blocked
-    await asyncio.sleep(0.1)
+    await sms.harness.idle()
     assert sms.twilio.forms == []
 
 
@@ -81,7 +81,6 @@ async def test_a_plain_stop_is_confirmed_once_and_blocks(sms):
     assert (await sms.address("sms-main")).blocked
     await sms.say("帮助")
     await sms.harness.idle()
-    await asyncio.sleep(0.2)
     assert len(sms.twilio.forms) == 1
     await sms.say("START")
     address = await sms.address("sms-main")
@@ -113,7 +112,6 @@ async def test_a_number_that_stopped_at_twilio_is_blocked_here(sms):
     calls = len(sms.twilio.targets)
     await sms.say("帮助")
     await sms.harness.idle()
-    await asyncio.sleep(0.2)
     assert len(sms.twilio.targets) == calls
 
 

@@ -458,7 +458,7 @@ async def test_an_account_without_the_right_is_paused_and_staff_are_told(wechat)
     await wechat.say(ONE, "帮助")
     await wechat.quiet()
     await wechat.say(TWO, "帮助")
-    await asyncio.sleep(0.3)
+    await wechat.harness.waiting("wechat-main")
     assert wechat.peer.sent == []
     assert wechat.peer.refused == [40164]
     assert "203.0.113.7" in (await wechat.alerts())[0]
