@@ -42,7 +42,7 @@ from bot.routing import Keywords, route, words_of
 from bot.run import Recall, Run, fired
 from bot.speaking import Speaker
 
-MAX_TOUCHES = 200
+MAX_TOUCHES = 60
 
 
 class BuyerTurns:

@@ -189,19 +189,13 @@ class Coupons:
 
     async def get(self, key: str) -> tuple[Campaign, Counts] | None:
         """A campaign with its numbers."""
-        body, stock, claimed, redeemed = await self._store.command(
-            "HMGET", keys.campaign(key)[0], "body", "stock", "claimed", "redeemed"
-        )
-        if body is None:
-            return None
-        remaining = max(0, int(stock) - int(claimed))
-        return msgspec.json.decode(body, type=Campaign), Counts(int(claimed), int(redeemed), remaining)
+        return _found(await self._store.command(*_about(key)))
 
     async def all(self) -> list[tuple[Campaign, Counts]]:
         """Every campaign, newest first."""
         names = await self._store.command("SMEMBERS", keys.CAMPAIGNS)
-        found = [await self.get(name.decode()) for name in names]
-        return sorted((f for f in found if f), key=lambda f: (f[0].created_at, f[0].key), reverse=True)
+        rows = await self._store.together([_about(name.decode()) for name in names])
+        return sorted((f for f in map(_found, rows) if f), key=lambda f: (f[0].created_at, f[0].key), reverse=True)
 
     async def refresh(self) -> None:
         """Brings the view that handlers get up to date."""
@@ -305,3 +299,17 @@ class Coupons:
         outcome, _, used = await self._scripts.run("coupons_redeem", [camp, codes], [state.code, order, now])
         state.order = used.decode()
         return outcome.decode(), state
+
+
+def _about(key: str) -> tuple[str, ...]:
+    """The command that reads what `_found` takes."""
+    return ("HMGET", keys.campaign(key)[0], "body", "stock", "claimed", "redeemed")
+
+
+def _found(row: Sequence[bytes | None]) -> tuple[Campaign, Counts] | None:
+    body, *numbers = row
+    if body is None:
+        return None
+    stock, claimed, redeemed = (int(number or 0) for number in numbers)
+    counts = Counts(claimed, redeemed, remaining=max(0, stock - claimed))
+    return msgspec.json.decode(body, type=Campaign), counts

@@ -27,6 +27,8 @@ from bot.ports import Capabilities
 from bot.reasons import Rule, SkipReason
 from bot.records import Address, Buyer
 
+MOST_WAITING = 10
+
 
 @dataclass(frozen=True, slots=True)
 class PolicySettings:
@@ -93,6 +95,10 @@ def decide(plan: Plan, settings: PolicySettings) -> Decision:
             # A cap that frees too late is still the cap's doing: staff look for what they could change.
             capped = decision.reason == SkipReason.CAP_REACHED
             return _skip(decision, Rule.NOT_AFTER, SkipReason.CAP_REACHED if capped else SkipReason.TOO_LATE)
+        if decision.outcome == "defer" and plan.purpose == "marketing" and len(plan.buyer.waiting) >= MOST_WAITING:
+            # What waits is kept in the buyer's record, which every turn reads and writes.
+            rule = Rule(next(one.rule for one in reversed(decision.rules) if one.verdict == "defer"))
+            return _skip(decision, rule, SkipReason.CAP_REACHED, f"{MOST_WAITING} messages wait already")
     return decision
 
 

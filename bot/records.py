@@ -1,6 +1,7 @@
 """Records: what a turn loads and commits. Mutable while a turn applies effects; handlers only read them.
 
-Encoded as MessagePack behind one version byte (`bot.codec`). A buyer's record stays under 4 KiB.
+Encoded as MessagePack behind one version byte (`bot.codec`). A buyer's record begins with 0.4 KiB; with 20 orders and all that
+was told of them it has 6.
 """
 
 from __future__ import annotations

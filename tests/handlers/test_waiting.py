@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 
 import pytest
@@ -49,6 +50,19 @@ def test_what_is_not_wanted_any_more_at_its_hour_ends():
     desk.advance(12 * HOUR_MS)
     assert (desk.told, desk.waiting) == ([], {})
     assert [reason for _, reason in desk.skipped] == ["reason_gone"]
+
+
+def test_what_waits_does_not_pile_up():
+    """Thirty pieces of news by the API in one night: ten wait, the others end at once, and the record stays small."""
+    desk = coupon_desk()
+    for number in range(30):
+        asked = {"id": f"m_{number}", "purpose": "marketing", "text": f"新品第 {number} 款"}
+        desk.asks(HOME, "message", json.dumps(asked).encode())
+    assert len(desk.waiting) == 10
+    assert [reason for _, reason in desk.skipped] == ["cap_reached"] * 20
+    assert len(desk.records[HOME]) < 8192
+    desk.advance(40 * DAY_MS)
+    assert desk.waiting == {}
 
 
 def test_a_cart_note_that_waited_is_weighed_anew():
