@@ -253,6 +253,7 @@ class ChannelType:
     config: type[AccountConfig]
     build: Callable[[str, AccountConfig, Toolkit], Channel]
     title: str
+    capabilities: Capabilities  # of every line of it; settings change at most a line's rate
 
 
 @dataclass(frozen=True, slots=True)

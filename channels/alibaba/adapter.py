@@ -159,4 +159,4 @@ def _build(name: str, config: AccountConfig, toolkit: Toolkit) -> Alibaba:
     return Alibaba(name, cast(AlibabaConfig, config), toolkit)
 
 
-TYPE = ChannelType("alibaba", AlibabaConfig, _build, "Alibaba Cloud SMS (阿里云短信)")
+TYPE = ChannelType("alibaba", AlibabaConfig, _build, "Alibaba Cloud SMS (阿里云短信)", CAPABILITIES)

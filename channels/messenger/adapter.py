@@ -216,4 +216,4 @@ def _build(name: str, config: AccountConfig, toolkit: Toolkit) -> Messenger:
     return Messenger(name, cast(MessengerConfig, config), toolkit)
 
 
-TYPE = ChannelType("messenger", MessengerConfig, _build, "Messenger")
+TYPE = ChannelType("messenger", MessengerConfig, _build, "Messenger", CAPABILITIES)

@@ -175,4 +175,4 @@ def _build(name: str, config: AccountConfig, toolkit: Toolkit) -> Twilio:
     return Twilio(name, cast(TwilioConfig, config), toolkit)
 
 
-TYPE = ChannelType("twilio", TwilioConfig, _build, "Twilio SMS")
+TYPE = ChannelType("twilio", TwilioConfig, _build, "Twilio SMS", CAPABILITIES)

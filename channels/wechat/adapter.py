@@ -142,4 +142,4 @@ def _build(name: str, config: AccountConfig, toolkit: Toolkit) -> WeChat:
     return WeChat(name, cast(WeChatConfig, config), toolkit)
 
 
-TYPE = ChannelType("wechat", WeChatConfig, _build, "WeChat")
+TYPE = ChannelType("wechat", WeChatConfig, _build, "WeChat", CAPABILITIES)

@@ -16,6 +16,7 @@ from console.api.refusals import Refusal
 from console.api.shared import DONE_WITHIN_S, ask, bad_cursor, buyer_of, orders_of, whereabouts
 
 MOST_EXPORTED = 10_000
+MOST_SEARCHED = 5_000
 
 
 def _show_buyer(call: Call, buyer: Buyer) -> dict[str, Any]:
@@ -63,8 +64,18 @@ async def _listed(call: Call, keep: Callable[[Buyer], bool]) -> dict[str, Any]:
     after = call.query("cursor")
     if after and ids.partition_in(after) is None:
         raise bad_cursor()
-    listed, cursor = await call.deps.queries.buyers(after=after, limit=call.limit)
-    return {"items": [_show_buyer(call, b) for b in listed if keep(b)], "next_cursor": cursor or None}
+    kept: list[Buyer] = []
+    seen = 0
+    while True:  # a page is full as long as there is more, though few are kept
+        listed, after = await call.deps.queries.buyers(after=after, limit=call.limit + 1)
+        seen += len(listed)
+        kept += [buyer for buyer in listed if keep(buyer)]
+        if len(kept) > call.limit:
+            kept, after = kept[: call.limit], kept[call.limit - 1].id
+            break
+        if not after or seen > MOST_SEARCHED:
+            break
+    return {"items": [_show_buyer(call, b) for b in kept], "next_cursor": after or None}
 
 
 async def _search(call: Call, words: str) -> list[Buyer | None]:
@@ -77,7 +88,7 @@ async def _search(call: Call, words: str) -> list[Buyer | None]:
         return [next(found for found in direct if found is not None)]
     matches: list[Buyer | None] = []
     cursor, seen = "", 0
-    while seen < 5000 and len(matches) < call.limit:
+    while seen < MOST_SEARCHED and len(matches) < call.limit:
         listed, cursor = await queries.buyers(after=cursor, limit=500)
         seen += len(listed)
         matches += [b for b in listed if words.strip().casefold() in b.name.casefold()]

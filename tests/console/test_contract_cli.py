@@ -109,6 +109,10 @@ def test_lists_for_machines() -> None:
         assert all(set(one) == keys for one in found)
         if command == "adapters":
             assert {one["kind"] for one in found} <= {"channel", "shop", "tracker"}
+            able = {one["name"]: one["capabilities"] for one in found if one["kind"] == "channel"}
+            assert able["wechat"]["windows"] == ["click", "follow", "message", "scan"]
+            assert (able["twilio"]["sms"], able["alibaba"]["free_text"]) == (True, False)
+            assert able["messenger"]["text_limit"] == 1900
 
 
 def test_a_dead_letter_that_is_not_there(gw: Served) -> None:
