@@ -29,7 +29,7 @@ def to(text: str = "", dialog: Dialog | None = None, medium: str = "chat", paylo
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("member_card", "会员 会员卡 卡 入会 member join 會員 ＭＥＭＢＥＲ Join!"),
+        ("member_card", "会员 会员卡 卡 入会 member join 會員 ＭＥＭＢＥＲ Join! 加入會員"),
         ("coupons", "优惠券 领券 券 coupon 優惠券"),
         ("orders", "订单 物流 order 訂單"),
         ("help", "帮助 help info 幫助 HELP？"),
@@ -39,7 +39,7 @@ def to(text: str = "", dialog: Dialog | None = None, medium: str = "chat", paylo
         ("urgent", "急 urgent"),
         ("opt_out", "R 拒收 TD T 退订 STOP STOPALL UNSUBSCRIBE OPTOUT REVOKE CANCEL END QUIT stop."),
         ("opt_in", "恢复 START UNSTOP 恢復"),
-        ("leave_club", "注销会员 leave"),
+        ("leave_club", "注销会员 leave 註銷會員 注銷會員"),
     ],
 )
 def test_every_promised_keyword_leads_to_its_intent(name, words):
@@ -51,8 +51,8 @@ def test_every_promised_keyword_leads_to_its_intent(name, words):
 
 def test_own_data_words_have_spaces():
     """Words of two parts are keywords as a whole."""
-    assert to("my data")[1] == to("我的信息")[1] == "my_data"
-    assert to("Change Number")[1] == to("换手机号")[1] == "change_number"
+    assert to("my data")[1] == to("我的信息")[1] == to("我的資料")[1] == "my_data"
+    assert to("Change Number")[1] == to("换手机号")[1] == to("換手機號碼")[1] == "change_number"
 
 
 @pytest.mark.parametrize("text", ["领 spring", "領 SPRING", "claim Spring", "CLAIM　spring!"])
