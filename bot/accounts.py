@@ -7,6 +7,8 @@ from bot.ports import Channel
 
 BREAK_AFTER = 5
 HALF_OPEN_S = 30.0
+EASED_S = 60.0
+LEAST_SHARE = 0.05
 
 
 class Line:
@@ -14,7 +16,9 @@ class Line:
 
     def __init__(self, channel: Channel, clock: SystemClock, *, per_second: float, most_in_flight: int = 64) -> None:
         self.channel = channel
-        self.per_second = per_second
+        self._per_second = per_second
+        self._share = 1.0
+        self._eased_until = 0.0
         self.most_in_flight = most_in_flight
         self.in_flight = 0
         self.tokens = 0
@@ -22,6 +26,20 @@ class Line:
         self._clock = clock
         self._failures = 0
         self._shut_until = 0.0
+
+    @property
+    def per_second(self) -> float:
+        """Parts a second over all processes; less for a minute after the provider said that little is left."""
+        eased = self._share < 1 and self._clock.monotonic() < self._eased_until
+        return self._per_second * self._share if eased else self._per_second
+
+    def ease(self, share: float) -> None:
+        """From here on only this share of the rate, for a minute or until the provider says otherwise; 0: a minute's pause."""
+        now = self._clock.monotonic()
+        self._share, self._eased_until = max(share, LEAST_SHARE), now + EASED_S
+        if share <= 0:
+            self.pause(EASED_S)
+            self._eased_until += EASED_S  # what waited meanwhile must not go all at once
 
     def room(self) -> int:
         """How many calls may start now."""

@@ -114,6 +114,11 @@ class AccountConfig(Section):
     monthly_budget: Amount | None = None
     prices: Prices | None = None
 
+    @property
+    def identity(self) -> tuple[str, str] | None:
+        """The key and value that name this line at its provider: two accounts with the same would be one line twice."""
+        return None
+
     @model_validator(mode="after")
     def _priced(self) -> Self:
         for key in ("daily_spend_limit", "monthly_budget"):

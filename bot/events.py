@@ -36,14 +36,16 @@ class MessageReceived(Struct, frozen=True, tag="message", omit_defaults=True):
     """
 
     text: str = ""
-    kind: str = "text"  # text image voice video file sticker location link other
+    kind: str = "text"  # text image voice video file sticker location link reaction other
     payload: str = ""
     media: tuple[Media, ...] = ()
     phone: str = ""
     phone_proved: bool = False
     referral: str = ""
     opener: Opener = "message"
-    overheard: bool = False  # another app owns the conversation: nothing but opt-out and opt-in words is acted on
+    overheard: bool = (
+        False  # not for us to answer (another app owns the conversation): only opt-out and opt-in words count
+    )
 
 
 class Tapped(Struct, frozen=True, tag="tapped", omit_defaults=True):

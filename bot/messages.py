@@ -124,12 +124,16 @@ class OutboundMessage(Struct, frozen=True, omit_defaults=True):
 
 
 class Receipt(Struct, frozen=True, omit_defaults=True):
-    """A provider's acceptance. `provider_id` "" where it gives none; `parts` 0 where it does not say."""
+    """A provider's acceptance. `provider_id` "" where it gives none; `parts` 0 where it does not say.
+
+    `share_of_rate`: what of the account's usual rate may be used from here on, 0 to 1 (0: nothing for a minute).
+    """
 
     provider_id: str = ""
     parts: int = 0
     state: State = "sent"
     extra_ids: tuple[str, ...] = ()
+    share_of_rate: float = 1.0
 
 
 def lane_of(purpose: str) -> str:

@@ -338,6 +338,7 @@ class Sender:
         match outcome:
             case Receipt():
                 line.succeeded()
+                line.ease(outcome.share_of_rate)
                 self._settled(job, outcome.state, receipt=outcome)
             case ThrottledError():
                 pause = outcome.retry_after_s or 1.0

@@ -494,6 +494,15 @@ def _cross_check(parts: Mapping[str, Any], data: Mapping[str, Any], faults: list
                 for account in accounts
                 if account not in names
             )
+    seen: dict[tuple[str, str, str], str] = {}
+    for name, config in parts["channels"].items():
+        if config.identity is not None:
+            key, value = config.identity
+            first = seen.setdefault((config.type, key, value), name)
+            if first != name:
+                faults.append(
+                    f"channels.{name}.{key} = {value!r}: channels.{first} has the same; keep one of them, or name another line"
+                )
     shop_names = set(parts["shops"]) & set(names)
     faults.extend(f"shops.{name}: a channel has the same name; rename one" for name in sorted(shop_names))
 

@@ -33,6 +33,7 @@ class FakeGraph:
         self.sent: list[dict] = []
         self.script: list[str] = []
         self.delay = 0.0
+        self.headers: dict[str, str] = {}  # of every acceptance
         self.under_way: Counter[str] = Counter()  # calls that are not answered yet, by buyer
         self.most_at_once = 0
 
@@ -67,7 +68,8 @@ class FakeGraph:
         if fault == "drop":
             request.transport.close()
             return web.Response()
-        return web.json_response({"recipient_id": body["recipient"]["id"], "message_id": f"m_p{next(_serial)}"})
+        answer = {"recipient_id": body["recipient"]["id"], "message_id": f"m_p{next(_serial)}"}
+        return web.json_response(answer, headers=self.headers)
 
     def texts(self, psid: str | None = None) -> list[str]:
         return [

@@ -18,6 +18,7 @@ from channels.messenger.config import MessengerConfig
 from channels.messenger.errors import error_of
 from channels.messenger.inbound import Reader
 from channels.messenger.outbound import bodies, encode, multipart
+from channels.messenger.usage import share_of_rate
 from channels.messenger.wire import (
     CHOICES,
     SUBSCRIBED_FIELDS,
@@ -118,21 +119,24 @@ class Messenger:
         The last piece alone carries the message's id: its echo says that all of it arrived.
         """
         if isinstance(message.content, Picture):
-            return Receipt(provider_id=await self._post_picture(message, message.content))
+            mid, share = await self._post_picture(message, message.content)
+            return Receipt(provider_id=mid, share_of_rate=share)
         envelopes = [self._envelope(message, body) for body in bodies(message.content)]
         for number, envelope in enumerate(envelopes[:-1], 1):
             envelope["message"]["metadata"] += f"/{number}"
         requests = [encode(envelope) for envelope in envelopes]
         ids: list[str] = []
+        share = 1.0
         for request in requests:
             try:
-                ids.append(await self._post(request, "application/json"))
+                mid, share = await self._post(request, "application/json")
+                ids.append(mid)
             except SendError as error:
                 if not ids:
                     raise
                 # Another attempt repeats what the buyer has read, which only some purposes allow: that is "in doubt".
                 raise InDoubtError("a later piece was not taken", code=error.code) from None
-        return Receipt(provider_id=ids[-1], extra_ids=tuple(ids[:-1]))
+        return Receipt(provider_id=ids[-1], extra_ids=tuple(ids[:-1]), share_of_rate=share)
 
     def _envelope(self, message: OutboundMessage, body: Json) -> Json:
         reply = message.purpose in ("reply", "code")
@@ -142,19 +146,20 @@ class Messenger:
             "message": {**body, "metadata": message.id},
         }
 
-    async def _post_picture(self, message: OutboundMessage, picture: Picture) -> str:
+    async def _post_picture(self, message: OutboundMessage, picture: Picture) -> tuple[str, float]:
         """A QR code, uploaded with the message itself."""
         envelope = self._envelope(message, {"attachment": {"type": "image", "payload": {}}})
         content_type, body = multipart(list(envelope.items()), qr.png(picture.qr))
         return await self._post(body, content_type)
 
-    async def _post(self, body: bytes, content_type: str) -> str:
-        """The message id of an accepted request."""
+    async def _post(self, body: bytes, content_type: str) -> tuple[str, float]:
+        """The message id of an accepted request, and what of the usual rate Meta still allows."""
         headers = {**self._headers, "Content-Type": content_type}
-        answer = _checked(await self._http.request("POST", self._call("/messages"), headers=headers, body=body))
+        response = await self._http.request("POST", self._call("/messages"), headers=headers, body=body)
+        answer = _checked(response)
         if not (mid := text(answer, "message_id")):
             raise InDoubtError("the answer names no message", code="200")
-        return mid
+        return mid, share_of_rate(response)
 
     def _call(self, what: str) -> str:
         """A call's address, with the proof where the app requires one."""

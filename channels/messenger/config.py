@@ -21,3 +21,8 @@ class MessengerConfig(AccountConfig):
     appsecret_proof: bool = False
     graph_version: str = Field(default="v26.0", pattern=r"^v\d{1,3}\.\d$")
     api_base: str = Field(default="https://graph.facebook.com", pattern=r"^https?://[^/?#\s]+[^?#\s]*$")
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """The page: it has one conversation with each buyer."""
+        return "page_id", self.page_id

@@ -6,7 +6,6 @@ the error. Only code, subcode and status go into an error: Meta's message may qu
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -25,6 +24,7 @@ from bot.errors import (
 )
 from bot.ports import LONGEST_PAUSE_S, HttpResponse
 from bot.reasons import FailureReason
+from channels.messenger import usage
 
 WINDOW = frozenset({2018278, 2534022, 2018065})
 HELD_BY_OTHERS = frozenset({2018300, 2018321, 2534037})
@@ -123,12 +123,5 @@ def _number(error: Mapping[str, Any], name: str) -> int:
 
 def _regain(response: HttpResponse) -> float:
     """Seconds of `estimated_time_to_regain_access` (minutes, in X-Business-Use-Case-Usage), 0 where it is not said."""
-    try:
-        usage = json.loads(response.headers.get("x-business-use-case-usage", ""))
-    except (ValueError, RecursionError):
-        return 0.0
-    rows = (
-        [row for found in usage.values() if isinstance(found, list) for row in found] if isinstance(usage, dict) else []
-    )
-    minutes = [_number(row, "estimated_time_to_regain_access") for row in rows if isinstance(row, dict)]
+    minutes = [_number(row, "estimated_time_to_regain_access") for row in usage.rows(response)]
     return max(minutes, default=0) * 60.0

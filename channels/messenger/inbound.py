@@ -44,7 +44,17 @@ from channels.messenger.wire import (
     time_of,
 )
 
-_KINDS = ("delivery", "read", "postback", "referral", "optin", "order", "take_thread_control", "pass_thread_control")
+_KINDS = (
+    "delivery",
+    "read",
+    "postback",
+    "referral",
+    "optin",
+    "order",
+    "take_thread_control",
+    "pass_thread_control",
+    "reaction",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +192,8 @@ class Reader:
                 self._optin(thread, value)
             case "order":
                 self._cart(thread, value)
+            case "reaction":
+                self._reaction(thread, value)
             case _:
                 self.ignored.append(next((one for one in COUNTED if one in item), "unknown"))
 
@@ -205,6 +217,14 @@ class Reader:
         """A buyer sent a cart from the page's shop: to be answered like a message."""
         key = f"order|{thread.psid}|{thread.stamp}"
         self._add(thread, key, MessageReceived(text=text(cart, "note", 8000), kind="other"))
+
+    def _reaction(self, thread: _Thread, reaction: Mapping[str, Any]) -> None:
+        """A heart under a message of ours opens the window; there is nothing to answer. Taking it back is no sign of life."""
+        if text(reaction, "action", 20) != "react":
+            self.ignored.append("reaction taken back")
+            return
+        key = "|".join([thread.psid, text(reaction, "mid"), text(reaction, "emoji", 40), str(thread.stamp)])
+        self._add(thread, f"reaction|{short(key)}", MessageReceived(kind="reaction", overheard=True))
 
     def _optin(self, thread: _Thread, optin: Mapping[str, Any]) -> None:
         status = text(optin, "notification_messages_status").replace(" ", "_").upper()
@@ -255,4 +275,4 @@ def _needs_no_answer(kind: str, value: Mapping[str, Any]) -> bool:
     """What counts even while another app owns the conversation."""
     if kind == "optin":
         return bool(text(value, "notification_messages_status"))
-    return kind in ("delivery", "read", "take_thread_control", "pass_thread_control")
+    return kind in ("delivery", "read", "reaction", "take_thread_control", "pass_thread_control")

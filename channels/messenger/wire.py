@@ -51,6 +51,7 @@ SUBSCRIBED_FIELDS = (
     "message_deliveries",
     "message_reads",
     "message_echoes",
+    "message_reactions",
     "messaging_policy_enforcement",
     "messaging_handovers",
     "standby",
@@ -58,7 +59,6 @@ SUBSCRIBED_FIELDS = (
 """What a page must be subscribed to: `check` names the missing ones."""
 
 COUNTED = (
-    "reaction",
     "message_edit",
     "account_linking",
     "messaging_feedback",

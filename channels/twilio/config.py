@@ -35,6 +35,13 @@ class TwilioConfig(AccountConfig):
         return self
 
     @property
+    def identity(self) -> tuple[str, str] | None:
+        """The number or the Messaging Service; names and short codes may be shared by Twilio accounts."""
+        if self.messaging_service_sid:
+            return "messaging_service_sid", self.messaging_service_sid
+        return ("from_number", self.from_number) if self.from_number.startswith("+") else None
+
+    @property
     def login(self) -> tuple[str, str]:
         """Name and password of the API: the key pair where there is one."""
         if self.api_key_sid:

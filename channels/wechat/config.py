@@ -27,6 +27,11 @@ class WeChatConfig(AccountConfig):
     api_base: str = "https://api.weixin.qq.com"
     timestamp_tolerance_s: int = Field(default=300, ge=0, le=86_400)
 
+    @property
+    def identity(self) -> tuple[str, str]:
+        """The account: openids and access tokens are its own."""
+        return "app_id", self.app_id
+
     @field_validator("app_id")
     @classmethod
     def _app_id(cls, value: str) -> str:

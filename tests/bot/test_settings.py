@@ -386,3 +386,31 @@ def test_a_limit_needs_prices(tmp_path: Path, key: str) -> None:
     assert re.search(rf"channels\.sms-main: {key} counts nothing without prices; add", found[0]), found
     found = faults(tmp_path, TEXT.replace("[channels.sms-cn]", f"{key} = 0\n[channels.sms-cn]"))
     assert re.search(rf"channels\.sms-main\.{key} = '0': .*greater than 0", found[0]), found
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "value"),
+    [
+        ("wechat-main", "app_id", "wx00aa11bb22cc33dd"),
+        ("messenger-main", "page_id", "900100200300400"),
+        ("sms-main", "from_number", r"\+15005550006"),
+    ],
+)
+def test_one_line_twice_is_a_fault(tmp_path, kind, key, value):
+    """Two accounts that are the same line at the provider: named with both; another number or a shared name is none."""
+    table = re.search(rf"\[channels\.{kind}\]\n(.*?)\n\n", TEXT, re.DOTALL)
+    again = f"{TEXT}\n[channels.again]\n{table[1]}\n"
+    found = faults(tmp_path, again)
+    assert len(found) == 1, found
+    assert re.fullmatch(rf"channels\.again\.{key} = '{value}': channels\.{kind} has the same; keep one .*", found[0]), (
+        found
+    )
+
+
+def test_a_senders_name_may_be_shared(tmp_path):
+    """A name or short code is no line of its own; another number is another line."""
+    table = re.search(r"\[channels\.sms-main\]\n(.*?)\n\n", TEXT, re.DOTALL)[1]
+    named = TEXT.replace('from_number = "+15005550006"', 'from_number = "TEAHOUSE"')
+    again = table.replace('from_number = "+15005550006"', 'from_number = "TEAHOUSE"')
+    read(tmp_path, f"{named}\n[channels.again]\n{again}\n")
+    read(tmp_path, f"{TEXT}\n[channels.again]\n{table.replace('550006', '550007')}\n")

@@ -182,3 +182,47 @@ async def test_a_blocked_page_sends_nothing_until_it_is_unblocked(gw):
     lift = {**block, "timestamp": block["timestamp"] + 1, "policy_enforcement": {"action": "unblock"}}
     assert await post(gw, entry("1234567890", lift)) == 200
     await gw.said("p1", 1, timeout=8)
+
+
+async def test_a_page_rests_when_metas_allowance_is_nearly_used(valkey, redis_client, tmp_path):
+    """At 95 % the next answer waits; at 85 % the line goes on at half its rate."""
+    async with running(valkey, tmp_path) as harness:
+        line = harness.gateway.lines["messenger-main"]
+        harness.graph.headers = {"X-App-Usage": '{"call_count":85,"total_cputime":1,"total_time":2}'}
+        await harness.say("7001", "帮助")
+        await harness.said("7001", 1)
+        await harness.idle()
+        assert line.per_second == 1000
+        assert line.wait_s() == 0
+        harness.graph.headers = {"X-App-Usage": '{"call_count":95,"total_cputime":1,"total_time":2}'}
+        await harness.say("7001", "帮助")
+        await harness.said("7001", 2)
+        await harness.idle()
+        assert 50 < line.wait_s() <= 60
+        await harness.say("7001", "帮助")
+        await asyncio.sleep(0.5)
+        assert len(harness.graph.texts("7001")) == 2
+
+
+async def test_a_reaction_opens_the_window_and_is_not_answered(valkey, redis_client, tmp_path):
+    """As Meta says; taking it back does not."""
+    async with running(valkey, tmp_path) as harness:
+        await harness.say("7001", "帮助")
+        await harness.said("7001", 1)
+        await harness.idle()
+        await harness.advance(3 * 86_400)
+
+        async def closes_at() -> int:
+            await harness.idle()
+            found = await harness.gateway.queries.buyer_by_address("messenger-main", "7001")
+            return max(window.closes_at for window in found.addresses[0].windows.values())
+
+        now = harness.gateway.clock.now()
+        assert await closes_at() < now
+        for action, opened in (("unreact", False), ("react", True)):
+            body = {"reaction": {"reaction": "love", "emoji": "❤️", "action": action, "mid": "m_1"}}
+            item = harness.item("7001", **body)
+            item["timestamp"] = now
+            await harness.post_messenger(item)
+            assert (await closes_at() > now) is opened
+        assert len(harness.graph.sent) == 1

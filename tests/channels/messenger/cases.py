@@ -128,6 +128,8 @@ def control(kind: str, **fields: Any) -> dict[str, Any]:
     return item(**{kind: fields})
 
 
+REACTION = item(reaction={"reaction": "love", "emoji": "❤️", "action": "react", "mid": "m_out1"})
+REACTION_KEY = f"reaction|{digest(PSID, 'm_out1', '❤️', AT)}"
 FIXTURES = (
     one("text", message(mid="m_t1", text="hello", reply_to={"mid": "m_p"}), MessageReceived(text="hello"), "m_t1"),
     one(
@@ -431,10 +433,11 @@ FIXTURES = (
     ),
     counted("standby tap", item(postback={"mid": "m_s2", "title": "My card"}), "standby postback", place="standby"),
     counted("standby plugin", item(optin={"ref": "cart_77"}), "standby optin", place="standby"),
-    counted(
+    one(
         "standby reaction",
-        item(reaction={"reaction": "love", "action": "react", "mid": "m_out1"}),
-        "standby item",
+        item(reaction={"reaction": "love", "action": "react", "mid": "m_out2"}),
+        MessageReceived(kind="reaction", overheard=True),
+        f"reaction|{digest(PSID, 'm_out2', '', AT)}",
         place="standby",
     ),
     one(
@@ -474,8 +477,11 @@ FIXTURES = (
         ),
     ),
     # --- of no use
+    one("reaction", REACTION, MessageReceived(kind="reaction", overheard=True), REACTION_KEY),
     counted(
-        "reaction", item(reaction={"reaction": "love", "emoji": "❤️", "action": "react", "mid": "m_out1"}), "reaction"
+        "reaction taken back",
+        item(reaction={"reaction": "love", "emoji": "❤️", "action": "unreact", "mid": "m_out1"}),
+        "reaction taken back",
     ),
     counted("edit", item(message_edit={"mid": "m_t1", "text": "new", "num_edit": "1"}), "message_edit"),
     counted("linking", item(account_linking={"status": "linked", "authorization_code": "ABC"}), "account_linking"),
