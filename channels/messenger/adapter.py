@@ -11,7 +11,7 @@ from typing import cast
 from bot import qr
 from bot.clock import DAY_MS
 from bot.config import AccountConfig
-from bot.errors import InDoubtError, SendError, SignatureError
+from bot.errors import AccountError, ContentError, InDoubtError, SendError, SignatureError, UnreachableError
 from bot.messages import OutboundMessage, Picture, Receipt
 from bot.ports import Answer, Capabilities, ChannelType, HttpResponse, Parsed, RawRequest, Toolkit, Verified, WindowRule
 from channels.messenger.config import MessengerConfig
@@ -169,11 +169,25 @@ class Messenger:
     # --- check ----------------------------------------------------------------------------------------------------
 
     async def check(self) -> str:
-        """Asks for the page's name and its webhook subscriptions; one plain line. Raises SendError."""
-        page = _checked(await self._http.request("GET", self._call("?fields=id,name"), headers=self._headers))
+        """Asks for the page's name and its webhook subscriptions, and proves app_secret; one plain line. Raises SendError."""
+        page = await self._asked("?fields=id,name")
         name = "".join(c for c in text(page, "name", 80) if c.isprintable()) or self._config.page_id
         found = await self._http.request("GET", self._call("/subscribed_apps"), headers=self._headers)
+        if not self._proof:  # Meta checks a proof that nobody asked for, too
+            await self._asked(f"?fields=id&appsecret_proof={proof(self._secrets[0], self._config)}")
         return f"page {name} answers; {self._subscriptions(found)}{self._version_ends()}"
+
+    async def _asked(self, query: str) -> Json:
+        """A look at the page. Its refusals mean something else than those of a send. Raises SendError."""
+        try:
+            return _checked(await self._http.request("GET", self._call(query), headers=self._headers))
+        except UnreachableError as error:
+            raise AccountError("page_id is no page that page_access_token may see", code=error.code) from None
+        except ContentError as error:
+            if "appsecret_proof" not in self._call(query):
+                raise
+            words = "app_secret is not the secret of the token's app, and webhooks would be refused"
+            raise AccountError(words, code=error.code) from None
 
     def _version_ends(self) -> str:
         """A word about graph_version in its last 90 days, and after them."""

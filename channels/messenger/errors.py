@@ -92,6 +92,8 @@ def _by_code(error: Mapping[str, Any], response: HttpResponse) -> SendError:
         return ContentError(f"Meta refuses the content{trace}", code=label, alert=sub not in MEDIA)
     if pair == (1, 1357046):
         return InDoubtError(f"at times sent although the answer says otherwise{trace}", code=label)
+    if code == 190:
+        return AccountError(f"page_access_token is refused: it is wrong, has ended or was withdrawn{trace}", code=label)
     if code in ACCOUNT or 200 <= code <= 299 or pair == (1, 99):
         return AccountError(f"the page or its token lacks the right{trace}", code=label)
     if code in RETRY or error.get("is_transient") is True:

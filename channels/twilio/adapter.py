@@ -15,7 +15,7 @@ from bot.phones import is_e164
 from bot.ports import Answer, Capabilities, ChannelType, Parsed, RawRequest, Toolkit, Verified
 from bot.sms import spelled_out, split, units16
 from channels.twilio.config import TwilioConfig
-from channels.twilio.errors import error_of
+from channels.twilio.errors import ACCOUNT, error_of
 from channels.twilio.inbound import read
 from channels.twilio.signature import FORM_TYPE, prove
 
@@ -134,9 +134,21 @@ class Twilio:
         status = answer.get("status", "active")
         if status != "active":
             raise AccountError(f"the Twilio account is {str(status)[:20]}", code="30002")
+        await self._own_number()
         sender = self._config.from_number or f"Messaging Service {self._config.messaging_service_sid}"
         where = "" if self._callback else "; delivery statuses are off, since Twilio cannot call server.public_url"
         return f"the Twilio account answers; texts go out from {sender}{where}"
+
+    async def _own_number(self) -> None:
+        """Raises AccountError for a number that the account does not have. An API key may not read that list."""
+        number = self._config.from_number
+        if not number.startswith("+") or self._config.api_key_sid:
+            return
+        probe = f"{self._account}/IncomingPhoneNumbers.json?PhoneNumber={quote(number, safe='')}&PageSize=1"
+        response = await self._http.request("GET", probe, headers=self._headers)
+        found = (response.json_object() or {}).get("incoming_phone_numbers")
+        if response.status == 200 and found == []:
+            raise AccountError(ACCOUNT[21659], code="21659")
 
 
 def status_url(public_url: str, name: str, api_base: str) -> str:

@@ -34,6 +34,12 @@ _ACCOUNT = {
     40002, 40013, 40125, 40243, 41001, 41002, 41004, 43100, 43106, 48001, 48003, 48004, 48005, 48008,
     50001, 50002, 61004, 61007, 61016,
 }  # fmt: skip
+_WORDS = {
+    40013: "app_id is wrong",
+    40125: "app_secret is wrong, or was reset in the console",
+    48001: "the account has no right to this interface: it must be verified, or the right be granted",
+    50002: "the account is frozen",
+}
 _WHITELIST = {40164, 89501, 89503, 89506, 89507}
 _RID = re.compile(r"rid: ?([0-9a-f]{4,12}(?:-[0-9a-f]{4,12}){2})")
 _FIELD = re.compile(r"data\.([a-z_]{1,32}\d{0,4})\.value")
@@ -67,7 +73,8 @@ def error_of(code: int, message: str = "", *, notice: bool = False) -> SendError
     if code in _ACCOUNT or code in TOKEN_CODES:
         if notice and code not in TOKEN_CODES:
             return RejectedError("the account may send no template messages" + rid, code=label, alert=True)
-        return AccountError("the account lacks the right, or its id or secret is wrong" + rid, code=label)
+        words = _WORDS.get(code, "the account lacks the right, or its id or secret is wrong")
+        return AccountError(words + rid, code=label)
     if code in (-1, 50004):
         return ProviderDownError("WeChat is busy" + rid, code=label)
     if code in (43101, 43117, 40097, 61451):

@@ -62,6 +62,13 @@ class MessengerProvider:
         given = request.headers.get("Authorization", "").removeprefix("Bearer ")
         return not hmac.compare_digest(given.encode(), secret(config.page_access_token).encode())
 
+    def _unproved(self, request: web.Request, config: Any) -> bool:
+        """Whether a proof by the app's secret is there and wrong."""
+        given = request.query.get("appsecret_proof")
+        token = secret(config.page_access_token).encode()
+        wanted = hmac.digest(secret(config.app_secret).encode(), token, "sha256").hex()
+        return given is not None and not hmac.compare_digest(given.encode(), wanted.encode())
+
     async def page(self, request: web.Request) -> web.Response:
         """Who the page is."""
         found = self._account(request)
@@ -69,6 +76,8 @@ class MessengerProvider:
             return _error(100, 33, "Unsupported get request")
         if self._refused(request, found[1]):
             return _error(190, 467, "Invalid OAuth access token")
+        if self._unproved(request, found[1]):
+            return _error(100, 0, "Invalid appsecret_proof provided in the API argument")
         return web.json_response({"id": found[1].page_id, "name": "Sandbox page"})
 
     async def subscribed(self, request: web.Request) -> web.Response:

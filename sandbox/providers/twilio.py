@@ -87,6 +87,7 @@ class TwilioProvider:
         app.router.add_post(prefix + "/2010-04-01/Accounts/{sid}/Messages.json", self.send)
         app.router.add_get(prefix + "/2010-04-01/Accounts/{sid}.json", self.account)
         app.router.add_get(prefix + "/2010-04-01/Accounts/{sid}/Messages.json", self.listing)
+        app.router.add_get(prefix + "/2010-04-01/Accounts/{sid}/IncomingPhoneNumbers.json", self.numbers)
 
     def _find(self, request: web.Request) -> tuple[str, Any] | None:
         sid = request.match_info["sid"]
@@ -106,6 +107,15 @@ class TwilioProvider:
         if found is None:
             return _error(20003, "Authenticate", 401)
         return web.json_response({"sid": found[1].account_sid, "status": "active", "friendly_name": "Sandbox"})
+
+    async def numbers(self, request: web.Request) -> web.Response:
+        """The account's numbers that fit the one asked for."""
+        found = self._find(request)
+        if found is None:
+            return _error(20003, "Authenticate", 401)
+        own = [c.from_number for c in self._accounts.values() if c.account_sid == found[1].account_sid]
+        fits = [number for number in own if number == request.query.get("PhoneNumber", number)]
+        return web.json_response({"incoming_phone_numbers": [{"phone_number": number} for number in fits]})
 
     async def listing(self, request: web.Request) -> web.Response:
         """The account's messages: readable with a right login, and empty."""
