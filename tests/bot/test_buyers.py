@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from decimal import Decimal
 
 import pytest
@@ -9,9 +10,10 @@ from msgspec import structs
 
 from bot import buyers
 from bot.events import Money, OrderBrief
-from bot.records import Address, Buyer, Consent, Dialog
+from bot.records import Address, Buyer, Consent, Coupon, Dialog, Member, SentCount, Timer, Waiting, Window
 from tests.bot.test_orders import MINUTE, T
 
+PHONE = "+8613900001234"
 EACH = Money(Decimal("88.00"), "CNY")
 
 
@@ -22,7 +24,7 @@ def brief(number: int, **changes) -> OrderBrief:
 
 
 def buyer(id: str = "b_1", **facts) -> Buyer:
-    return Buyer(id=id, home="phone:+8613900001234", created_at=T, **facts)
+    return Buyer(id=id, home=f"phone:{PHONE}", created_at=T, **facts)
 
 
 def sums(record: Buyer) -> tuple[int, dict[str, str]]:
@@ -52,10 +54,44 @@ def test_an_order_that_both_were_told_of_counts_once():
     assert [one.id for one in older.orders] == ["1", "2", "3"]
 
 
+@pytest.mark.parametrize(
+    ("mine", "theirs", "both"),
+    [
+        ({"name": "林"}, {"name": "Lin"}, {"name": "林"}),
+        ({}, {"name": "Lin", "locale": "en", "timezone": "Asia/Tokyo"}, {"name": "Lin", "locale": "en", "timezone": "Asia/Tokyo"}),
+        ({"birthday": "01-02"}, {"birthday": "03-04", "gender": "female"}, {"birthday": "01-02", "gender": "female"}),
+        ({"sizes": {"top": "M"}}, {"sizes": {"top": "L", "shoe": "38"}}, {"sizes": {"top": "M", "shoe": "38"}}),
+        ({"phones": ["+1"], "tags": ["vip"]}, {"phones": ["+2", "+1"], "tags": ["vip", "new"]}, {"phones": ["+1", "+2"], "tags": ["vip", "new"]}),
+        ({"tallies": {"consent_asked": 1}}, {"tallies": {"consent_asked": 0, "greeted:a": T}}, {"tallies": {"consent_asked": 1, "greeted:a": T}}),
+        ({"proved_at": {"+1": T}}, {"proved_at": {"+1": T + 1}}, {"proved_at": {"+1": T + 1}}),
+        ({"touched": {"a": T}}, {"touched": {"b": T}}, {"touched": {"a": T, "b": T}}),
+        ({"timers": {"t": Timer(T)}}, {"timers": {"u": Timer(T)}}, {"timers": {"t": Timer(T), "u": Timer(T)}}),
+        ({"last_order_at": T}, {"last_order_at": T + 1}, {"last_order_at": T + 1}),
+        ({"sent": SentCount([T + 1], [T])}, {"sent": SentCount([T], [T])}, {"sent": SentCount([T, T + 1], [T, T])}),
+        (
+            {"waiting": {"wait:a": Waiting(b"a", "m_a")}},
+            {"waiting": {"wait:b": Waiting(b"b", "m_b")}},
+            {"waiting": {"wait:a": Waiting(b"a", "m_a"), "wait:b": Waiting(b"b", "")}},
+        ),
+        ({"member": Member("2", joined_at=T + 1, points=5)}, {"member": Member("1", joined_at=T, points=7)},
+         {"member": Member("1", joined_at=T, points=12, older=("2",))}),
+        ({}, {"member": Member("1", joined_at=T)}, {"member": Member("1", joined_at=T)}),
+        ({"coupons": [Coupon("A", "MAY")]}, {"coupons": [Coupon("A", "MAY"), Coupon("B", "MAY")]},
+         {"coupons": [Coupon("A", "MAY"), Coupon("B", "MAY")]}),
+        ({"merged": ["b_0"]}, {"merged": ["b_9"]}, {"merged": ["b_0", "b_2", "b_9"]}),
+    ],
+)  # fmt: skip
+def test_what_two_records_knew(mine, theirs, both):
+    """The survivor's own word first, gaps filled by the other, sums and caps of both, the older card."""
+    survivor = buyer(**copy.deepcopy(mine))
+    buyers.merge(survivor, buyer("b_2", **copy.deepcopy(theirs)))
+    assert {name: getattr(survivor, name) for name in both} == both
+
+
 @pytest.mark.parametrize("change", [{"blocked": True}, {"opted_out": True}, {"reachable": False}, {"staff_until": T}])
 def test_one_address_in_both_records_keeps_what_forbids_more(change):
     """Whichever of the two knew it."""
-    plain, strict = Address("sms", "+8613900001234"), Address("sms", "+8613900001234", **change)
+    plain, strict = Address("sms", PHONE), Address("sms", PHONE, **change)
     for mine, theirs in ((plain, strict), (strict, plain)):
         survivor = buyer(addresses=[structs.replace(mine)])
         buyers.merge(survivor, buyer("b_2", addresses=[structs.replace(theirs)]))
@@ -65,13 +101,16 @@ def test_one_address_in_both_records_keeps_what_forbids_more(change):
 
 def test_the_newer_conversation_goes_on():
     """Of one address in two records: the dialog of the record that the buyer last wrote to."""
-    old = Address("sms", "+8613900001234", last_in=T, last_out=T, dialog=Dialog("card.code"))
-    new = Address("sms", "+8613900001234", last_in=T + MINUTE, last_out=T + MINUTE, dialog=Dialog("profile.name"))
+    old, new = (
+        Address(
+            "sms", PHONE, last_in=at, last_out=at, left_at=at, dialog=Dialog(state), windows={"message": Window(at)}
+        )
+        for at, state in ((T, "card.code"), (T + MINUTE, "profile.name"))
+    )
     for mine, theirs in ((old, new), (new, old)):
-        survivor = buyer(addresses=[structs.replace(mine)])
+        survivor = buyer(addresses=[structs.replace(mine, windows=dict(mine.windows))])
         buyers.merge(survivor, buyer("b_2", addresses=[structs.replace(theirs)]))
-        (kept,) = survivor.addresses
-        assert (kept.dialog.state, kept.last_in, kept.last_out) == ("profile.name", T + MINUTE, T + MINUTE)
+        assert survivor.addresses == [new]
 
 
 def test_a_wish_for_coupons_keeps_its_own_wording():
@@ -79,8 +118,8 @@ def test_a_wish_for_coupons_keeps_its_own_wording():
     asked = Consent(coupons="granted", coupons_at=T, coupons_wording="coupon_sold_out/zh-CN@1", at=T)
     other = Consent(marketing="refused", at=T + MINUTE)
     for mine, theirs in ((asked, other), (other, asked)):
-        survivor = buyer(addresses=[Address("sms", "+8613900001234", consent=mine)])
-        buyers.merge(survivor, buyer("b_2", addresses=[Address("sms", "+8613900001234", consent=theirs)]))
+        survivor = buyer(addresses=[Address("sms", PHONE, consent=mine)])
+        buyers.merge(survivor, buyer("b_2", addresses=[Address("sms", PHONE, consent=theirs)]))
         kept = survivor.addresses[0].consent
         assert (kept.coupons_at, kept.coupons_wording) == (T, "coupon_sold_out/zh-CN@1")
         assert (kept.marketing, kept.at) == ("refused", T + MINUTE)
