@@ -33,7 +33,6 @@ app.add_typer(coupons_app, name="coupons")
 
 Config = Annotated[Path, typer.Option("--config", help="The configuration file.")]
 DEFAULT = Path("config.toml")
-ROLES = ("owner", "marketing", "service", "read-only")
 LONGEST_NAME = 60
 T = TypeVar("T")
 
@@ -179,14 +178,14 @@ async def _store_is_safe(gateway: Gateway) -> bool:
 @token_app.command("create")
 def token_create(name: str, role: Annotated[str, typer.Option("--role")], config: Config = DEFAULT) -> None:
     """Create an API token; it is printed once, alone on the last line."""
+    from bot.access import ROLES, create_token  # noqa: PLC0415
+
     if role not in ROLES:
         typer.echo(f"--role {role}: must be one of {', '.join(ROLES)}", err=True)
         raise typer.Exit(2)
     if not name.strip() or not name.isprintable() or len(name) > LONGEST_NAME:
         typer.echo(f"NAME: must be 1 to {LONGEST_NAME} printable characters", err=True)
         raise typer.Exit(2)
-    from bot.access import create_token  # noqa: PLC0415
-
     token = _with_store(config, lambda store: create_token(store, name, role))
     typer.echo(f"token for {name} ({role}); it is shown this once:")
     typer.echo(token)

@@ -11,6 +11,14 @@ from bot import keys
 from bot.clock import SystemClock
 from bot.store import Store
 
+ROLES: dict[str, frozenset[str]] = {
+    "owner": frozenset({"read", "service", "marketing", "owner"}),
+    "marketing": frozenset({"read", "service", "marketing"}),
+    "service": frozenset({"read", "service"}),
+    "read-only": frozenset({"read"}),
+}
+"""What each role may do. Whatever is not named is denied."""
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:

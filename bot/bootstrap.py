@@ -307,14 +307,12 @@ async def _add_sandbox(gateway: Gateway) -> None:
         found = await gateway.queries.decisions(lambda _: True, after=after, limit=60)
         return [as_dict(decision) for decision in found]
 
-    host = settings.server.host
-    base = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{settings.server.port}"  # noqa: S104
     deps = SandboxDeps(
         redis=gateway.store.client,
         clock=clock,
         channels=settings.channels,
         shops=settings.shops,
-        base=base,
+        base=settings.local_url,
         public_url=settings.public_url,
         token=os.environ.get("TOUCHPOINT_SANDBOX_TOKEN", ""),
         brand=settings.brand.name,

@@ -227,6 +227,12 @@ class Settings:
         return self.server.public_url or f"http://127.0.0.1:{self.server.port}"
 
     @property
+    def local_url(self) -> str:
+        """Where this machine reaches the gateway."""
+        host = self.server.host
+        return f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{self.server.port}"  # noqa: S104
+
+    @property
     def root(self) -> Path:
         """The folder of config.toml: relative paths count from here."""
         return self.path.resolve().parent

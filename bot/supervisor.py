@@ -187,15 +187,9 @@ class Supervisor:
 
     # --- words ----------------------------------------------------------------------------------------------------
 
-    @property
-    def url(self) -> str:
-        """Where this machine reaches the gateway."""
-        host = self.settings.server.host
-        return f"http://{'127.0.0.1' if host in ('0.0.0.0', '::') else host}:{self.settings.server.port}"  # noqa: S104
-
     def _ready(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.url}/readyz", timeout=1) as answer:  # noqa: S310  # our own address
+            with urllib.request.urlopen(f"{self.settings.local_url}/readyz", timeout=1) as answer:  # noqa: S310  # our own address
                 return bool(json.load(answer)["ready"])
         except (urllib.error.URLError, OSError, ValueError, KeyError):
             return False
@@ -203,19 +197,19 @@ class Supervisor:
     def _announce(self, took: float) -> None:
         lines = [
             f"{self.settings.brand.name}: ready after {took:.1f} s with {len(self.children)} processes",
-            f"home      {self.url}/",
+            f"home      {self.settings.local_url}/",
         ]
         if self.settings.sandbox.enabled:
             suffix = f"?token={self.token}" if self.token else ""
             lines += [
-                f"sandbox   {self.url}/sandbox/{suffix}",
+                f"sandbox   {self.settings.local_url}/sandbox/{suffix}",
                 "THE SANDBOX IS ON: providers may be simulated and the clock may be moved. Turn it off to go live.",
             ]
             if self.token:
                 lines.append(
                     "others can reach this machine: from elsewhere the sandbox opens only with the token above, made for this run"
                 )
-        lines.append(f"API       {self.url}/api/v1/openapi.json")
+        lines.append(f"API       {self.settings.local_url}/api/v1/openapi.json")
         lines.append("history is kept for 7 days, in Redis")
         if (
             not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

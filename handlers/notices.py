@@ -16,6 +16,7 @@ from bot.orders import OPEN_REFUND, UNPAID
 from bot.reasons import Rule, SkipReason
 from bot.records import Buyer
 from bot.touching import values
+from handlers.order_lifecycle import SOURCE
 
 ITEM = ("item", "others", "link")
 VARS: dict[str, tuple[str, ...]] = {
@@ -33,7 +34,6 @@ VARS: dict[str, tuple[str, ...]] = {
     "cart_3": ITEM,
 }
 CASES = ("return", "parcel", "urgent", "refund", "bad_review")
-SOURCE = "journey:payment_reminder/1"
 CALL_BEFORE_CLOSING_MS = 30 * MINUTE_MS
 ACTIVE_MS = 30 * MINUTE_MS
 

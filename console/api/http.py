@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.web_exceptions import HTTPRequestEntityTooLarge
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from bot.access import Caller, caller_of
+from bot.access import ROLES, Caller, caller_of
 from bot.errors import PayloadError, StoreError
 from bot.problems import unavailable
 from bot.strictjson import decode
@@ -19,13 +19,6 @@ from console.api.params import Param, check_params, shown
 from console.api.refusals import Refusal
 
 MAX_BODY = 1024 * 1024
-ROLES: dict[str, frozenset[str]] = {
-    "owner": frozenset({"read", "service", "marketing", "owner"}),
-    "marketing": frozenset({"read", "service", "marketing"}),
-    "service": frozenset({"read", "service"}),
-    "read-only": frozenset({"read"}),
-}
-"""What each role may do. Whatever is not named is denied."""
 
 
 @dataclass(slots=True)

@@ -41,6 +41,15 @@ def test_an_order_counts_once_however_many_come_after_it():
         buyers.remember_order(record, brief(number, pay="paid", ship="delivered"))
     assert sums(record) == (25, {"CNY": "2200.00"})
     assert [one.id for one in record.orders] == [str(number) for number in range(5, 25)]
+    assert record.last_order_at == T + 24 * MINUTE
+
+
+def test_orders_are_kept_by_the_time_they_were_placed():
+    """News comes in any order; the oldest goes first."""
+    record = buyer()
+    for number in (2, 0, 1):
+        buyers.remember_order(record, brief(number))
+    assert [one.id for one in record.orders] == ["0", "1", "2"]
 
 
 def test_an_order_that_both_were_told_of_counts_once():
