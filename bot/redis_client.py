@@ -125,22 +125,25 @@ class Scripts:
         self._kept: list[AbstractConnection] = []  # taken from the pool for good; the pool closes them with its own
         self.calls = 0
 
-    async def run(self, name: str, keys: list[str], args: list[Any]) -> Any:
-        """One script call. Raises StoreError when Redis is away or full; a script's own error is a bug and passes."""
+    async def run(self, name: str, keys: list[str], args: list[Any], *, replicas: int = 0) -> Any:
+        """One script call. Raises StoreError when Redis is away or full; a script's own error is a bug and passes.
+
+        With `replicas`, also when not so many confirm what it wrote within a second.
+        """
         self.calls += 1
         try:
             sha = self._sha.get(name) or await self._load(name)
             try:
-                return await self._call("EVALSHA", sha, len(keys), *keys, *args)
+                return await self._call(replicas, "EVALSHA", sha, len(keys), *keys, *args)
             except NoScriptError:
                 sha = await self._load(name)
-                return await self._call("EVALSHA", sha, len(keys), *keys, *args)
+                return await self._call(replicas, "EVALSHA", sha, len(keys), *keys, *args)
         except (TimeoutError, RedisError, OSError) as error:
             if is_away(error):
                 raise as_store_error(error) from error
             raise
 
-    async def _call(self, *args: Any) -> Any:
+    async def _call(self, replicas: int, *args: Any) -> Any:
         """One command on a connection that is kept, without the client's wrappers: they cost more than the call itself.
 
         (Retries, which are off here; checks of the pool; parsing by command, of which scripts have none.) A connection
@@ -150,7 +153,13 @@ class Scripts:
         connection = self._kept.pop() if self._kept else await pool.get_connection()
         try:
             await connection.send_command(*args)
-            return await connection.read_response()
+            answer = await connection.read_response()
+            if replicas:
+                # On this connection: WAIT knows of its own connection's writes alone.
+                await connection.send_command("WAIT", replicas, 1000)
+                if (reached := int(await connection.read_response())) < replicas:
+                    raise StoreError(f"only {reached} of {replicas} replicas confirmed")
+            return answer
         finally:
             if len(self._kept) < KEPT:
                 self._kept.append(connection)

@@ -16,7 +16,6 @@ from bot import ids, keys
 from bot.change import Change, Claimed, Commit, Settlement, Taken
 from bot.clock import DAY_MS
 from bot.codec import load_record
-from bot.errors import StoreError
 from bot.events import Event, Ms
 from bot.records import Link, Record
 from bot.redis_client import Scripts, as_store_error, is_away
@@ -53,10 +52,8 @@ class Store:
         name = keys.inbox if lane == "i" else keys.bulk
         partitions = [self.partition(subject) for subject, _, _ in entries]
         args = [part for entry in entries for part in entry]
-        await self.scripts.run("append", [name(p) for p in partitions], args)
+        await self.scripts.run("append", [name(p) for p in partitions], args, replicas=replicas)
         self.dirty.update(partitions)
-        if replicas and (reached := await self.command("WAIT", replicas, 1000)) < replicas:
-            raise StoreError(f"only {reached} of {replicas} replicas confirmed")
 
     # --- leases ---------------------------------------------------------------------------------------------------
 
