@@ -109,10 +109,7 @@ class BuyerTurns:
 
     def _make(self, run: Run, event: Event, subject: str) -> bool:
         """A record where there was none. False: the event was passed on or needs none."""
-        if isinstance(event.body, StatusReported):
-            self._of_silent_number(run, event, subject)
-            return False
-        if isinstance(event.body, TimerDue | IdentityGranted | MergeAsked | Unfollowed):
+        if isinstance(event.body, TimerDue | IdentityGranted | StatusReported | MergeAsked | Unfollowed):
             return False
         if isinstance(event.body, IdentityHeld | IdentityReleased):
             return False
@@ -132,14 +129,6 @@ class BuyerTurns:
                 return False
         self.new_buyer(run, event.received or run.now)
         return True
-
-    def _of_silent_number(self, run: Run, event: Event, subject: str) -> None:
-        """What became of a text to a number that never wrote: there is no link yet, its buyer is at the number's home."""
-        if subjects.kind(subject) == "address":
-            account, id = subjects.split_address(subject)
-            known = self._accounts.get(account)
-            if known and known.address_is_phone:
-                self._apply.post(run, subjects.phone(id), Forwarded(dump_event(event)))
 
     def new_buyer(self, run: Run, at: Ms) -> Buyer:
         """A record for somebody whom nobody knew at this subject."""

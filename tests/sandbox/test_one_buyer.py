@@ -57,7 +57,9 @@ async def test_three_channels_one_card(sandbox, first):
     assert len(set(seen)) == 1
     await sandbox.idle()
     store = sandbox.gateway.store
-    homes = [await store.resolve(subjects.address(account, IDS[account])) for account in ("sms-main", *CHATS)]
+    homes = [
+        await store.resolve(subjects.home(subjects.address(account, IDS[account]))) for account in ("sms-main", *CHATS)
+    ]
     assert len({record.id for record in homes}) == 1
     buyer = homes[0]
     assert buyer.phones == [IDS["sms-main"]]
