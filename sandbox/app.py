@@ -250,7 +250,7 @@ class Sandbox:
     async def messages(self, request: web.Request) -> web.StreamResponse:
         """What a simulated phone shows."""
         name, _, id = self._account(request)
-        return _json({"items": await self.phones.messages(name, id)})
+        return _json({"items": await self.phones.messages(name, id), "next_cursor": None})
 
     async def say(self, request: web.Request) -> web.StreamResponse:
         """The buyer writes `text`, or takes the choice `tap` (its payload or label)."""
@@ -343,7 +343,7 @@ class Sandbox:
     async def ledger(self, request: web.Request) -> web.StreamResponse:
         """Everything that this simulated provider accepted."""
         name, _, _ = self._account(request)
-        return _json({"items": await self.phones.ledger(name)})
+        return _json({"items": await self.phones.ledger(name), "next_cursor": None})
 
 
 def _final_keys(decisions: list[dict[str, Any]]) -> set[str]:

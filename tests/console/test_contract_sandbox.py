@@ -74,7 +74,7 @@ def test_broken_bodies_are_refused(gw: Served, path: str, body: bytes) -> None:
 def test_phones_show_what_was_said(gw: Served, account: str) -> None:
     """say {"text"} and what it leads to, on each account; tap takes a shown choice by label or payload."""
     id = {"wechat-main": "oFAKE0099", "messenger-main": "7740001"}.get(account, "+8613933330001")
-    assert gw.sandbox("GET", gw.phone(account, id) + "/messages").json == {"items": []}
+    assert gw.sandbox("GET", gw.phone(account, id) + "/messages").json == {"items": [], "next_cursor": None}
     gw.say(account, "帮助", id)
 
     def answered() -> list[dict]:
