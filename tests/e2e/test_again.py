@@ -97,6 +97,7 @@ async def test_it_is_not_sent_again_once_it_arrived_or_its_time_is_over(sms):
     await post(sms)
     await fails(sms, 2, "30007")
     await later(sms, 2, 3)
+    assert not [m for m in await sms.listed() if m["again_of"]]  # not even planned
 
 
 async def test_an_opt_out_meanwhile_is_heeded(sms):
