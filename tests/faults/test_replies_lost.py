@@ -171,7 +171,7 @@ async def test_clients_that_leave_never_cross_answers(gw, proxy):
     """Hundreds of webhooks whose clients hang up at once, over a slow Redis: no connection gives another's answer."""
     proxy.delay_s = 0.003
     store = gw.gateway.store
-    names = [f"cross:{n}" for n in range(60)]
+    names = [f"cross:{n}" for n in range(20)]  # fewer than the pool has connections: the gateway needs some too
     await asyncio.gather(*(store.command("SET", name, name) for name in names))
     wrong: list[tuple[str, bytes]] = []
     leaving = True
@@ -182,7 +182,8 @@ async def test_clients_that_leave_never_cross_answers(gw, proxy):
                 wrong.append((name, found))
 
     async def leave(number: int) -> None:
-        async with ClientSession(timeout=ClientTimeout(total=0.001 + number % 25 / 1000)) as client:
+        patience = 0.001 + number % 25 / 1000 if number else 10.0  # one stays
+        async with ClientSession(timeout=ClientTimeout(total=patience)) as client:
             for turn in range(6):
                 item = gw.item(f"q{number}", mid=f"m_leave_{number}_{turn}", text="你好")
                 with contextlib.suppress(ClientError, TimeoutError):
@@ -195,7 +196,7 @@ async def test_clients_that_leave_never_cross_answers(gw, proxy):
     await asyncio.gather(*looks)
     assert wrong == []
     await gw.idle(30)
-    assert await gw.said("q24", 1, timeout=10)
+    assert len(await gw.said("q0", 6, timeout=10)) == 6
 
 
 async def test_cut_connections_under_load(gw, proxy):
