@@ -222,7 +222,6 @@ def _stricter(one: Consent, other: Consent) -> Consent:
 def _join_address(mine: Address, theirs: Address) -> None:
     mine.reachable = mine.reachable and theirs.reachable
     mine.blocked = mine.blocked or theirs.blocked
-    mine.opted_out = mine.opted_out or theirs.opted_out
     mine.consent = _stricter(mine.consent, theirs.consent)
     for opener, window in theirs.windows.items():
         if opener not in mine.windows or mine.windows[opener].closes_at < window.closes_at:
