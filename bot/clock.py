@@ -11,6 +11,7 @@ from bot.events import Ms
 DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
 MINUTE_MS = 60_000
+LAST: Ms = 253_402_300_799_999  # the end of 9999, which is how some write "never": RFC 3339 goes no further
 
 
 class SystemClock:
@@ -44,7 +45,12 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
 
+def moment(at: Ms) -> datetime:
+    """A time in UTC; one before 1970 or after 9999 is held there."""
+    return datetime.fromtimestamp(min(max(at, 0), LAST) / 1000, UTC)
+
+
 def rfc3339(at: Ms) -> str:
     """RFC 3339 in UTC with Z, to the millisecond where there are any."""
-    text = datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec="milliseconds" if at % 1000 else "seconds")
+    text = moment(at).isoformat(timespec="milliseconds" if at % 1000 else "seconds")
     return text.replace("+00:00", "Z")

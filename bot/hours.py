@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta, tzinfo
+from datetime import datetime, time, timedelta, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from bot.clock import MINUTE_MS
+from bot.clock import DAY_MS, LAST, MINUTE_MS, moment
 from bot.events import Ms
 
 _SPAN = re.compile(r"([01]\d|2[0-4]):([0-5]\d)\s*[-–]\s*([01]\d|2[0-4]):([0-5]\d)")
 DAY_MINUTES = 1440
+LATEST: Ms = LAST - 30 * DAY_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +69,8 @@ def zone(name: str, fallback: tzinfo) -> tzinfo:
 
 
 def local(at: Ms, where: tzinfo) -> datetime:
-    """The wall clock at a place."""
-    return datetime.fromtimestamp(at / 1000, UTC).astimezone(where)
+    """The wall clock at a place, up to the last weeks of 9999: beyond them no zone can be reckoned."""
+    return moment(min(at, LATEST)).astimezone(where)
 
 
 def minute_of(at: Ms, where: tzinfo) -> int:
@@ -86,7 +87,7 @@ def is_open(hours: Hours, at: Ms, where: tzinfo) -> bool:
 def next_open(hours: Hours, at: Ms, where: tzinfo) -> Ms:
     """The first instant from `at` on at which the hours hold."""
     now = at
-    while not is_open(hours, now, where):
+    while 0 <= now < LATEST and not is_open(hours, now, where):
         # By the wall clock of now; a change of the clocks on the way is a new start, and may itself be the opening.
         into = now % MINUTE_MS
         opens = now - into + ((hours.start - minute_of(now, where)) % DAY_MINUTES) * MINUTE_MS

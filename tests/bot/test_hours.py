@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bot import hours
+from bot.clock import rfc3339
 from bot.hours import ALWAYS, Hours, day_start, instant, is_open, local, minute_of, next_open, parse
 
 MINUTE = 60_000
@@ -178,3 +179,16 @@ def test_an_instant_is_the_first_of_its_wall_clock(day, minute, where):
     assert shown - asked in (timedelta(), timedelta(minutes=30), timedelta(hours=1), timedelta(hours=24))
     for back in (30 * MINUTE, HOUR):
         assert local(instant(asked, where) - back, where).replace(tzinfo=None) != asked
+
+
+@pytest.mark.parametrize(
+    "text", ["9999-12-31T23:59:59+00:00", "9999-12-31T23:59:59-12:00", "0001-01-01T00:00:00+14:00"]
+)
+@pytest.mark.parametrize("where", [SHANGHAI, NEW_YORK, APIA])
+def test_never_is_a_time_too(text, where):
+    """The end of 9999 is how some write "no end": it has a wall clock, a day after it, hours and a spelling."""
+    at = int(datetime.fromisoformat(text).timestamp() * 1000)
+    assert local(at, where).year in (1969, 1970, 9999)
+    assert day_start(at, where, 1) > day_start(at, where)
+    assert next_open(parse("09:00-20:30"), at, where) >= at
+    assert rfc3339(at) in ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59.999Z", "1970-01-01T00:00:00Z")

@@ -73,6 +73,21 @@ def test_values_of_each_kind(gw: Served) -> None:
     ) == (1, None, None, None, None)
 
 
+def test_a_campaign_that_never_ends(gw: Served) -> None:
+    """The last second of 9999, as some systems write it: kept, listed, and claimed in the chat in the shop's words."""
+    phone = gw.phone("messenger-main", "7710109") + "/messages"
+
+    def won() -> list[str]:
+        found = gw.sandbox("GET", phone).json["items"]
+        return [bubble["text"] for bubble in found if bubble["from"] == "shop" and "领到了" in bubble["text"]]
+
+    for count, end in enumerate(("9999-12-31T23:59:59Z", "9999-12-31T23:59:59-12:00"), 1):
+        assert made(gw, f"NEVER{count}", ends_at=end)["ends_at"][:4] == "9999"
+        gw.say("messenger-main", f"领 NEVER{count}", "7710109")
+        until(lambda count=count: len(won()) == count, 10, f"NEVER{count}")
+    assert {"NEVER1", "NEVER2"} <= {campaign["key"] for campaign in gw.all("/campaigns", 50)}
+
+
 @pytest.mark.parametrize(
     ("change", "field"),
     [
