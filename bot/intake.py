@@ -28,7 +28,6 @@ from bot.errors import (
     TooLargeError,
     UnknownAccountError,
 )
-from bot.events import Event
 from bot.metrics import EVENTS, IGNORED, REDIS_TROUBLE, WEBHOOKS, child
 from bot.ports import Answer, RawRequest, Source, Verified
 from bot.problems import problem, unavailable
@@ -300,6 +299,3 @@ def shift(value: Any, offset: int) -> Any:
             if moved is not current:
                 changes[name] = moved
     return msgspec.structs.replace(value, **changes) if changes else value
-
-
-__all__ = ["Appender", "Door", "Event", "Intake", "shift"]

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from bot.errors import ConfigError
 from bot.events import Event, MessageReceived, Tapped
-from bot.handling import Handler, Run, Trigger
+from bot.handling import Handler, Run
 from bot.records import Dialog
 
 _TAIL = " .!?~。！？～、,，…"
@@ -152,6 +152,3 @@ class Registry:
     def find(self, kind: str, name: str, record: str = "buyer") -> tuple[Handler, Run] | None:
         """The handler and function for a trigger, or None."""
         return self._table.get((kind, name, record))
-
-
-__all__ = ["Keywords", "Registry", "Route", "Trigger", "fold", "route"]

@@ -152,8 +152,7 @@ class Sender:
                 try:
                     message = load_message(one.body)
                 except CodecError:
-                    log.exception("message unreadable", id=one.id)
-                    self._settling.append(Settlement(one.partition, one.id, one.attempt, "failed", FailureReason.BUG))
+                    self._unreadable(one)
                     continue
                 got[one.partition, message.account, lane_of(message.purpose)] += 1
                 self._lines[message.account].owe(message.parts)
@@ -165,6 +164,11 @@ class Sender:
         self._hints -= empty
         await self._begin(jobs)
         return bool(jobs or empty)  # a hint that led nowhere must not delay the next one
+
+    def _unreadable(self, one: Claimed) -> None:
+        log.error("message unreadable", id=one.id)
+        self._settling.append(Settlement(one.partition, one.id, one.attempt, "failed", FailureReason.BUG))
+        self._settle_wake.set()
 
     async def _begin(self, jobs: Sequence[_Job]) -> None:
         """The last check, then one task per message. A store that fails here costs no claim: they are given back."""
@@ -415,7 +419,10 @@ class Sender:
                 await self._store.command("ZREM", keys.sending(partition), id)
                 continue
             claimed = Claimed(partition, id, int(attempt), body, int(attempt) - int(tries or 0), int(doubts or 0))
-            self._doubt(_Job(claimed, load_message(body)), InDoubtError("its sender died"))
+            try:
+                self._doubt(_Job(claimed, load_message(body)), InDoubtError("its sender died"))
+            except CodecError:
+                self._unreadable(claimed)
 
     # --- outcomes -------------------------------------------------------------------------------------------------
 
@@ -491,7 +498,7 @@ class Sender:
 
     async def _settle_loop(self) -> None:
         """Writes outcomes in batches; an outcome is kept until it is written, however long Redis is away."""
-        while not (self.stopping and not self._tasks and not self._held and not self._settling):
+        while not (self.stopping and not (self._tasks or self._held or self._settling or self._events)):
             if not self._settling and not self._events:
                 self._settle_wake.clear()
                 try:

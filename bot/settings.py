@@ -25,7 +25,6 @@ from bot import hours
 from bot.config import AccountConfig, Country, Currency, Section
 from bot.errors import ConfigError
 from bot.hours import Hours
-from bot.locales import LOCALES
 from bot.ports import ChannelType, ShopType
 
 PREFIX = "TOUCHPOINT__"
@@ -511,6 +510,3 @@ def _cross_check(parts: Mapping[str, Any], data: Mapping[str, Any], faults: list
                 )
     shop_names = set(parts["shops"]) & set(names)
     faults.extend(f"shops.{name}: a channel has the same name; rename one" for name in sorted(shop_names))
-
-
-__all__ = ["LOCALES", "Settings", "load"]

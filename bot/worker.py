@@ -15,7 +15,7 @@ from typing import Protocol
 import structlog
 
 from bot import keys
-from bot.change import Change, Commit, Letter, QueuedMessage, Taken
+from bot.change import Change, Commit, QueuedMessage, Taken
 from bot.clock import SystemClock
 from bot.codec import CodecError, load_record
 from bot.errors import StoreError
@@ -459,6 +459,3 @@ def _entry_key(entry: str) -> tuple[int, int]:
     """Stream ids compare as pairs of numbers, not as text."""
     ms, _, seq = entry.partition("-")
     return int(ms or 0), int(seq or 0)
-
-
-__all__ = ["Letter", "Resolver", "Worker"]

@@ -15,12 +15,14 @@ import aiohttp
 import pytest
 import structlog
 
-from bot import keys, log, worker
+from bot import keys, log, subjects, worker
 from bot.bootstrap import Extras
 from bot.coupons import Campaign
 from bot.effects import ClaimCoupon, Say
 from bot.errors import StoreError
+from bot.events import AccountAlert, Event
 from bot.handling import Handler, Trigger
+from bot.sender import Sender
 from bot.store import Store
 from tests.faults.world import running_world
 from tests.gateway import running
@@ -210,3 +212,41 @@ async def test_an_owner_that_was_slow_is_not_suspected(redis_client):
     assert (await slow.lease({7: "k"}, 5000))[7] == (2, "", "")
     await redis_client.hset(keys.lease(7), "u", "0")
     assert (await other.lease({7: "k"}, 5000))[7] == (3, "5-0", "0")
+
+
+async def test_a_dead_senders_message_that_cannot_be_read_ends(gw, redis_client):
+    """It is found and fails like any other that cannot be read; what was left behind with it is settled too."""
+    now = gw.gateway.clock.real()
+    held = [f"m_00{'a' * 16}", f"m_00{'b' * 16}"]
+    for id in held:
+        await redis_client.hset(
+            keys.message(0, id), mapping={"s": "sending", "t": 1, "b": b"\xff?", "a": "x", "to": "y", "l": "hi"}
+        )
+        await redis_client.zadd(keys.sending(0), {id: now - 60_000})
+    while await redis_client.zcard(keys.sending(0)):
+        await asyncio.sleep(0.05)
+    assert [await redis_client.hget(keys.message(0, id), "s") for id in held] == [b"failed", b"failed"]
+
+
+async def test_news_of_a_send_is_kept_until_it_is_written(gw, monkeypatch):
+    """A refusal that tells of the address, while the process stops and Redis is away for a moment: written all the same."""
+    gateway, now = gw.gateway, gw.gateway.clock.now()
+    sender = Sender(
+        store=gateway.store, lines={}, leases=gateway.leases, clock=gateway.clock, wake=asyncio.Event(), hints=set(),
+        spend=gateway.spend,
+    )  # fmt: skip
+    append, failures = gateway.store.append, [StoreError("away")]
+
+    async def once_away(entries, **more):
+        if failures:
+            raise failures.pop()
+        await append(entries, **more)
+
+    monkeypatch.setattr(gateway.store, "append", once_away)
+    subject = subjects.account("messenger-main")
+    sender._events.append(Event("", subject, "messenger-main", now, now, AccountAlert("send", "told at the end")))
+    sender.stopping = True
+    await sender._settle_loop()
+    await gw.idle()
+    found = (await gateway.store.records([subject]))[subject]
+    assert "told at the end" in found.alerts[0]
