@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from bot.hours import ALWAYS, Hours, day_start, is_open, parse
-from bot.policy import Decision, Plan, PolicySettings, agreed, best_window, candidates, decide, zone_of
+from bot.policy import MOST_WAITING, Decision, Plan, PolicySettings, agreed, best_window, candidates, decide, zone_of
 from bot.ports import Capabilities, WindowRule
 from bot.reasons import Rule, SkipReason
-from bot.records import Address, Buyer, Consent, SentCount, Window
+from bot.records import Address, Buyer, Consent, SentCount, Waiting, Window
 
 SHANGHAI, BERLIN = ZoneInfo("Asia/Shanghai"), ZoneInfo("Europe/Berlin")
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
@@ -242,6 +242,19 @@ def test_staff_who_write_on_one_lane_hold_back_marketing_on_all():
 
 
 # --- caps -------------------------------------------------------------------------------------------------------------
+
+
+def test_what_makes_it_wait_is_told_with_its_end():
+    """A hold of staff stands among the rules; a message that may not wait any more is skipped by the rule that holds it."""
+    until = NOON + 15 * MINUTE
+    held = decide(plan("marketing", chat(staff_until=until)), SHOP)
+    assert [(one.rule, one.until) for one in held.rules if one.verdict == "defer"] == [("staff_own", until)]
+    crowd = {f"wait:{number}": Waiting(b"", f"m_{number}") for number in range(MOST_WAITING)}
+    full = buyer(chat(staff_until=until), waiting=crowd)
+    decision = decide(Plan("marketing", full, NOON), SHOP)
+    assert told(decision)[:2] == (NO, "cap_reached")
+    assert (decision.rules[-1].rule, decision.rules[-1].verdict) == ("staff_own", "deny")
+    assert decide(Plan("service", buyer(chat(), waiting=crowd), NIGHT), SHOP).outcome == "defer"
 
 
 def sent(purpose: str, *ago: int) -> dict[str, Any]:
