@@ -88,7 +88,7 @@ def index(partition: int) -> str:
 
 
 def tasks(partition: int) -> str:
-    """Hash: task id -> JSON."""
+    """Hash: task id -> MessagePack."""
     return f"tasks:{tag(partition)}"
 
 
