@@ -272,6 +272,15 @@ def test_the_week_and_the_day_of_marketing():
     assert free.outcome == SEND
 
 
+def test_caps_are_told_where_there_is_room_too():
+    """Staff see how much of a share is used before it is used up."""
+    news, notice = decide(plan("marketing", chat()), SHOP), decide(plan("service", chat()), SHOP)
+    told_of = {one.rule: one.detail for one in (*news.rules, *notice.rules) if one.verdict == "allow"}
+    assert told_of["marketing_per_week"] == f"0 of {SHOP.marketing_per_week} this week"
+    assert told_of["marketing_per_day"] == f"0 of {SHOP.marketing_per_day} today"
+    assert told_of["service_per_day"] == f"0 of {SHOP.service_per_day} today"
+
+
 def test_a_lowered_cap_waits_for_enough_to_be_old():
     """Five sent, two allowed: four of them must pass out of the week."""
     ago = (6 * DAY, 5 * DAY, 4 * DAY, 3 * DAY, 2 * DAY)
