@@ -394,19 +394,17 @@ class Sender:
         self._settled(job, "queued", error=error, again_at=real + delay)
 
     def _doubt(self, job: _Job, error: SendError) -> None:
-        real = self._clock.real()
-        purpose = job.message.purpose
-        first = job.claimed.doubts == 0
-        if purpose in ("reply", "code"):
-            again = real + REPLY_DOUBT_MS if first else 0
-            self._settled(job, "in_doubt", error=error, again_at=again, hold_until=real + REPLY_DOUBT_MS)
-        elif purpose == "service":
-            again = real + SERVICE_DOUBT_MS if first else 0
-            if job.message.not_after and self._clock.now() + SERVICE_DOUBT_MS > job.message.not_after:
-                again = 0
-            self._settled(job, "in_doubt", error=error, again_at=again)
-        else:
-            self._settled(job, "in_doubt", error=error)
+        message, real = job.message, self._clock.real()
+        again = hold = 0
+        if message.purpose in ("reply", "code"):
+            again = hold = real + REPLY_DOUBT_MS
+        elif message.purpose == "service" and (
+            not message.not_after or self._clock.now() + SERVICE_DOUBT_MS <= message.not_after
+        ):
+            again = real + SERVICE_DOUBT_MS
+        if job.claimed.doubts:
+            again = 0  # once is enough
+        self._settled(job, "in_doubt", error=error, again_at=again, hold_until=hold)
 
     async def left_behind(self, found: Sequence[tuple[int, str]]) -> None:
         """Messages whose sender died between claim and outcome: they are in doubt, by their purpose's rule."""
@@ -527,7 +525,7 @@ class Sender:
         if not batch:
             return
         try:
-            found = await self._settle(batch)
+            found = await self._store.settle(batch, today=self._clock.now())
         except StoreError:
             raise
         except Exception:
@@ -538,15 +536,12 @@ class Sender:
             self._hints |= found
             self._wake.set()
 
-    async def _settle(self, items: Sequence[Settlement]) -> set[Hint]:
-        return await self._store.settle(items, today=self._clock.now())
-
     async def _settle_each(self, items: Sequence[Settlement]) -> set[Hint]:
         """One by one: an outcome that cannot be written must not hold up the others."""
         found: set[Hint] = set()
         for item in items:
             try:
-                found |= await self._settle([item])
+                found |= await self._store.settle([item], today=self._clock.now())
             except StoreError:
                 raise
             except Exception:
