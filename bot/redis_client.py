@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import hiredis
 import redis.asyncio as aioredis
-from redis.asyncio.connection import AbstractConnection
+from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
@@ -39,6 +40,8 @@ _AWAY_WORDS = ("LOADING", "MISCONF", "READONLY", "CLUSTERDOWN", "MASTERDOWN", "T
 
 UNSENT = 64 * 1024
 KEPT = 8
+_KEPT_OF: WeakKeyDictionary[ConnectionPool, list[AbstractConnection]] = WeakKeyDictionary()
+"""Connections for scripts, taken from a pool for good: at most KEPT a pool, however many use it. It closes them with its own."""
 
 
 class _Packed(AbstractConnection):
@@ -122,7 +125,7 @@ class Scripts:
         self._client = client
         self._source = {path.stem: path.read_text() for path in SCRIPTS.glob("*.lua")}
         self._sha: dict[str, str] = {}
-        self._kept: list[AbstractConnection] = []  # taken from the pool for good; the pool closes them with its own
+        self._kept = _KEPT_OF.setdefault(client.connection_pool, [])
         self.calls = 0
 
     async def run(self, name: str, keys: list[str], args: list[Any], *, replicas: int = 0) -> Any:

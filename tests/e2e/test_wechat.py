@@ -13,7 +13,7 @@ from channels.wechat.crypto import signature
 from tests.channels.lend import provider
 from tests.channels.twilio.peer import TwilioPeer
 from tests.channels.twilio.peer import account as twilio_account
-from tests.channels.wechat.peer import TOKEN, WeChatPeer, account
+from tests.channels.wechat.peer import BOTH, PLAIN, TOKEN, WeChatPeer, account
 from tests.e2e.wechat import NONCE, WeChat
 from tests.gateway import running
 
@@ -35,8 +35,8 @@ async def wechat(valkey, redis_client, tmp_path):
         extra = "".join(
             (
                 account(base),
-                account(base, "wechat-both", mode="compatible"),
-                account(base, "wechat-plain", encoding_aes_key=None, mode="plain"),
+                account(base, "wechat-both", app_id=BOTH, mode="compatible"),
+                account(base, "wechat-plain", app_id=PLAIN, encoding_aes_key=None, mode="plain"),
                 twilio_account(twilio_base),
                 NOTICE,
             )
@@ -97,7 +97,7 @@ async def test_compatible_and_plain_mode(wechat):
     """Beside the encrypted part plain fields count for nothing; without a key the plain signature does."""
     plain = wechat.body(ONE, "<MsgType>text</MsgType><Content>帮助</Content><MsgId>1</MsgId>")
     forged = wechat.body(TWO, "<MsgType>text</MsgType><Content>退订</Content><MsgId>2</MsgId>")
-    query, body = wechat.sealed(plain)
+    query, body = wechat.sealed(plain, app=BOTH)
     both = forged.replace("</xml>", body.removeprefix("<xml>"))
     assert await wechat.post(query, both, "wechat-both") == (200, "success")
     await wechat.told(ONE, 1)

@@ -39,9 +39,9 @@ class WeChat:
         async with self.harness.session.post(url, data=body.encode(), headers={"Content-Type": "text/xml"}) as answer:
             return answer.status, await answer.text()
 
-    def sealed(self, plain: str, stamp: str = "") -> tuple[dict[str, str], str]:
+    def sealed(self, plain: str, stamp: str = "", app: str = APP) -> tuple[dict[str, str], str]:
         """A push in safe mode: its query and its body."""
-        encrypted = Crypto([decode_key(KEY)], APP).encrypt(plain.encode(), b"R4nd0mSixteenBy!")
+        encrypted = Crypto([decode_key(KEY)], app).encrypt(plain.encode(), b"R4nd0mSixteenBy!")
         stamp = stamp or str(int(time.time()))
         query = {"signature": signature(TOKEN, stamp, NONCE), "timestamp": stamp, "nonce": NONCE, "encrypt_type": "aes"}
         query["msg_signature"] = signature(TOKEN, stamp, NONCE, encrypted)
