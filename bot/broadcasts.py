@@ -1,0 +1,111 @@
+"""A broadcast: what staff ask to be sent to many buyers, and where it stands. Values only.
+
+Its life: draft → (awaiting_approval) → scheduled → sending ⇄ paused → done, or cancelled. The audience is frozen when it
+starts; each buyer's turn decides by itself whether and where the message goes, and writes the decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, Protocol, TypeAlias
+
+from msgspec import Struct, field
+
+from bot.events import Ms
+
+BroadcastState: TypeAlias = Literal["draft", "awaiting_approval", "scheduled", "sending", "paused", "done", "cancelled"]
+
+
+class Variant(Struct, frozen=True, omit_defaults=True):
+    """One way to say it: for buyers whom `where` (JSON of a segment) holds, else by `weight` among the rest.
+
+    `text` maps a locale to wording; the broadcast's own serves for a locale that is missing.
+    """
+
+    name: str
+    weight: int = 1
+    where: str = ""
+    text: dict[str, str] = field(default_factory=dict)
+
+
+class Repeat(Struct, frozen=True, omit_defaults=True):
+    """Weekly: on `weekday` (0 Monday) at `minute` of the day, in the shop's time zone, `until` (0: no end)."""
+
+    weekday: int
+    minute: int
+    until: Ms = 0
+
+
+class Broadcast(Struct, omit_defaults=True):
+    """One broadcast as it is kept. Written by compare-and-set on `version`, which rises with every change.
+
+    `text`: locale → wording (the subset that staff may write); `templates`: account → (template id, field → wording) for
+    lanes that take no free text; `accounts`: in the order of preference; `start_at` 0: as soon as it is let go;
+    `undo_until`: it begins not before this; `round` counts the weeks of a weekly one (each round is a broadcast of its own,
+    with `parent`).
+    """
+
+    id: str
+    title: str
+    purpose: Literal["marketing", "service"]
+    accounts: tuple[str, ...]
+    text: dict[str, str]
+    created_at: Ms
+    created_by: str
+    where: str = '{"all":[]}'
+    segment: str = ""
+    templates: dict[str, Template] = field(default_factory=dict)
+    variants: tuple[Variant, ...] = ()
+    holdout_percent: int = 0
+    rate_per_second: float = 0.0  # 0: as fast as the accounts allow
+    exclude: tuple[str, ...] = ()  # names of ready exclusions (do not pitch)
+    items: tuple[str, ...] = ()  # products it is about
+    coupon: str = ""  # key of the campaign it offers
+    send_at: Ms = 0
+    repeat: Repeat | None = None
+    parent: str = ""
+    round: int = 0
+    state: BroadcastState = "draft"
+    why: str = ""  # of a pause or a cancel: staff, errors, …
+    submitted_by: str = ""
+    approved_by: str = ""
+    undo_until: Ms = 0
+    started_at: Ms = 0
+    frozen: int = -1  # how many the audience holds; -1: not yet frozen
+    done_at: Ms = 0
+    version: int = 0
+
+
+class Template(Struct, frozen=True, omit_defaults=True):
+    """An approved provider template and the wording of its variables."""
+
+    template_id: str
+    fields: dict[str, str] = field(default_factory=dict)
+
+
+class Recipient(Struct, frozen=True, array_like=True):
+    """One buyer of a frozen audience."""
+
+    buyer: str
+    home: str
+    variant: str = ""
+
+
+class Audiences(Protocol):
+    """Who a broadcast is for: the ledger's side of it."""
+
+    async def freeze(self, broadcast: Broadcast, positions: Mapping[int, str]) -> int:
+        """Writes down the audience once every partition is projected up to its journal position; answers its size.
+
+        May be called again after a crash: a frozen audience is never changed. Raises NotYetError while the projection
+        is behind.
+        """
+        ...
+
+    async def page(self, broadcast: str, partition: int, after: str, limit: int) -> Sequence[Recipient]:
+        """The next recipients of a partition, in the order of their ids."""
+        ...
+
+    async def forget(self, broadcast: str) -> None:
+        """Throws a frozen audience away."""
+        ...

@@ -1,0 +1,364 @@
+"""The tables of the ledger (SQLAlchemy Core): the raw journal, and what is derived from it.
+
+Times are ms since 1970 UTC, as everywhere. Amounts are exact: `Amount` keeps ten-thousandths of the currency's unit as an
+integer, so that both databases compare them alike. Every derived table can be made anew from `journal` (`ledger.rebuild`).
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    TypeDecorator,
+)
+
+SCALE = 10_000
+
+
+class Amount(TypeDecorator[Decimal]):
+    """A decimal amount as an integer of ten-thousandths."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: Decimal | str | int | None, dialect: Dialect) -> int | None:  # noqa: ARG002
+        """To the database; what is finer than a ten-thousandth is rounded half to even."""
+        return None if value is None else int((Decimal(value) * SCALE).to_integral_value())
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:  # noqa: ARG002
+        """From the database."""
+        return None if value is None else Decimal(value) / SCALE
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    }
+)
+
+
+def _text(name: str, *, primary_key: bool = False) -> Column[str]:
+    return Column(name, Text, primary_key=primary_key, nullable=False, default="")
+
+
+def _ms(name: str) -> Column[int]:
+    return Column(name, BigInteger, nullable=False, default=0)
+
+
+def _flag(name: str) -> Column[bool]:
+    return Column(name, Boolean, nullable=False, default=False)
+
+
+def _count(name: str) -> Column[int]:
+    return Column(name, Integer, nullable=False, default=0)
+
+
+# --- what is copied ---------------------------------------------------------------------------------------------------
+
+facts = Table(
+    "facts",  # of the ledger itself: epoch (which store it belongs to), derived (which rules made the derived tables)
+    metadata,
+    _text("name", primary_key=True),
+    _text("value"),
+)
+
+positions = Table(
+    "positions",  # up to which journal entry (`ms-seq`) a partition is projected
+    metadata,
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    _text("last_id"),
+)
+
+journal = Table(
+    "journal",
+    metadata,
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("ms", BigInteger, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    _text("kind"),  # turn, send, status
+    Column("body", LargeBinary, nullable=False),
+)
+
+# --- buyers -----------------------------------------------------------------------------------------------------------
+
+buyers = Table(
+    "buyers",
+    metadata,
+    _text("id", primary_key=True),
+    Column("partition", Integer, nullable=False),
+    _text("home"),
+    _ms("created_at"),
+    _ms("updated_at"),
+    _text("name"),
+    _text("locale"),
+    _text("timezone"),
+    _text("birthday"),  # "1990-01-02", "01-02" or ""
+    _count("birth_year"),  # 0 unknown
+    _count("birth_month"),
+    _count("birth_day"),
+    _text("gender"),
+    _text("sizes"),  # JSON
+    _flag("erased"),
+    _text("merged_into"),  # id of the survivor
+    _text("member_no"),
+    _text("member_level"),
+    _count("member_points"),
+    _ms("member_joined_at"),  # 0: no member
+    _text("member_source"),
+    _ms("left_club_at"),
+    _count("orders_count"),  # paid orders, as in the record
+    Column("spent", Amount, nullable=False, default=Decimal(0)),  # in the brand's currency
+    Column("average_order", Amount, nullable=False, default=Decimal(0)),
+    _ms("first_order_at"),
+    _ms("last_order_at"),
+    _ms("last_in_at"),  # last message from the buyer, on any address
+    _ms("last_marketing_at"),
+    _flag("can_market"),  # some address grants marketing, is reachable and not opted out
+    Column("r", SmallInteger, nullable=False, default=0),  # recency, frequency and money: 1 to 5, 0 never bought
+    Column("f", SmallInteger, nullable=False, default=0),
+    Column("m", SmallInteger, nullable=False, default=0),
+    Index("ix_buyers_partition_id", "partition", "id"),
+    Index("ix_buyers_member_no", "member_no"),
+    Index("ix_buyers_last_order_at", "last_order_at"),
+)
+
+phones = Table("phones", metadata, _text("phone", primary_key=True), _text("buyer", primary_key=True))
+Index("ix_phones_buyer", phones.c.buyer)
+
+tags = Table("tags", metadata, _text("buyer", primary_key=True), _text("tag", primary_key=True))
+Index("ix_tags_tag_buyer", tags.c.tag, tags.c.buyer)
+
+addresses = Table(
+    "addresses",
+    metadata,
+    _text("buyer", primary_key=True),
+    _text("account", primary_key=True),
+    _text("address", primary_key=True),
+    _flag("reachable"),
+    _flag("blocked"),
+    _flag("opted_out"),
+    _text("service"),  # granted, refused, unknown
+    _text("marketing"),
+    _text("calls"),
+    _text("coupons"),
+    _ms("window_closes_at"),  # the latest of its reply windows; 0 none open
+    _ms("last_in_at"),
+    _ms("followed_at"),
+    Index("ix_addresses_account_address", "account", "address"),
+)
+
+consents = Table(
+    "consents",  # the evidence: one row per answer, kept as given
+    metadata,
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("ms", BigInteger, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("line", Integer, primary_key=True, autoincrement=False),
+    _text("buyer"),
+    _text("account"),
+    _text("address"),
+    _text("topic"),  # marketing, coupons, calls, service
+    _text("verdict"),
+    _ms("at"),
+    _text("wording"),  # key and version of what was shown
+    _text("source"),
+    Index("ix_consents_buyer", "buyer"),
+)
+
+coupons = Table(
+    "coupons",
+    metadata,
+    _text("code", primary_key=True),
+    _text("buyer"),
+    _text("campaign"),
+    _text("state"),  # claimed, redeemed; expired follows from expires_at
+    _ms("claimed_at"),
+    _ms("expires_at"),
+    _ms("redeemed_at"),
+    _text("order_id"),
+    Index("ix_coupons_buyer", "buyer"),
+    Index("ix_coupons_campaign_state", "campaign", "state"),
+)
+
+# --- orders -----------------------------------------------------------------------------------------------------------
+
+orders = Table(
+    "orders",
+    metadata,
+    _text("subject", primary_key=True),
+    _text("shop"),
+    _text("id"),
+    _text("number"),
+    _text("pay"),
+    _text("ship"),
+    _text("refund"),
+    _text("closed"),
+    Column("total", Amount, nullable=False, default=Decimal(0)),
+    _text("currency"),
+    _text("city"),
+    _ms("placed_at"),
+    _ms("paid_at"),
+    _ms("updated_at"),
+    Index("ix_orders_placed_at", "placed_at"),
+)
+
+owners = Table(
+    "owners",  # whose order: told by the buyer's record, in any order with the order itself
+    metadata,
+    _text("subject", primary_key=True),
+    _text("buyer"),
+    Index("ix_owners_buyer", "buyer"),
+)
+
+items = Table(
+    "items",
+    metadata,
+    _text("subject", primary_key=True),  # of the order
+    Column("line", Integer, primary_key=True, autoincrement=False),
+    _text("sku"),
+    _text("product"),  # product_id, "" where the shop names none
+    _text("title"),
+    _count("qty"),
+    Column("price", Amount, nullable=False, default=Decimal(0)),
+    _ms("paid_at"),  # of the order; 0 unpaid
+    Index("ix_items_product_paid_at", "product", "paid_at"),
+    Index("ix_items_sku_paid_at", "sku", "paid_at"),
+)
+
+# --- messages, decisions, tasks, timelines ----------------------------------------------------------------------------
+
+messages = Table(
+    "messages",
+    metadata,
+    _text("id", primary_key=True),
+    Column("partition", Integer, nullable=False),
+    _text("buyer"),
+    _text("account"),
+    _text("address"),
+    _text("purpose"),
+    _text("key"),
+    _text("source"),
+    _text("broadcast"),
+    _text("order_id"),
+    _text("text"),
+    _text("state"),
+    _text("reason"),
+    _ms("created_at"),
+    _ms("updated_at"),
+    _count("parts"),
+    _text("cost"),  # decimal and currency, "" unknown
+    Index("ix_messages_buyer_created_at", "buyer", "created_at"),
+    Index("ix_messages_created_at_id", "created_at", "id"),
+    Index("ix_messages_broadcast_state", "broadcast", "state"),
+)
+
+history = Table(
+    "history",  # the states that a message went through
+    metadata,
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("ms", BigInteger, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("line", Integer, primary_key=True, autoincrement=False),
+    _text("message"),
+    _text("state"),
+    _text("reason"),
+    _text("code"),
+    _ms("at"),
+    Index("ix_history_message", "message"),
+)
+
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("ms", BigInteger, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("line", Integer, primary_key=True, autoincrement=False),
+    _text("message"),
+    _text("buyer"),
+    _text("purpose"),
+    _text("outcome"),
+    _text("source"),
+    _text("key"),
+    _text("account"),
+    _text("reason"),
+    _text("order_subject"),
+    _ms("at"),
+    _ms("until"),
+    _text("rules"),  # JSON list
+    _text("denied_by"),  # the rule that denied or deferred, for look-ups
+    Index("ix_decisions_at_message", "at", "message"),
+    Index("ix_decisions_buyer_at", "buyer", "at"),
+    Index("ix_decisions_message", "message"),
+    Index("ix_decisions_order_subject", "order_subject"),
+)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    _text("id", primary_key=True),
+    _text("kind"),
+    _text("state"),
+    _text("buyer"),
+    _text("order_id"),
+    _text("brief"),
+    _text("assignee"),
+    _text("outcome"),
+    _text("note"),
+    _ms("created_at"),
+    _ms("due_at"),
+    Index("ix_tasks_buyer", "buyer"),
+    Index("ix_tasks_state_created_at", "state", "created_at"),
+)
+
+timeline = Table(
+    "timeline",
+    metadata,
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    Column("ms", BigInteger, primary_key=True, autoincrement=False),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("line", Integer, primary_key=True, autoincrement=False),
+    _text("buyer"),
+    _ms("at"),
+    _text("kind"),
+    _text("summary"),
+    _text("ref"),
+    Index("ix_timeline_buyer_ms_seq_line", "buyer", "ms", "seq", "line"),
+)
+
+# --- broadcasts -------------------------------------------------------------------------------------------------------
+
+segments = Table(
+    "segments",  # saved by staff: not derived
+    metadata,
+    _text("id", primary_key=True),
+    _text("name"),
+    _text("definition"),  # JSON of `where`
+    _text("created_by"),
+    _ms("created_at"),
+    _ms("updated_at"),
+)
+
+audiences = Table(
+    "audiences",  # who a broadcast is for, frozen when it starts: not derived
+    metadata,
+    _text("broadcast", primary_key=True),
+    Column("partition", Integer, primary_key=True, autoincrement=False),
+    _text("buyer", primary_key=True),
+    _text("home"),
+    _text("variant"),
+)
