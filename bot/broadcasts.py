@@ -41,6 +41,7 @@ class Broadcast(Struct, omit_defaults=True):
 
     `text`: locale → wording (the subset that staff may write); `templates`: account → (template id, field → wording) for
     lanes that take no free text; `accounts`: in the order of preference; `start_at` 0: as soon as it is let go;
+    `given`: variables that say the same to every buyer (titles, prices and links of `items`, as of the submission);
     `undo_until`: it begins not before this; `round` counts the weeks of a weekly one (each round is a broadcast of its own,
     with `parent`).
     """
@@ -61,6 +62,7 @@ class Broadcast(Struct, omit_defaults=True):
     exclude: tuple[str, ...] = ()  # names of ready exclusions (do not pitch)
     items: tuple[str, ...] = ()  # products it is about
     coupon: str = ""  # key of the campaign it offers
+    given: dict[str, str] = field(default_factory=dict)
     send_at: Ms = 0
     repeat: Repeat | None = None
     parent: str = ""

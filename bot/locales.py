@@ -41,3 +41,9 @@ def detect(text: str) -> str:
     if traditional > simplified:
         return "zh-TW"
     return "zh-CN" if simplified > traditional else ""
+
+
+def chain(locale: str, default: str) -> tuple[str, ...]:
+    """The locales to look for words in, best first; `default` is the shop's."""
+    order = {"zh-TW": ("zh-TW", "zh-CN"), "zh-CN": ("zh-CN",), "en": ("en",)}.get(locale, ())
+    return tuple(dict.fromkeys((*order, default, "en", "zh-CN")))

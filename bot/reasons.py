@@ -30,6 +30,7 @@ class Rule(StrEnum):
     CLOSES_TOO_SOON = "closes_too_soon"
     CHANNEL = "channel"
     SPEND = "spend"
+    WORDING = "wording"
 
 
 class SkipReason(StrEnum):
@@ -57,6 +58,7 @@ class SkipReason(StrEnum):
     SPEND_LIMIT = "spend_limit"
     CALL_MADE = "call_made"
     MERGED = "merged"
+    MISSING_VALUE = "missing_value"
 
 
 class FailureReason(StrEnum):

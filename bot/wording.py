@@ -24,7 +24,7 @@ from msgspec import Struct
 from bot.errors import ConfigError, GatewayError
 from bot.events import Money, Ms
 from bot.hours import local
-from bot.locales import LOCALES
+from bot.locales import LOCALES, chain
 from bot.messages import Choice
 
 Medium = Literal["chat", "sms"]
@@ -120,7 +120,7 @@ class Wordings:
     def __init__(self, table: dict[tuple[str, str], _Wording], default: str) -> None:
         self._table = table
         self._default = default if default in LOCALES else "zh-CN"
-        self._chains = {locale: _chain(locale, self._default) for locale in (*LOCALES, "")}
+        self._chains = {locale: chain(locale, self._default) for locale in (*LOCALES, "")}
 
     @property
     def keys(self) -> frozenset[str]:
@@ -223,11 +223,6 @@ def with_way_out(text: str, locale: str) -> str:
     """Marketing by SMS ends with the way out, whoever wrote it."""
     ending = WAY_OUT.get(locale, WAY_OUT["zh-CN"])
     return text if text.endswith(tuple(WAY_OUT.values())) else f"{text.rstrip()} {ending}"
-
-
-def _chain(locale: str, default: str) -> tuple[str, ...]:
-    order = {"zh-TW": ("zh-TW", "zh-CN"), "zh-CN": ("zh-CN",), "en": ("en",)}.get(locale, ())
-    return tuple(dict.fromkeys((*order, default, "en", "zh-CN")))
 
 
 def _environment(locale: str) -> Environment:

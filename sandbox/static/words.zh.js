@@ -37,11 +37,11 @@ export const ZH = {
   rule: {
     consent: "同意营销", opt_out: "退订", blocked: "运营商拦截", staff_own: "人工接待中", window: "回复时限", quota: "回复条数", marketing_hours: "营销时段", service_hours: "服务时段",
     marketing_per_week: "每周营销条数", marketing_per_day: "每天营销条数", service_per_day: "每天通知条数", reachable: "能否送达", address: "联系方式", template: "模板", reason_holds: "事由还在", in_city_hold: "半小时内可能派送，派送了就只发一条",
-    not_after: "最晚时间", already_sent: "已经发过", conversation: "买家正在聊", closes_too_soon: "订单太快关闭", channel: "渠道", spend: "短信费用",
+    not_after: "最晚时间", already_sent: "已经发过", conversation: "买家正在聊", closes_too_soon: "订单太快关闭", channel: "渠道", spend: "短信费用", wording: "文案变量",
   },
   reason: {
     opted_out: "买家已退订", no_consent: "买家没有同意营销", blocked: "买家在运营商处停收", no_address: "没有联系方式", unreachable: "买家已取消关注或停机", window_closed: "过了平台的回复时限，也没有号码可发短信",
-    quota_used: "平台的回复条数用完了", no_template: "没有可用的模板", staff_own: "人工正在接待", cap_reached: "达到条数上限", reason_gone: "事由已经不在了", too_late: "过了最晚时间",
+    quota_used: "平台的回复条数用完了", no_template: "没有可用的模板", staff_own: "人工正在接待", cap_reached: "达到条数上限", missing_value: "文案变量没有值", reason_gone: "事由已经不在了", too_late: "过了最晚时间",
     already_sent: "已经发过", closes_too_soon: "订单关闭得太快", buyer_active: "买家正在聊", ordered_since: "买家已经下单", erased: "资料已删除", cancelled: "已取消", spend_limit: "短信费用到上限", call_made: "已电话联系", case_open: "有退换或投诉没办完", merged: "并到了另一位买家",
   },
   key: {
