@@ -94,6 +94,10 @@ def serve(config: Config = DEFAULT) -> None:
     from bot.supervisor import Supervisor  # noqa: PLC0415
 
     settings = _settings(config)
+    if settings.live_faults:
+        for fault in settings.live_faults:
+            typer.echo(fault, err=True)
+        raise typer.Exit(2)
     try:
         raise typer.Exit(Supervisor(settings).run())
     except GatewayError as error:
@@ -131,9 +135,9 @@ def check(config: Config = DEFAULT) -> None:
                 good = False
                 typer.echo(f"{one.name}: {error}{f' (code {error.code})' if error.code else ''}", err=True)
             good = _told(one) and good
-        if not settings.brand.privacy_url and not settings.sandbox.enabled:
+        for fault in settings.live_faults:
             good = False
-            typer.echo("brand.privacy_url: live mode needs the address of your privacy notice", err=True)
+            typer.echo(fault, err=True)
         await gateway.close()
         return good
 

@@ -60,9 +60,10 @@ from bot.wording import Filling, Wordings
 from bot.worker import Worker
 from console.api import ApiDeps
 from console.api import add_routes as add_api_routes
-from pages import docs, landing
+from pages import docs, landing, privacy
 from pages.landing import AccountState as AccountShown
 from pages.landing import LandingDeps
+from pages.sheet import Shop
 from sandbox.app import SandboxDeps
 from sandbox.app import add_routes as add_sandbox_routes
 from shops.standard.envelope import to_event
@@ -294,6 +295,40 @@ def _add_pages(gateway: Gateway) -> None:
     deps = LandingDeps(settings.brand.name, settings.brand.locale, gateway.sandbox, accounts, tuple(settings.shops))
     landing.add_routes(gateway.app, deps)
     docs.add_routes(gateway.app)
+    privacy.add_routes(gateway.app, _shop(settings), _notice(settings))
+    privacy.add_files(
+        gateway.app, {name: text for one in settings.channels.values() for name, text in one.served.items()}
+    )
+
+
+def _shop(settings: Settings) -> Shop:
+    brand = settings.brand
+    return Shop(
+        brand=brand.name,
+        brands={str(locale): name for locale, name in brand.names.items()},
+        locale=brand.locale,
+        timezone=settings.zone,
+        privacy_url=brand.privacy_url or ("" if settings.privacy.missing else "/b/privacy"),
+        phone=settings.staff.phone,
+        hours=str(settings.staff.hours),
+        secure=settings.public_url.startswith("https://"),
+    )
+
+
+def _notice(settings: Settings) -> privacy.Notice:
+    channels, ours = [one.type for one in settings.channels.values()], settings.privacy
+    if ours.missing:
+        return privacy.Notice(channels=channels, elsewhere=settings.brand.privacy_url)
+    return privacy.Notice(
+        responsible=ours.responsible,
+        questions_to=ours.questions_to,
+        keep_months=ours.keep_months,
+        address=ours.address,
+        shared_with=ours.shared_with,
+        since=ours.since,
+        also={str(locale): text for locale, text in ours.also.items()},
+        channels=channels,
+    )
 
 
 async def _add_sandbox(gateway: Gateway) -> None:
@@ -482,7 +517,7 @@ def _facts(settings: Settings, able: Mapping[str, Capabilities], coupons: Coupon
 
     return Facts(
         brand=settings.brand.name,
-        privacy_url=settings.brand.privacy_url,
+        privacy_url=settings.privacy_url,
         locale=settings.brand.locale,
         timezone=zone,
         currency=settings.brand.currency,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from babel.numbers import list_currencies
 from phonenumbers import SUPPORTED_REGIONS
@@ -101,6 +102,28 @@ class Prices(Section):
     as_of: Annotated[str, BeforeValidator(_day), AfterValidator(_is_day)] = ""
 
 
+class Privacy(Section):
+    """What the shop's own privacy notice at `/b/privacy` says. `responsible`, `questions_to` and `keep_months` make it complete.
+
+    `keep_months`: how long a buyer's data is kept after the last order or message. `also`: a paragraph of the shop's own.
+    """
+
+    responsible: Annotated[str, Field(max_length=80)] = ""
+    questions_to: Annotated[str, Field(max_length=200)] = ""
+    keep_months: Annotated[int, Field(ge=0, le=240)] = 0
+    address: Annotated[str, Field(max_length=200)] = ""
+    shared_with: Annotated[list[Annotated[str, Field(min_length=1, max_length=80)]], Field(max_length=20)] = Field(
+        default_factory=list
+    )
+    since: Annotated[str, BeforeValidator(_day), AfterValidator(lambda text: text and _is_day(text))] = ""
+    also: dict[Literal["zh-CN", "zh-TW", "en"], Annotated[str, Field(max_length=2000)]] = Field(default_factory=dict)
+
+    @property
+    def missing(self) -> list[str]:
+        """The keys that the notice cannot do without and that are not set."""
+        return [key for key in ("responsible", "questions_to", "keep_months") if not getattr(self, key)]
+
+
 class AccountConfig(Section):
     """What every channel account, shop and tracker may set. Adapters add their own fields.
 
@@ -118,6 +141,11 @@ class AccountConfig(Section):
     def identity(self) -> tuple[str, str] | None:
         """The key and value that name this line at its provider: two accounts with the same would be one line twice."""
         return None
+
+    @property
+    def served(self) -> Mapping[str, str]:
+        """Files that the provider asks to be served at the root of the gateway's host: name and content."""
+        return {}
 
     @model_validator(mode="after")
     def _priced(self) -> Self:

@@ -22,7 +22,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
 from bot import hours
-from bot.config import AccountConfig, Country, Currency, Section
+from bot.config import AccountConfig, Country, Currency, Privacy, Section
 from bot.errors import ConfigError
 from bot.hours import Hours
 from bot.ports import ChannelType, ShopType
@@ -203,6 +203,7 @@ class Settings:
     """The whole configuration, valid."""
 
     brand: Brand
+    privacy: Privacy
     server: Server
     redis: RedisSection
     ledger: Ledger
@@ -226,6 +227,25 @@ class Settings:
         return self.server.public_url or f"http://127.0.0.1:{self.server.port}"
 
     @property
+    def privacy_url(self) -> str:
+        """Where buyers read the privacy notice: the shop's own page, else ours if it is complete; "" for nowhere."""
+        if self.brand.privacy_url or self.privacy.missing or not self.server.public_url:
+            return self.brand.privacy_url
+        return f"{self.server.public_url}/b/privacy"
+
+    @property
+    def live_faults(self) -> list[str]:
+        """What live mode cannot do without: nobody may be asked for a number without a privacy notice."""
+        if self.sandbox.enabled or self.privacy_url:
+            return []
+        if self.privacy.missing:
+            return [
+                f"privacy.{key}: live mode needs your privacy notice; set it here, or the address of your own as brand.privacy_url"
+                for key in self.privacy.missing
+            ]
+        return ["server.public_url: live mode needs it, so that buyers can open the privacy notice at /b/privacy"]
+
+    @property
     def local_url(self) -> str:
         """Where this machine reaches the gateway."""
         host = self.server.host
@@ -239,6 +259,7 @@ class Settings:
 
 SECTIONS: Mapping[str, type[BaseModel]] = {
     "brand": Brand,
+    "privacy": Privacy,
     "server": Server,
     "redis": RedisSection,
     "ledger": Ledger,

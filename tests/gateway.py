@@ -187,6 +187,7 @@ privacy_url = "https://shop.example/privacy"
 [server]
 port = {port}
 processes = 1
+{server}
 [redis]
 url = "{redis}"
 lease_seconds = 2
@@ -222,6 +223,7 @@ async def running(
     owner: str = "test",
     marketing_hours: str = "always",
     policy: str = "",
+    server: str = "",
     extras: bootstrap.Extras | None = None,
 ):
     """A gateway that serves; torn down in order."""
@@ -244,6 +246,7 @@ async def running(
             extra=extra,
             marketing_hours=marketing_hours,
             policy=policy,
+            server=server,
         )
     )
     settings = load(path, bootstrap.channels.ALL, bootstrap.shops.ALL, env={})

@@ -15,6 +15,7 @@ from bot.config import AccountConfig, Secrets
 class WeChatConfig(AccountConfig):
     """`encoding_aes_key`: 43 characters (a list rotates). `mode`: safe when there is a key, else plain.
 
+    `domain_check`: the 16 letters and digits of the file that the console gives out for a domain, `MP_verify_….txt`.
     `timestamp_tolerance_s`: how far a request's timestamp may be from this machine's clock; 0 takes any.
     """
 
@@ -25,12 +26,28 @@ class WeChatConfig(AccountConfig):
     mode: Literal["safe", "compatible", "plain"] | None = None
     reply: Literal["auto", "api", "passive"] = "auto"
     api_base: str = "https://api.weixin.qq.com"
+    domain_check: tuple[str, ...] = ()
     timestamp_tolerance_s: int = Field(default=300, ge=0, le=86_400)
 
     @property
     def identity(self) -> tuple[str, str]:
         """The account: openids and access tokens are its own."""
         return "app_id", self.app_id
+
+    @property
+    def served(self) -> dict[str, str]:
+        """WeChat asks for its file at the root of a domain before pages there may be opened as the account's."""
+        return {f"MP_verify_{code}.txt": code for code in self.domain_check}
+
+    @field_validator("domain_check", mode="before")
+    @classmethod
+    def _domain_check(cls, value: object) -> object:
+        """One or a list; the file's name, or its code alone, which is all that the file holds."""
+        given = value if isinstance(value, list | tuple) else [value]
+        found = [re.fullmatch(r"(?:MP_verify_)?([0-9A-Za-z]{4,64})(?:\.txt)?", str(one)) for one in given]
+        if not all(found):
+            raise ValueError("must be what the file MP_verify_….txt holds: letters and digits")
+        return tuple(one[1] for one in found if one)
 
     @field_validator("app_id")
     @classmethod

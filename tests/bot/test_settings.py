@@ -115,7 +115,7 @@ BASE = TEXT.replace("# large_order = 2000", "large_order = 2000")
     [
         ('currency = "CNY"', 'currency = "RMB"', "brand.currency = 'RMB': must be the three-letter code of a currency"),
         ('country = "CN"', 'country = "ZZ"', "brand.country = 'ZZ': must be a two-letter country code"),
-        ('"https://shop.example/privacy"', '"shop"', "brand.privacy_url = 'shop': must be an address such as"),
+        ("[brand]", '[brand]\nprivacy_url = "shop"', "brand.privacy_url = 'shop': must be an address such as"),
         ('name = "小满衣橱"', f'name = "{"x" * 21}"', "must have at most 20 characters"),
         ("port = 8080", 'port = "eighty"', "server.port = 'eighty': must be a whole number"),
         ("port = 8080", "port = 0", "server.port = '0': must be greater than or equal to 1"),

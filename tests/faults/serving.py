@@ -67,7 +67,7 @@ async def serving(
     provider = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
     port = free_port()
     values = {"port": port, "redis": "embedded:var/valkey", "secret": APP_SECRET, "graph": provider, "shop": SHOP_KEY}
-    text = CONFIG.format_map({"extra": "", "policy": "", "marketing_hours": "always", **values})
+    text = CONFIG.format_map({"extra": "", "policy": "", "server": "", "marketing_hours": "always", **values})
     config = folder / f"{name}.toml"
     config.write_text(text.replace("processes = 1", f"processes = {processes}"))
     out = folder / f"{name}.out"

@@ -60,7 +60,9 @@ async def doomed(server: Valkey, folder: Path, point: str):
     base = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
     port = free_port()
     values = {"port": port, "redis": server.url, "secret": APP_SECRET, "graph": base, "shop": SHOP_KEY}
-    text = CONFIG.format_map({**dict.fromkeys(("extra", "policy"), ""), "marketing_hours": "always", **values})
+    text = CONFIG.format_map(
+        {**dict.fromkeys(("extra", "policy", "server"), ""), "marketing_hours": "always", **values}
+    )
     (folder / "doomed.toml").write_text(text.replace("lease_seconds = 2", "lease_seconds = 0.5"))
     command = [sys.executable, str(Path(__file__).with_name("echo_process.py")), str(folder / "doomed.toml"), "first"]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "FAULTS_CRASH": point}
