@@ -60,6 +60,8 @@ from bot.wording import Filling, Wordings
 from bot.worker import Worker
 from console.api import ApiDeps
 from console.api import add_routes as add_api_routes
+from ledger.database import database_url
+from ledger.reading import History
 from pages import docs, landing, privacy
 from pages.landing import AccountState as AccountShown
 from pages.landing import LandingDeps
@@ -114,6 +116,7 @@ class Gateway:
     openings: Openings
     codes: Codes
     queries: Queries
+    history: History
     erasure: Erasure
     appender: Appender
     door: Door
@@ -179,6 +182,7 @@ class Gateway:
     async def close(self) -> None:
         """Closes what holds connections."""
         await self.http.close()
+        await self.history.close()
         await self.store.client.aclose()
 
 
@@ -245,7 +249,7 @@ async def build(settings: Settings, owner: str, extras: Extras | None = None) ->
     app = web.Application(client_max_size=4 * 1024 * 1024 + 1, middlewares=[as_problems])
     gateway = Gateway(
         settings, store, clock, leases, worker, sender, resolver, coupons, Openings(store, coupons), codes, Queries(store),
-        Erasure(store, clock), appender, door,
+        History(database_url(settings.ledger.url, settings.root)), Erasure(store, clock), appender, door,
         http, app, lines, sources, wake, hints, settings.sandbox.enabled, settings.redis.lease_seconds,
         Housekeeping(store), spend,
     )  # fmt: skip
@@ -266,6 +270,7 @@ def _api(gateway: Gateway, wordings: Wordings) -> ApiDeps:
     return ApiDeps(
         store=gateway.store,
         queries=gateway.queries,
+        history=gateway.history,
         coupons=gateway.campaigns,
         appender=gateway.appender,
         clock=gateway.clock,

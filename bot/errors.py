@@ -12,6 +12,8 @@ GatewayError
   StoreError              Redis cannot take or give work now; intake answers 503
     StoreFullError        memory limit reached
     FenceError            the lease was lost: somebody else owns the partition now
+  LedgerError             the ledger cannot be reached, or is not ours; nothing on the way of a message waits for it
+    NotYetError           the projection has not come as far as it must
   SendError               one provider call that did not end in an acceptance
     TemporaryError        try again; nothing was accepted
       ThrottledError      the provider asked for a pause; costs no attempt
@@ -111,6 +113,14 @@ class StoreFullError(StoreError):
 
 class FenceError(StoreError):
     """Another process owns the partition now; this process's work on it is void."""
+
+
+class LedgerError(GatewayError):
+    """The ledger cannot answer now: away, being prepared, or of another installation. Says what to do."""
+
+
+class NotYetError(LedgerError):
+    """The projection is behind what was asked for: try again soon."""
 
 
 class SendError(GatewayError):

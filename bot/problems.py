@@ -9,7 +9,7 @@ from http import HTTPStatus
 import structlog
 from aiohttp import web
 
-from bot.errors import StoreError
+from bot.errors import LedgerError, StoreError
 
 DOCS = "/docs/problems#"
 RETRY_AFTER_S = 2
@@ -64,6 +64,8 @@ async def as_problems(
         return _of_exception(request, error)
     except StoreError as error:
         return unavailable(str(error))
+    except LedgerError as error:
+        return problem(503, "no-history", str(error), retry_after_s=RETRY_AFTER_S)
     except Exception as error:  # noqa: BLE001  # whatever it is, the caller gets a problem document
         # The text of an error may quote what a buyer wrote: only its name and place are logged.
         place = error.__traceback__

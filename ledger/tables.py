@@ -25,6 +25,9 @@ from sqlalchemy import (
 )
 
 SCALE = 10_000
+_CLUSTERED: dict[str, Any] = {
+    "sqlite_with_rowid": False
+}  # rows lie in the order of their key: one tree to write, not two
 
 
 class Amount(TypeDecorator[Decimal]):
@@ -114,6 +117,7 @@ buyers = Table(
     _text("sizes"),  # JSON
     _flag("erased"),
     _text("merged_into"),  # id of the survivor
+    _ms("merged_at"),  # when that was last told, by the server's time
     _text("member_no"),
     _text("member_level"),
     _count("member_points"),
@@ -136,10 +140,10 @@ buyers = Table(
     Index("ix_buyers_last_order_at", "last_order_at"),
 )
 
-phones = Table("phones", metadata, _text("phone", primary_key=True), _text("buyer", primary_key=True))
+phones = Table("phones", metadata, _text("phone", primary_key=True), _text("buyer", primary_key=True), **_CLUSTERED)
 Index("ix_phones_buyer", phones.c.buyer)
 
-tags = Table("tags", metadata, _text("buyer", primary_key=True), _text("tag", primary_key=True))
+tags = Table("tags", metadata, _text("buyer", primary_key=True), _text("tag", primary_key=True), **_CLUSTERED)
 Index("ix_tags_tag_buyer", tags.c.tag, tags.c.buyer)
 
 addresses = Table(
@@ -159,6 +163,7 @@ addresses = Table(
     _ms("last_in_at"),
     _ms("followed_at"),
     Index("ix_addresses_account_address", "account", "address"),
+    **_CLUSTERED,
 )
 
 consents = Table(
@@ -177,6 +182,7 @@ consents = Table(
     _text("wording"),  # key and version of what was shown
     _text("source"),
     Index("ix_consents_buyer", "buyer"),
+    **_CLUSTERED,
 )
 
 coupons = Table(
@@ -190,6 +196,7 @@ coupons = Table(
     _ms("expires_at"),
     _ms("redeemed_at"),
     _text("order_id"),
+    _ms("told_at"),  # by the server's time: what was told last holds
     Index("ix_coupons_buyer", "buyer"),
     Index("ix_coupons_campaign_state", "campaign", "state"),
 )
@@ -221,7 +228,9 @@ owners = Table(
     metadata,
     _text("subject", primary_key=True),
     _text("buyer"),
+    _ms("told_at"),  # when the order last sent word to this buyer, by the server's time; 0: only remembered
     Index("ix_owners_buyer", "buyer"),
+    **_CLUSTERED,
 )
 
 items = Table(
@@ -237,6 +246,7 @@ items = Table(
     _ms("paid_at"),  # of the order; 0 unpaid
     Index("ix_items_product_paid_at", "product", "paid_at"),
     Index("ix_items_sku_paid_at", "sku", "paid_at"),
+    **_CLUSTERED,
 )
 
 # --- messages, decisions, tasks, timelines ----------------------------------------------------------------------------
@@ -259,8 +269,13 @@ messages = Table(
     _text("reason"),
     _ms("created_at"),
     _ms("updated_at"),
-    _count("parts"),
+    _count("parts"),  # the provider's count, else as planned
+    _text("price"),  # of one part, as configured when it was planned: decimal and currency, "" unknown
     _text("cost"),  # decimal and currency, "" unknown
+    _text("touch"),  # message key of the touch, if it is one
+    _text("topic"),
+    _text("locale"),
+    _text("again_of"),  # id of the message that failed before, whose words it repeats
     Index("ix_messages_buyer_created_at", "buyer", "created_at"),
     Index("ix_messages_created_at_id", "created_at", "id"),
     Index("ix_messages_broadcast_state", "broadcast", "state"),
@@ -279,6 +294,7 @@ history = Table(
     _text("code"),
     _ms("at"),
     Index("ix_history_message", "message"),
+    **_CLUSTERED,
 )
 
 decisions = Table(
@@ -321,6 +337,9 @@ tasks = Table(
     _text("note"),
     _ms("created_at"),
     _ms("due_at"),
+    _text("home"),  # subject of the record that opened it
+    _text("order_subject"),
+    _ms("told_at"),  # by the server's time: what was told last holds
     Index("ix_tasks_buyer", "buyer"),
     Index("ix_tasks_state_created_at", "state", "created_at"),
 )
@@ -338,6 +357,7 @@ timeline = Table(
     _text("summary"),
     _text("ref"),
     Index("ix_timeline_buyer_ms_seq_line", "buyer", "ms", "seq", "line"),
+    **_CLUSTERED,
 )
 
 # --- broadcasts -------------------------------------------------------------------------------------------------------

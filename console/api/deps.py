@@ -15,6 +15,7 @@ from bot.queries import Queries
 from bot.standing import Standing
 from bot.store import Store
 from bot.wording import Wordings
+from ledger.reading import History
 
 
 class EnvelopeReader(Protocol):
@@ -31,6 +32,7 @@ class ApiDeps:
 
     store: Store
     queries: Queries
+    history: History
     coupons: Coupons
     appender: Appender
     clock: SystemClock

@@ -1,0 +1,132 @@
+"""The tables of the ledger: made and brought forward by one process at a time; what is not ours is left alone."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import insert, select, text
+
+from bot.errors import ConfigError, LedgerError
+from ledger import schema, tables
+from ledger.database import database_url, open_engine, shown, writing
+from ledger.reading import History
+
+REVISIONS = [revision.revision for revision in reversed(list(schema.scripts().walk_revisions()))]
+
+
+async def test_the_migrated_tables_are_those_of_the_release(engine):
+    """Whoever changes tables.py writes a revision: `python -m ledger.revise "…"`."""
+    async with engine.connect() as connection:
+        difference = await connection.run_sync(
+            lambda c: compare_metadata(MigrationContext.configure(c), tables.metadata)
+        )
+
+    assert difference == []
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+async def test_every_revision_is_brought_forward_with_its_data(tmp_path, revision):
+    engine = open_engine(database_url("sqlite:ledger.db", tmp_path), writer=True)
+    await schema.migrate(engine, revision=revision)
+    async with writing(engine) as connection:
+        await connection.execute(text("INSERT INTO facts (name, value) VALUES ('epoch', 'e1')"))
+        await connection.execute(text("INSERT INTO positions (partition, last_id) VALUES (3, '17-0')"))
+        row = {"p": 3, "b": b"\x01body"}
+        await connection.execute(text("INSERT INTO journal VALUES (:p, 17, 0, 'turn', :b)"), row)
+
+    await schema.migrate(engine)
+
+    async with engine.connect() as connection:
+        kept = (await connection.execute(select(tables.journal))).one()
+    assert tuple(kept) == (3, 17, 0, "turn", b"\x01body")
+    assert await schema.check(engine) == schema.newest()
+    await engine.dispose()
+
+
+async def test_several_processes_may_start_at_once(tmp_path):
+    """One makes the tables, the others wait and find them."""
+    engines = [open_engine(database_url("sqlite:ledger.db", tmp_path), writer=True) for _ in range(4)]
+
+    made = await asyncio.gather(*(schema.migrate(engine) for engine in engines))
+
+    assert sorted(made) == [False, False, False, True]
+    for engine in engines:
+        await engine.dispose()
+
+
+async def test_a_ledger_of_a_newer_release_is_refused(engine):
+    async with writing(engine) as connection:
+        await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+
+    with pytest.raises(
+        LedgerError, match=r"ledger\.db was made by a newer release \(revision 9999\); start that release"
+    ):
+        await schema.migrate(engine)
+
+
+async def test_a_database_of_another_program_is_left_alone(tmp_path):
+    with sqlite3.connect(tmp_path / "ledger.db") as other:
+        other.execute("CREATE TABLE invoices (id INTEGER)")
+    engine = open_engine(database_url("sqlite:ledger.db", tmp_path), writer=True)
+
+    with pytest.raises(LedgerError, match="holds tables of another program; give the ledger a database of its own"):
+        await schema.migrate(engine)
+
+    with sqlite3.connect(tmp_path / "ledger.db") as other:
+        assert [name for (name,) in other.execute("SELECT name FROM sqlite_master")] == ["invoices"]
+    await engine.dispose()
+
+
+async def test_a_file_that_is_no_database_is_told(tmp_path):
+    (tmp_path / "ledger.db").write_text("these are notes, and many of them " * 200)
+    engine = open_engine(database_url("sqlite:ledger.db", tmp_path), writer=True)
+
+    with pytest.raises(LedgerError, match="the folder must exist and be writable, and the file a database"):
+        await schema.migrate(engine)
+    await engine.dispose()
+
+
+async def test_a_server_that_is_away_is_told_without_its_password(tmp_path):
+    url = database_url("postgresql://shop:s3cret@127.0.0.1:1/ledger?sslmode=disable", tmp_path)
+    history = History(url)
+
+    with pytest.raises(LedgerError, match=r"postgresql://127\.0\.0\.1:1/ledger does not answer") as told:
+        await history.positions()
+
+    assert "s3cret" not in str(told.value)
+    assert shown(url) == "postgresql://127.0.0.1:1/ledger"
+    await history.close()
+
+
+async def test_a_ledger_that_is_not_prepared_yet_says_so(tmp_path):
+    history = History(database_url("sqlite:ledger.db", tmp_path))
+
+    with pytest.raises(LedgerError, match="is not prepared yet; serve does that when it starts"):
+        await history.positions()
+    await history.close()
+
+
+def test_an_address_that_is_none_is_told(tmp_path):
+    with pytest.raises(ConfigError, match=r"ledger\.url: is no address such as postgresql://"):
+        database_url("postgresql://shop@db:port/x", tmp_path)
+
+
+async def test_only_its_owner_may_read_the_file(engine):
+    assert Path(engine.url.database).stat().st_mode & 0o777 == 0o600
+
+
+async def test_positions_are_read(engine):
+    async with writing(engine) as connection:
+        await connection.execute(insert(tables.positions), [{"partition": 3, "last_id": "17-5"}])
+    history = History(engine.url)
+
+    assert await history.positions() == {3: "17-5"}
+    assert await history.covers({3: "17-5", 4: "0-0", 5: ""})
+    assert not await history.covers({3: "17-6"})
+    assert not await history.covers({4: "1-0"})
+    await history.close()
