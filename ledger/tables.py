@@ -356,7 +356,7 @@ timeline = Table(
     _text("kind"),
     _text("summary"),
     _text("ref"),
-    Index("ix_timeline_buyer_ms_seq_line", "buyer", "ms", "seq", "line"),
+    Index("ix_timeline_buyer_at", "buyer", "at", "partition", "ms", "seq", "line"),  # the order of its pages
     **_CLUSTERED,
 )
 

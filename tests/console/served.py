@@ -22,6 +22,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = (ROOT / "config.toml").read_text(encoding="utf-8")
+PATIENCE_S = 30
 IDS = {
     "wechat-main": "oSandboxLinXiaoman01",
     "messenger-main": "7001002003004005",
@@ -155,9 +156,15 @@ class Served:
 
         return until(look, 10, f"{account}:{id}")
 
+    def delivered(self, buyer: str) -> None:
+        """Waits until nothing moves any more of what this buyer was told."""
+        moving = {"queued", "sending", "sent"}
+        until(lambda: not moving & {m["state"] for m in self.get("/messages", buyer=buyer)["items"]}, 30, "the end")
+
 
 def until(look: Any, seconds: float, what: str = "it") -> Any:
-    end = time.monotonic() + seconds
+    """What `look` finds, once it finds anything: within some seconds on a machine of our own, with patience on others."""
+    end = time.monotonic() + max(seconds, PATIENCE_S)
     while True:
         found = look()
         if found:

@@ -31,17 +31,20 @@ TICK = Extras(
     prefixes={"tick ": "tick"},
 )
 DUE = 10_000
+ASKED = 10  # samples, at least, of how long a buyer waits
 
 
-async def arrivals(gw, count: int, seconds: float) -> dict[str, float]:
-    """When each buyer was first told something, by real time."""
+async def arrivals(gw, count: int, seconds: float) -> tuple[dict[str, float], float]:
+    """When each buyer was first told something, by real time; how long the machine kept us from looking, at most."""
     found: dict[str, float] = {}
-    end = time.monotonic() + seconds
-    while len(found) < count and time.monotonic() < end:
+    looked = time.monotonic()
+    end, stall = looked + seconds, 0.0
+    while len(found) < count and looked < end:
         for body in gw.graph.sent:
             found.setdefault(body["recipient"]["id"], time.time())
         await asyncio.sleep(0.005)
-    return found
+        stall, looked = max(stall, time.monotonic() - looked), time.monotonic()
+    return found, stall
 
 
 async def test_never_early_and_within_a_second(valkey, redis_client, tmp_path):
@@ -51,12 +54,12 @@ async def test_never_early_and_within_a_second(valkey, redis_client, tmp_path):
         for number in range(30):
             await gw.say(f"p{number}", "tick now")
             asked[f"p{number}"] = time.time()
-        found = await arrivals(gw, 30, 10)
+        found, stall = await arrivals(gw, 30, 20)
         assert found.keys() == asked.keys()
         await gw.idle()
         late = [found[psid] - at - DELAY_MS / 1000 for psid, at in asked.items()]
         assert min(late) > -0.1  # the clock of the turn starts a little before the webhook is answered
-        assert max(late) < 1.0
+        assert max(late) < 1.0 + stall
         assert len(gw.graph.sent) == 30
 
 
@@ -68,12 +71,31 @@ async def test_a_timer_survives_a_restart(valkey, redis_client, tmp_path):
         assert gw.graph.sent == []
     await asyncio.sleep(DELAY_MS / 1000)
     async with running(valkey, tmp_path, extras=TICK, owner="other") as gw:
-        assert (await arrivals(gw, 1, 5)).keys() == {"p1"}
+        assert (await arrivals(gw, 1, 20))[0].keys() == {"p1"}
         await asyncio.sleep(0.5)
         assert len(gw.graph.sent) == 1
 
 
-@pytest.mark.timeout(90)
+async def all_due(gw, client, prefix: str) -> None:
+    """Sets the timers of ten thousand buyers to a second ago."""
+    store, at = gw.gateway.store, gw.gateway.clock.now() - 1000
+    due: dict[int, dict[str, int]] = {}
+    for number in range(DUE):
+        subject = f"address:messenger-main:{prefix}{number}"
+        due.setdefault(store.partition(subject), {})[f"{subject}\0tick"] = at
+    await asyncio.gather(*(client.zadd(f"timers:{{p{p:02d}}}", rows) for p, rows in due.items()))
+
+
+async def left(client) -> int:
+    """How many timers and bulk events there are still."""
+    pipe = client.pipeline(transaction=True)
+    for p in range(64):
+        pipe.xlen(f"bulk:{{p{p:02d}}}")
+        pipe.zcard(f"timers:{{p{p:02d}}}")
+    return sum(await pipe.execute())
+
+
+@pytest.mark.timeout(120)
 async def test_ten_thousand_due_at_once_keep_no_buyer_waiting(valkey, redis_client, tmp_path, monkeypatch):
     """While they are worked off buyers who write are answered as ever: bulk has a quarter of a round at most."""
     shares: list[tuple[int, int]] = []
@@ -86,32 +108,24 @@ async def test_ten_thousand_due_at_once_keep_no_buyer_waiting(valkey, redis_clie
 
     monkeypatch.setattr(worker.Worker, "_batch", watched)
     async with running(valkey, tmp_path, extras=TICK) as gw:
-        store = gw.gateway.store
-        due = {p: {} for p in range(64)}
-        now = gw.gateway.clock.now()
-        for number in range(DUE):
-            subject = f"address:messenger-main:t{number}"
-            due[store.partition(subject)][f"{subject}\0tick"] = now - 1000
-        began = time.monotonic()
-        await asyncio.gather(*(redis_client.zadd(f"timers:{{p{p:02d}}}", rows) for p, rows in due.items() if rows))
         crowd = [gw.item(f"c{n}", text="你好") for n in range(300)]
-        assert (await gw.post_messenger(*crowd))[0] == 200
-        waits = []
-        left = DUE
-        number = 0
-        while left and time.monotonic() - began < 60:
-            number += 1
-            asked = time.monotonic()
-            await gw.say(f"p{number}", "你好")
-            await gw.said(f"p{number}", 1, timeout=20)
-            waits.append(time.monotonic() - asked)
-            left = sum([await redis_client.xlen(f"bulk:{{p{p:02d}}}") for p in range(64)])
-            left += sum([await redis_client.zcard(f"timers:{{p{p:02d}}}") for p in range(64)])
-        assert left == 0
-        assert len(waits) > 3
+        waits: list[float] = []
+        total = 0
+        end = time.monotonic() + 90
+        while len(waits) < ASKED:  # a fast machine is through before enough buyers have written: it gets more to do
+            await all_due(gw, redis_client, f"r{total}-")
+            total += DUE
+            if total == DUE:
+                assert (await gw.post_messenger(*crowd))[0] == 200
+            while await left(redis_client):
+                assert time.monotonic() < end, "not worked off"
+                asked = time.monotonic()
+                await gw.say(f"p{len(waits)}", "你好")
+                await gw.said(f"p{len(waits)}", 1, timeout=20)
+                waits.append(time.monotonic() - asked)
         assert sorted(waits)[len(waits) // 2] < 1.0
         assert max(waits) < 3.0
-        assert sum(bulk for _, bulk in shares) == DUE
+        assert sum(bulk for _, bulk in shares) == total
         # A round that found the inbox empty looks again before it fills up with bulk: what came meanwhile rides along.
         crowded = sorted(bulk for inbox, bulk in shares if inbox >= worker.BATCH // 2)
         assert crowded

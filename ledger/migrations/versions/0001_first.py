@@ -319,4 +319,4 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("partition", "ms", "seq", "line", name=op.f("pk_timeline")),
         sqlite_with_rowid=False,
     )
-    op.create_index("ix_timeline_buyer_ms_seq_line", "timeline", ["buyer", "ms", "seq", "line"])
+    op.create_index("ix_timeline_buyer_at", "timeline", ["buyer", "at", "partition", "ms", "seq", "line"])
