@@ -31,6 +31,11 @@ var/tools/.chromium: scripts/chromium.sh
 	@bash scripts/chromium.sh
 	@touch $@
 
+var/tools/.postgresql: scripts/postgres.sh
+	@mkdir -p var/tools
+	@bash scripts/postgres.sh
+	@touch $@
+
 run: $(VENV)/.runtime
 	@$(BIN)/touchpoint serve --config $(CONFIG)
 
@@ -40,7 +45,7 @@ check: $(VENV)/.dev
 	$(BIN)/python -m mypy
 	$(BIN)/python -c "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports())"
 
-test: $(VENV)/.dev var/tools/.chromium
+test: $(VENV)/.dev var/tools/.chromium var/tools/.postgresql
 	$(BIN)/python -m pytest
 
 bench: $(VENV)/.dev
