@@ -22,6 +22,8 @@ import shops
 import trackers
 from bot import keys, shipping, slots, subjects
 from bot.accounts import Line
+from bot.broadcast_life import Rules
+from bot.broadcasting import Broadcasts
 from bot.clock import SystemClock
 from bot.codes import Codes
 from bot.costs import Tariff
@@ -130,6 +132,7 @@ class Gateway:
     lease_ttl_s: float
     housekeeping: Housekeeping
     spend: Spend
+    broadcasts: Broadcasts
     provider_timeout_s: float = PROVIDER_TIMEOUT_S
     stopping: bool = False
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
@@ -224,6 +227,8 @@ async def build(settings: Settings, owner: str, extras: Extras | None = None) ->
     await coupons.refresh()
     spend = Spend(store, _limits(settings), settings.zone)
     await spend.refresh(clock.now())
+    rules = Rules(settings.zone, settings.broadcasts.approve_above, settings.broadcasts.undo_ms)
+    broadcasts = Broadcasts(store, clock, rules)
     extras = extras or Extras()
     wordings = Wordings.load(ROOT / "templates", *extras.templates, default=settings.brand.locale)
     turns = _turns(settings, able, coupons, codes, spend, wordings, extras)
@@ -251,7 +256,7 @@ async def build(settings: Settings, owner: str, extras: Extras | None = None) ->
         settings, store, clock, leases, worker, sender, resolver, coupons, Openings(store, coupons), codes, Queries(store),
         History(database_url(settings.ledger.url, settings.root)), Erasure(store, clock), appender, door,
         http, app, lines, sources, wake, hints, settings.sandbox.enabled, settings.redis.lease_seconds,
-        Housekeeping(store), spend,
+        Housekeeping(store), spend, broadcasts,
     )  # fmt: skip
     Intake(
         sources=sources, store=store, appender=appender, clock=clock, door=door, public_url=settings.public_url

@@ -43,7 +43,7 @@ class Broadcast(Struct, omit_defaults=True):
     lanes that take no free text; `accounts`: in the order of preference; `start_at` 0: as soon as it is let go;
     `given`: variables that say the same to every buyer (titles, prices and links of `items`, as of the submission);
     `undo_until`: it begins not before this; `round` counts the weeks of a weekly one (each round is a broadcast of its own,
-    with `parent`).
+    with `parent`; the weekly one itself sends nothing). `not_after`: what has not gone by then is skipped.
     """
 
     id: str
@@ -74,8 +74,43 @@ class Broadcast(Struct, omit_defaults=True):
     undo_until: Ms = 0
     started_at: Ms = 0
     frozen: int = -1  # how many the audience holds; -1: not yet frozen
-    done_at: Ms = 0
+    done_at: Ms = 0  # nothing is pending any more: done, or cancelled and all counted
     version: int = 0
+    not_after: Ms = 0  # 0: LIFE_MS after its start
+    recipients: int = 0  # how many whoever submitted it was shown
+    next_at: Ms = 0  # of a weekly one: when its next round is due
+    missed: int = 0  # of a weekly one: rounds whose time passed while nothing ran
+    looked_at: tuple[int, int] = (
+        0,
+        0,
+    )  # (ended, failed) up to which staff have seen the failures: a self-stop counts from there
+
+
+LIFE_MS: Ms = 3 * 86_400_000
+"""How long after its start a broadcast still sends, where it does not say."""
+LIVE: frozenset[BroadcastState] = frozenset({"scheduled", "sending", "paused"})
+"""States in which something may still happen by itself."""
+
+
+class Counts(Struct, omit_defaults=True):
+    """What became of a broadcast so far: planned = pending + sent + failed + skipped + in_doubt, at every look.
+
+    `sent` counts all that reached sent or later, `delivered` what was delivered or read. `by_account` and `by_variant`:
+    name → state → how many; what has no account yet (deferred, skipped) stands under "".
+    """
+
+    planned: int = 0
+    pending: int = 0
+    sent: int = 0
+    delivered: int = 0
+    read: int = 0
+    failed: int = 0
+    skipped: int = 0
+    in_doubt: int = 0
+    skipped_by_reason: dict[str, int] = field(default_factory=dict)
+    failed_by_reason: dict[str, int] = field(default_factory=dict)
+    by_account: dict[str, dict[str, int]] = field(default_factory=dict)
+    by_variant: dict[str, dict[str, int]] = field(default_factory=dict)
 
 
 class Template(Struct, frozen=True, omit_defaults=True):

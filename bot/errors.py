@@ -9,6 +9,9 @@ GatewayError
     TooLargeError 413
     MediaTypeError 415
     BusyError 429
+    UnknownBroadcastError 404
+    ChangedError 409      somebody else changed it meanwhile
+    StateError 409        not in the state that it is in
   StoreError              Redis cannot take or give work now; intake answers 503
     StoreFullError        memory limit reached
     FenceError            the lease was lost: somebody else owns the partition now
@@ -101,6 +104,30 @@ class BusyError(RequestError):
 
     status = 429
     kind = "too-many"
+
+
+class UnknownBroadcastError(RequestError):
+    """There is no broadcast with this id."""
+
+    status = 404
+    kind = "not-found"
+
+    def __init__(self) -> None:
+        super().__init__("there is no broadcast with this id")
+
+
+class ChangedError(RequestError):
+    """Somebody else changed it since it was read."""
+
+    status = 409
+    kind = "changed-meanwhile"
+
+
+class StateError(RequestError):
+    """What is asked for cannot be done in the state that it is in."""
+
+    status = 409
+    kind = "wrong-state"
 
 
 class StoreError(GatewayError):

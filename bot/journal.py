@@ -75,10 +75,25 @@ class SendEntry(Struct, omit_defaults=True):
     parts: int = 0
 
 
+class BroadcastEntry(Struct, omit_defaults=True):
+    """One change of a broadcast (kind `broadcast`, in the journal of partition 0): by whom, and all of it as it is then.
+
+    `by`: staff or token, "engine" for what happens by itself. `body`: MessagePack of `bot.broadcasts.Broadcast`.
+    """
+
+    at: Ms
+    id: str
+    state: str
+    version: int
+    by: str
+    body: bytes
+    why: str = ""
+
+
 _turn_decoder = msgspec.msgpack.Decoder(TurnEntry)
 
 
-def dump(entry: TurnEntry | SendEntry) -> bytes:
+def dump(entry: TurnEntry | SendEntry | BroadcastEntry) -> bytes:
     """An entry's stored form."""
     return pack(entry)
 

@@ -138,6 +138,23 @@ def cards(partition: int) -> str:
     return f"cardno:{tag(partition)}"
 
 
+# --- broadcasts: definitions and what is going on are kept in the slot of partition 0 ------------------------------------
+
+
+BROADCASTS = "bcasts:{p00}"  # hash: id -> version, a space, MessagePack of bot.broadcasts.Broadcast
+BROADCASTS_LIVE = "bclive:{p00}"  # hash: id -> state and version, of those where something may still happen
+
+
+def broadcast(partition: int, id: str) -> str:
+    """Hash: what a partition knows of a broadcast. st: its state, sv: the version that set it."""
+    return f"bcast:{tag(partition)}:{id}"
+
+
+def parked(partition: int, id: str) -> str:
+    """List: messages of a paused broadcast that had come to the head of their queues."""
+    return f"parked:{tag(partition)}:{id}"
+
+
 # --- shared by all partitions -----------------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from http import HTTPStatus
 import structlog
 from aiohttp import web
 
-from bot.errors import LedgerError, StoreError
+from bot.errors import LedgerError, RequestError, StoreError
 
 DOCS = "/docs/problems#"
 RETRY_AFTER_S = 2
@@ -66,6 +66,8 @@ async def as_problems(
         return unavailable(str(error))
     except LedgerError as error:
         return problem(503, "no-history", str(error), retry_after_s=RETRY_AFTER_S)
+    except RequestError as error:
+        return problem(error.status, error.kind, error.detail, field=error.field)
     except Exception as error:  # noqa: BLE001  # whatever it is, the caller gets a problem document
         # The text of an error may quote what a buyer wrote: only its name and place are logged.
         place = error.__traceback__

@@ -173,9 +173,18 @@ class Sandbox(Section):
 
 
 class Broadcasts(Section):
-    """Who must approve what."""
+    """Who must approve what, how long it can be taken back, over how many minutes of an opening hour it begins."""
 
     approve_above: int | None = Field(default=None, ge=0)
+    undo_seconds: int | None = Field(default=None, ge=0, le=3600)  # unset: 30 where somebody must approve, else none
+    spread_minutes: int = Field(default=30, ge=0, le=240)
+
+    @property
+    def undo_ms(self) -> int:
+        """How long one that was let go can be taken back, ms."""
+        return 1000 * (
+            (30 if self.approve_above is not None else 0) if self.undo_seconds is None else self.undo_seconds
+        )
 
 
 class Club(Section):
