@@ -118,11 +118,13 @@ class Capabilities:
     """What a channel can do. The engine plans by it; an adapter raises ContentError for anything else.
 
     `contents`: names of content tags taken natively ("text", "picture", "card", "receipt", "notice"); others are sent
-    as their text. `windows` empty: may always write. `text_limit` in characters per message, 0 none.
+    as their text. `windows` empty: may always write. `text_limit` per message in characters, or in bytes of UTF-8 where
+    `limit_in_bytes`; 0 none.
     """
 
     contents: frozenset[str]
     text_limit: int
+    limit_in_bytes: bool = False
     windows: Mapping[str, WindowRule] = field(default_factory=dict)
     window_margin_ms: int = 0  # a window counts as shut this long before it is
     address_is_phone: bool = False

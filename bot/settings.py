@@ -22,6 +22,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
 from bot import hours
+from bot.broadcast_config import Broadcasts
 from bot.config import AccountConfig, Country, Currency, Privacy, Section
 from bot.errors import ConfigError
 from bot.hours import Hours
@@ -170,21 +171,6 @@ class Sandbox(Section):
     """Simulated providers and the phone page."""
 
     enabled: bool = False
-
-
-class Broadcasts(Section):
-    """Who must approve what, how long it can be taken back, over how many minutes of an opening hour it begins."""
-
-    approve_above: int | None = Field(default=None, ge=0)
-    undo_seconds: int | None = Field(default=None, ge=0, le=3600)  # unset: 30 where somebody must approve, else none
-    spread_minutes: int = Field(default=30, ge=0, le=240)
-
-    @property
-    def undo_ms(self) -> int:
-        """How long one that was let go can be taken back, ms."""
-        return 1000 * (
-            (30 if self.approve_above is not None else 0) if self.undo_seconds is None else self.undo_seconds
-        )
 
 
 class Club(Section):
@@ -538,5 +524,11 @@ def _cross_check(parts: Mapping[str, Any], data: Mapping[str, Any], faults: list
                 faults.append(
                     f"channels.{name}.{key} = {value!r}: channels.{first} has the same; keep one of them, or name another line"
                 )
+    if (section := parts["broadcasts"]) is not None:
+        faults.extend(
+            f"broadcasts.{where}: there is no channel named {account!r}{_near(account, names)}"
+            for where, account in section.accounts_named
+            if account not in names
+        )
     shop_names = set(parts["shops"]) & set(names)
     faults.extend(f"shops.{name}: a channel has the same name; rename one" for name in sorted(shop_names))

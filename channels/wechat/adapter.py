@@ -22,6 +22,7 @@ from channels.wechat.outbound import MENU_OPTIONS, TEXT_BYTES, bodies
 CAPABILITIES = Capabilities(
     contents=frozenset({"text", "picture", "card", "notice"}),
     text_limit=TEXT_BYTES,
+    limit_in_bytes=True,
     # The official table of 2025-11: 5 in 48 h after a message, 3 in a minute after a click, follow or scan.
     windows={
         "message": WindowRule(48 * HOUR_MS, 5),

@@ -157,6 +157,23 @@ BASE = TEXT.replace("# large_order = 2000", "large_order = 2000")
         ("[shops.main]", "[brand]\n[shops.main]", "is not TOML"),
         ("[brand]", '[ledger]\nurl = "mysql://x"\n[brand]', "ledger.url: must begin with"),
         ("[brand]", '[codes]\ncountries = ["China"]\n[brand]', "codes.countries.0 = 'China': must be a two-letter"),
+        (
+            "[brand]",
+            '[broadcasts]\ntest_receivers = ["sms-mian:+86"]\n[brand]',
+            "there is no channel named 'sms-mian'; did you",
+        ),
+        ("[brand]", '[broadcasts]\ntest_receivers = ["+86"]\n[brand]', "must be ACCOUNT:ID"),
+        ("[brand]", '[broadcasts]\nlink_hosts = ["https://a.b"]\n[brand]', "must be the name of a host"),
+        (
+            "[brand]",
+            '[broadcasts.templates.sms-xx.SMS_1]\ntext = "x"\n[brand]',
+            "broadcasts.templates.sms-xx: there is no",
+        ),
+        (
+            "[brand]",
+            "[broadcasts.templates.sms-cn.SMS_1]\n[brand]",
+            "broadcasts.templates.sms-cn.SMS_1.text: is missing",
+        ),
         ("[brand]", "[broadcasts]\napprove_above = -1\n[brand]", "broadcasts.approve_above = '-1': must be"),
         ("[brand]", "[notices.order_shipped.wechat-man]\ntemplate_id = 'x'\n[brand]", "did you mean wechat-main?"),
         ("[brand]", "[notices.order_shipped.wechat-main]\n[brand]", "template_id: is missing; set it in"),
