@@ -24,6 +24,7 @@ from bot import keys, shipping, slots, subjects
 from bot.accounts import Line
 from bot.broadcast_life import Rules
 from bot.broadcasting import Broadcasts
+from bot.catalogue import Catalogue
 from bot.clock import SystemClock
 from bot.codes import Codes
 from bot.costs import Tariff
@@ -133,6 +134,7 @@ class Gateway:
     housekeeping: Housekeeping
     spend: Spend
     broadcasts: Broadcasts
+    catalogue: Catalogue
     provider_timeout_s: float = PROVIDER_TIMEOUT_S
     stopping: bool = False
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
@@ -256,7 +258,7 @@ async def build(settings: Settings, owner: str, extras: Extras | None = None) ->
         settings, store, clock, leases, worker, sender, resolver, coupons, Openings(store, coupons), codes, Queries(store),
         History(database_url(settings.ledger.url, settings.root)), Erasure(store, clock), appender, door,
         http, app, lines, sources, wake, hints, settings.sandbox.enabled, settings.redis.lease_seconds,
-        Housekeeping(store), spend, broadcasts,
+        Housekeeping(store), spend, broadcasts, Catalogue(store),
     )  # fmt: skip
     Intake(
         sources=sources, store=store, appender=appender, clock=clock, door=door, public_url=settings.public_url
@@ -277,6 +279,7 @@ def _api(gateway: Gateway, wordings: Wordings) -> ApiDeps:
         queries=gateway.queries,
         history=gateway.history,
         coupons=gateway.campaigns,
+        catalogue=gateway.catalogue,
         appender=gateway.appender,
         clock=gateway.clock,
         envelopes={

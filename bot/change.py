@@ -68,6 +68,9 @@ class Change(Struct):
     index: list[tuple[str, str]] = field(default_factory=list)
     tasks: list[tuple[str, bytes]] = field(default_factory=list)
     statuses: list[StatusChange] = field(default_factory=list)
+    rows: list[tuple[str, str, str | bytes]] = field(
+        default_factory=list
+    )  # (key, field, value; "" removes, "+" counts up)
 
 
 class Commit(IntEnum):

@@ -149,6 +149,8 @@ class Item(Struct, frozen=True, omit_defaults=True):
     price: Money | None = None
     short_title: str = ""
     product_id: str = ""
+    size: str = ""
+    color: str = ""
 
 
 class OrderFacts(Struct, frozen=True, omit_defaults=True):
@@ -224,6 +226,49 @@ class CheckoutFacts(Struct, frozen=True, omit_defaults=True):
     started_at: Ms = 0
 
 
+SHORT = 6
+SHORT_LATIN = 24
+MOST_VARIANTS = 500
+
+
+def short_limit(text: str) -> int:
+    """How long a short title may be: 6 characters, 24 where all of them are Latin."""
+    return SHORT_LATIN if text.isascii() else SHORT
+
+
+class SizeRow(Struct, frozen=True):
+    """One line of a size chart: what a size measures, as the shop wrote it: `{"bust": "84-88", "height": "160-165"}`."""
+
+    size: str
+    measures: dict[str, str]
+
+
+class VariantFacts(Struct, frozen=True, omit_defaults=True):
+    """What an event says of one variant of a product; None or "" where it says nothing."""
+
+    sku: str
+    size: str = ""
+    color: str = ""
+    price: Money | None = None
+    stock: int | None = None
+
+
+class ProductFacts(Struct, frozen=True, omit_defaults=True):
+    """What an event says of a product; None or "" where it says nothing. `whole`: what is empty here is empty there, too."""
+
+    id: str
+    title: str = ""
+    short_title: str = ""
+    url: str = ""
+    image_url: str = ""
+    categories: tuple[str, ...] | None = None
+    style_tags: tuple[str, ...] | None = None
+    care: str = ""
+    size_chart: tuple[SizeRow, ...] | None = None
+    variants: tuple[VariantFacts, ...] | None = None
+    whole: bool = False
+
+
 class ShopEvent(Struct, frozen=True, tag="shop", omit_defaults=True):
     """A normalised shop event. `kind` is a value of `SHOP_EVENT_TYPES`; `version` orders events within a lane."""
 
@@ -237,6 +282,7 @@ class ShopEvent(Struct, frozen=True, tag="shop", omit_defaults=True):
     shipment: ShipmentFacts | None = None
     refund: RefundFacts | None = None
     checkout: CheckoutFacts | None = None
+    product: ProductFacts | None = None
     rating: int = 0
     text: str = ""
     data: dict[str, str] = field(default_factory=dict)  # facts of rarer types (member, coupon, product, privacy)

@@ -97,6 +97,16 @@ def dead(partition: int) -> str:
     return f"dead:{tag(partition)}"
 
 
+def catalogue(partition: int) -> str:
+    """Hash: subject of a product that is offered -> what it is found by; `#` counts the changes."""
+    return f"catalogue:{tag(partition)}"
+
+
+def awaited(partition: int, subject: str) -> str:
+    """Hash: buyer id, NUL, SKU ("" any) -> when that buyer asked to be told that the product is back."""
+    return f"awaited:{tag(partition)}:{subject}"
+
+
 def busy(partition: int) -> str:
     """Hash: account and address of a message under way -> its id."""
     return f"busy:{tag(partition)}"

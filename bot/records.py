@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct, field
 
-from bot.events import BuyerFacts, Item, Money, Ms, OrderBrief, TouchAsked
+from bot.events import BuyerFacts, Item, Money, Ms, OrderBrief, SizeRow, TouchAsked
 
 Verdict: TypeAlias = Literal["granted", "refused", "unknown"]
 
@@ -323,6 +323,49 @@ class Parcel(Struct, tag="parcel", omit_defaults=True):
     created_at: Ms = 0
 
 
+Version: TypeAlias = tuple[Ms, int]
+"""What orders two events about one fact: the shop's time, then its number."""
+
+
+class Variant(Struct, omit_defaults=True):
+    """One variant of a product. `known` holds the version of each fact; `listed`: the last list of variants that had it."""
+
+    sku: str
+    size: str = ""
+    color: str = ""
+    price: Money | None = None
+    stock: int | None = None  # None: the shop does not say
+    known: dict[str, Version] = field(default_factory=dict)
+    listed: Version = (0, -1)
+
+
+class Product(Struct, tag="product", omit_defaults=True):
+    """One product of a shop's catalogue: what it is, its variants, and what came back because of its size.
+
+    `variants` holds those that a later list left out, too, so that facts may come in any order: ask `bot.products.offered`.
+    """
+
+    id: str
+    shop: str
+    subject: str
+    title: str = ""
+    short_title: str = ""
+    url: str = ""
+    image_url: str = ""
+    categories: tuple[str, ...] = ()
+    style_tags: tuple[str, ...] = ()
+    care: str = ""
+    size_chart: tuple[SizeRow, ...] = ()
+    variants: list[Variant] = field(default_factory=list)
+    known: dict[str, Version] = field(default_factory=dict)
+    listed: Version = (0, -1)  # the last list of its variants
+    upserted: Version = (0, -1)
+    removed: Version = (0, -1)
+    returned: dict[str, int] = field(default_factory=dict)  # reason -> pieces that came back for it
+    timers: dict[str, Timer] = field(default_factory=dict)
+    created_at: Ms = 0
+
+
 class Link(Struct, tag="link", omit_defaults=True):
     """This identity belongs to the buyer whose record is at `home`."""
 
@@ -342,4 +385,4 @@ class AccountState(Struct, tag="account", omit_defaults=True):
     disconnected_at: Ms = 0  # a shop that is gone: what it told before leads to no message any more
 
 
-Record: TypeAlias = Buyer | Order | Cart | Parcel | Link | AccountState
+Record: TypeAlias = Buyer | Order | Cart | Parcel | Product | Link | AccountState

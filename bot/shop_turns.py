@@ -1,19 +1,19 @@
-"""What an event means for an order, a cart, a parcel, or an account itself. No I/O."""
+"""What an event means for an order, a cart, a parcel, a product, or an account itself. No I/O."""
 
 from __future__ import annotations
 
 from msgspec import structs
 
-from bot import carts, orders, subjects
+from bot import carts, keys, orders, products, subjects
 from bot.apply import OWED, Applier
 from bot.calls import Calls
 from bot.codec import dump_event, load_event
 from bot.events import AccountAlert, Event, ShopEvent, StaffAsked, TimerDue
-from bot.records import AccountState, Cart, Order, Parcel
+from bot.records import AccountState, Cart, Order, Parcel, Product
 from bot.run import Run, fired
 
 HELD_EVENTS = 20
-KINDS = ("order", "cart", "parcel", "account")
+KINDS = ("order", "cart", "parcel", "product", "account")
 """The subjects whose records are kept here; every other subject is a buyer's."""
 
 
@@ -33,6 +33,8 @@ class ShopTurns:
                 self._cart(run, event)
             case "parcel":
                 self._parcel(run, event)
+            case "product":
+                self._product(run, event)
             case _:
                 self._account(run, event)
 
@@ -93,6 +95,24 @@ class ShopTurns:
         linked = isinstance(body, ShopEvent) and body.kind == "shipment.linked"
         for one in waited if linked else (*waited, event):
             self._apply.forward(run, structs.replace(one, subject=parcel.order))
+
+    def _product(self, run: Run, event: Event) -> None:
+        body = event.body
+        product = run.record if isinstance(run.record, Product) else None
+        if not isinstance(body, ShopEvent):
+            return
+        if body.kind == "product.awaited":
+            if product is not None:
+                name = f"{body.data['buyer']}\0{body.data['sku']}"
+                key = keys.awaited(run.partition, product.subject)
+                run.change.rows.append((key, name, str(run.now) if body.data["on"] else ""))
+            return
+        before = products.entry(product)
+        run.record = products.apply(product, event)
+        run.touched = True
+        if (after := products.entry(run.record)) != before:
+            key = keys.catalogue(run.partition)
+            run.change.rows += [(key, run.record.subject, after), (key, "#", "+")]
 
     def _account(self, run: Run, event: Event) -> None:
         state = run.record if isinstance(run.record, AccountState) else AccountState(event.account, created_at=run.now)

@@ -355,4 +355,7 @@ def _turn_args(change: Change, position: int) -> list[Any]:
     args.append(len(change.statuses))
     for s in change.statuses:
         args += [s.how, s.what, s.state, s.at, s.reason, s.provider, s.parts or ""]
+    args.append(len(change.rows))
+    for row in change.rows:
+        args += row
     return args

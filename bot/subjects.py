@@ -25,6 +25,11 @@ def parcel(carrier: str, number: str) -> str:
     return f"parcel:{carrier}:{number}"
 
 
+def product(shop: str, id: str) -> str:
+    """The subject of one product of a shop's catalogue."""
+    return f"product:{shop}:{id}"
+
+
 def phone(e164: str) -> str:
     """The subject of a phone number, E.164 with plus."""
     return f"phone:{e164}"
@@ -46,7 +51,7 @@ def account(name: str) -> str:
 
 
 def kind(subject: str) -> str:
-    """`address`, `order`, `cart`, `parcel`, `phone`, `shopper`, `email` or `account`."""
+    """`address`, `order`, `cart`, `parcel`, `product`, `phone`, `shopper`, `email` or `account`."""
     return subject.partition(":")[0]
 
 

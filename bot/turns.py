@@ -45,7 +45,7 @@ from bot.handling import Facts
 from bot.journal import dump
 from bot.ports import Capabilities
 from bot.reasons import SkipReason
-from bot.records import Buyer, Link, Record
+from bot.records import Buyer, Link, Product, Record
 from bot.routing import Keywords, Registry
 from bot.run import Answered, AwaitQuiet, Issued, Quiet, Recall, Recalled, Run, Unresolved, start
 from bot.shop_turns import KINDS, ShopTurns
@@ -219,7 +219,8 @@ class Turns:
             if not isinstance(record, Link):
                 change.timers = timer_changes(run.before_timers, {n: t.due for n, t in record.timers.items()})
             change.record = dump_record(record)
-            entry.record = change.record
+            # A product's history is its events: the journal is not filled with its whole state at each sale.
+            entry.record = b"" if isinstance(record, Product) else change.record
             entry.buyer = record.id if isinstance(record, Buyer) else ""
         entry.event = dump_event(run.event)
         entry.release = self._release

@@ -8,10 +8,11 @@
 --   n mails    {destination tag, subject, digest, body, lane}
 --   n index    {field, value ('' removes)}  n tasks    {id, body ('' removes)}
 --   n statuses {how, what, state, at, reason, digest of the provider's id, parts ('' unknown)}
+--   n rows     {key of this partition, field, value ('' removes, '+' counts up)}
 -- Answers {turns, ids of claimed messages}; per turn {result, mail id, mail sequence, …}: 1 done, 0 refused (run it again),
 -- 2 entry gone, 3 repeated, 4 not owner.
 local RANK = {queued = 0, sending = 1, in_doubt = 2, sent = 3, failed = 4, delivered = 5, read = 6, skipped = 7}
-local WIDTH = {3, 10, 5, 2, 2, 7}
+local WIDTH = {3, 10, 5, 2, 2, 7, 3}
 local today, n = ARGV[1], tonumber(ARGV[2])
 local a = 2
 local tags, owned = {}, {}
@@ -28,7 +29,7 @@ for i = 1, n do
   if not size or not k or not tags[k] then return redis.error_reply('commit: bad arguments of turn ' .. i) end
   local p = at + 7
   local lists = {}
-  for l = 1, 6 do
+  for l = 1, #WIDTH do
     local count = tonumber(ARGV[p])
     if not count then return redis.error_reply('commit: bad list ' .. l .. ' of turn ' .. i) end
     lists[l] = {p + 1, count}
@@ -160,6 +161,13 @@ for i = 1, n do
     end
     p = lists[6][1]
     for _ = 1, lists[6][2] do status(tag, p) p = p + 7 end
+    p = lists[7][1]
+    for _ = 1, lists[7][2] do
+      if ARGV[p + 2] == '' then redis.call('HDEL', ARGV[p], ARGV[p + 1])
+      elseif ARGV[p + 2] == '+' then redis.call('HINCRBY', ARGV[p], ARGV[p + 1], 1)
+      else redis.call('HSET', ARGV[p], ARGV[p + 1], ARGV[p + 2]) end
+      p = p + 3
+    end
     if journal ~= '' then redis.call('XADD', 'journal:' .. tag, '*', 'k', 'turn', 'b', journal) end
     out[i] = done
   end

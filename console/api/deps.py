@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from bot.catalogue import Catalogue
 from bot.clock import SystemClock
 from bot.coupons import Coupons
 from bot.erasure import Erasure
@@ -34,6 +35,7 @@ class ApiDeps:
     queries: Queries
     history: History
     coupons: Coupons
+    catalogue: Catalogue
     appender: Appender
     clock: SystemClock
     envelopes: Mapping[str, EnvelopeReader]

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 
 from bot.config import CURRENCIES
 from bot.coupons import ALPHABET
+from bot.events import MOST_VARIANTS, SHORT, SHORT_LATIN, short_limit
 
 _AMOUNT = r"^[0-9]{1,12}(\.[0-9]{1,6})?$"
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
@@ -104,6 +105,74 @@ class ClaimIn(Body):
     """Who claims."""
 
     buyer: Annotated[str, StringConstraints(min_length=1, max_length=40)]
+
+
+class MeasuredIn(Body):
+    """One line of a size chart."""
+
+    size: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=30), AfterValidator(_clean)]
+    measures: Annotated[dict[Word, Short], Field(max_length=12)] = Field(default_factory=dict)
+
+
+class OptionsIn(Body):
+    """What tells variants apart."""
+
+    size: Annotated[str, StringConstraints(strip_whitespace=True, max_length=30), AfterValidator(_clean)] | None = None
+    color: Annotated[str, StringConstraints(strip_whitespace=True, max_length=30), AfterValidator(_clean)] | None = None
+
+
+class VariantIn(Body):
+    """One variant of a product."""
+
+    sku: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), AfterValidator(_clean)]
+    options: OptionsIn = Field(default_factory=OptionsIn)
+    price: Money | None = None
+    stock: Annotated[int, Field(strict=True, ge=0, le=1_000_000_000)] | None = None
+
+
+def _short_enough(text: str) -> str:
+    if len(text) > short_limit(text):
+        raise ValueError(f"has {len(text)} characters; at most {SHORT}, or {SHORT_LATIN} Latin ones")
+    return text
+
+
+def _each_once(variants: list[VariantIn]) -> list[VariantIn]:
+    names = [variant.sku for variant in variants]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise ValueError(f"sku {twice!r} stands twice")
+    return variants
+
+
+Address = Annotated[
+    str, StringConstraints(strip_whitespace=True, max_length=2000, pattern=r"^https?://"), AfterValidator(_clean)
+]
+
+
+class ProductIn(Body):
+    """A whole product: what is left out is empty."""
+
+    id: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)] | None = None
+    title: Annotated[
+        str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(_clean)
+    ]
+    short_title: (
+        Annotated[
+            str,
+            StringConstraints(strip_whitespace=True, max_length=SHORT_LATIN),
+            AfterValidator(_clean),
+            AfterValidator(_short_enough),
+        ]
+        | None
+    ) = None
+    url: Address | None = None
+    image_url: Address | None = None
+    categories: Annotated[list[Word], Field(max_length=30)] = Field(default_factory=list)
+    style_tags: Annotated[list[Word], Field(max_length=30)] = Field(default_factory=list)
+    care: Annotated[str, StringConstraints(strip_whitespace=True, max_length=500), AfterValidator(_clean)] | None = None
+    size_chart: Annotated[list[MeasuredIn], Field(max_length=60)] = Field(default_factory=list)
+    variants: Annotated[list[VariantIn], Field(max_length=MOST_VARIANTS), AfterValidator(_each_once)] = Field(
+        default_factory=list
+    )
 
 
 class RedeemIn(Body):

@@ -10,7 +10,7 @@ from pydantic import BaseModel, TypeAdapter
 from bot.errors import StoreError
 from bot.problems import unavailable
 from bot.reasons import Rule
-from console.api import accounts, buyers, campaigns, messages
+from console.api import accounts, buyers, campaigns, messages, products
 from console.api import answers as out
 from console.api.deps import ApiDeps
 from console.api.http import Route, authorised, serve
@@ -22,6 +22,7 @@ from console.api.models import (
     ConsentIn,
     MergeIn,
     MessageIn,
+    ProductIn,
     RedeemIn,
     TaskDone,
 )
@@ -61,6 +62,10 @@ TASKS = (
     Param("kind", "what is to be done"),
     Param("assignee", "who has it"),
 )
+SHOP = Param(
+    "shop", "name of a shop in the configuration; needed where several are configured and the id is in more than one"
+)
+PRODUCTS = (Param("q", "words of the title or short title"), Param("sku", "a SKU, as the shop writes it"))
 Model = type[BaseModel] | TypeAdapter[Any]
 
 
@@ -94,6 +99,20 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/buyers/{id}/export", "owner", buyers.export, "Everything that is held of a buyer", answers=_ok(out.Export)),
     Route("POST", "/buyers/{id}/merge", "owner", buyers.merge, "Merge two buyers; the older one stays", MergeIn, answers=_taken(out.Merging, "being merged")),
     Route("POST", "/buyers/{id}/consents", "service", buyers.consent, "Record a consent with its evidence", ConsentIn, answers=_taken(out.Taken)),
+    Route(
+        "GET", "/products", "read", products.list_products, "Find products that are offered", params=(*PRODUCTS, SHOP, *PAGED),
+        one_of=("q", "sku"), answers=_ok(out.Page[out.Product]),
+    ),
+    Route("GET", "/products/{id}", "read", products.get_product, "One product, offered or removed", params=(SHOP,), answers=_ok(out.Product)),
+    Route(
+        "PUT", "/products/{id}", "marketing", products.put_product, "Put a whole product into the catalogue", ProductIn, params=(SHOP,),
+        answers={200: ("changed", out.Product), 201: ("new", out.Product)},
+    ),
+    Route("DELETE", "/products/{id}", "marketing", products.delete_product, "Offer a product no more", params=(SHOP,), answers=_ok(out.Product)),
+    Route(
+        "GET", "/products/{id}/waiting", "read", products.list_waiting, "Who asked to be told that it is back", params=(SHOP, *PAGED),
+        answers=_ok(out.Page[out.Waiting]),
+    ),
     Route("GET", "/members", "read", buyers.members, "List buyers with a member card", params=PAGED, answers=_ok(out.Page[out.Buyer])),
     Route("GET", "/orders/{shop}/{id}", "read", buyers.get_order, "One order of a shop", answers=_ok(out.Order)),
     Route("POST", "/events", "service", messages.post_events, "Post shop events: one envelope or a list", raw_body="Envelopes", answers=_taken(out.Accepted)),
@@ -110,7 +129,6 @@ ROUTES: tuple[Route, ...] = (
 )  # fmt: skip
 PREFIX = "/api/v1"
 LATER = {
-    "products": "the product catalogue",
     "segments": "segments",
     "broadcasts": "broadcasts",
     "journeys": "journeys by API (`touchpoint journeys` lists them)",

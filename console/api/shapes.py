@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from babel.numbers import get_currency_precision
 
-from bot import ids
+from bot import ids, products
 from bot.clock import rfc3339
 from bot.costs import cost
 from bot.coupons import Campaign, Counts, CouponState
@@ -18,7 +18,7 @@ from bot.ids import show_member_number
 from bot.journal import DecisionRecord
 from bot.messages import OutboundMessage
 from bot.queries import StoredMessage
-from bot.records import Buyer, Order, Task
+from bot.records import Buyer, Order, Product, Task
 from bot.standing import Standing
 
 
@@ -187,6 +187,36 @@ def task(found: Task, buyer: str) -> dict[str, Any]:
         "outcome": found.outcome or None,
         "note": found.note or None,
         "created_at": when(found.created_at),
+    }
+
+
+def product(found: Product) -> dict[str, Any]:
+    """A product with the variants that are offered."""
+    variants = products.offered(found)
+    return {
+        "id": found.id,
+        "shop": found.shop,
+        "title": found.title,
+        "short_title": found.short_title,
+        "url": found.url or None,
+        "image_url": found.image_url or None,
+        "categories": list(found.categories),
+        "style_tags": list(found.style_tags),
+        "care": found.care or None,
+        "size_chart": [{"size": row.size, "measures": row.measures} for row in found.size_chart],
+        "variants": [
+            {
+                "sku": one.sku,
+                "options": {"size": one.size or None, "color": one.color or None},
+                "price": money(one.price),
+                "stock": one.stock,
+            }
+            for one in variants
+        ],
+        "stock": products.stock_of(variants) if variants else None,
+        "removed": not products.is_offered(found),
+        "returned": found.returned,
+        "updated_at": when(max(at for at, _ in (found.upserted, found.removed, *found.known.values()))),
     }
 
 

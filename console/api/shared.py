@@ -38,6 +38,11 @@ async def ask(call: Call, home: str, action: str, data: dict[str, Any], id: str 
     # A repeat under the same Idempotency-Key is the same event, also when the first call died half way.
     event_id = id or f"api|{call.once or secrets.token_hex(12)}|{action}"
     event = Event(event_id, home, "api", now, now, StaffAsked(action, call.caller.name, json.dumps(data).encode()))
+    await done(call, event)
+
+
+async def done(call: Call, event: Event) -> None:
+    """Takes an event in and waits until its turn is done, two seconds at most."""
     await append(call, [event])
     clock, pause = call.deps.clock, 0.003
     end = clock.monotonic() + DONE_WITHIN_S

@@ -13,7 +13,7 @@ from msgspec import structs
 from bot import subjects
 from bot.errors import PayloadError
 from bot.events import SHOP_EVENT_TYPES, Event, Ms, ShopEvent
-from shops.standard import required
+from shops.standard import products, required
 from shops.standard.sections import (
     Reading,
     buyer_facts,
@@ -31,6 +31,7 @@ from shops.standard.sections import (
 )
 
 MOST_SEQ = 2**53 - 1
+PRODUCT_KINDS = frozenset(("product.upserted", "product.removed", "stock.changed", "price.changed"))
 _T = TypeVar("_T")
 
 
@@ -76,6 +77,9 @@ def _version(value: Mapping[str, Any], reading: Reading) -> tuple[Ms, int]:
 def _shop_event(kind: str, at: Ms, version: Ms, seq: int, data: Mapping[str, Any], reading: Reading) -> ShopEvent:
     review = data.get("review")
     country = country_of(data, reading)
+    product = _read(data, "product", products.product_facts) if kind in PRODUCT_KINDS else None
+    if product is not None and (path := products.missing(kind, product)):
+        raise PayloadError(f"data.product.{path} is missing", field=f"product.{path}")
     buyer = _read(data, "buyer", lambda found: buyer_facts(found, reading, country))
     if buyer is not None and buyer.sms_consent == "no" and not buyer.consent_at:
         buyer = structs.replace(buyer, consent_at=at)  # a refusal needs no date of its own
@@ -90,6 +94,7 @@ def _shop_event(kind: str, at: Ms, version: Ms, seq: int, data: Mapping[str, Any
         shipment=_read(data, "shipment", lambda found: shipment_facts(found, reading)),
         refund=_read(data, "refund", refund_facts),
         checkout=_read(data, "checkout", lambda found: checkout_facts(found, reading)),
+        product=product,
         rating=count_of(data, "rating", 5) or count_of(review if isinstance(review, dict) else {}, "rating", 5),
     )
 
@@ -104,6 +109,8 @@ def _read(data: Mapping[str, Any], name: str, make: Callable[[Mapping[str, Any]]
 
 def _subject(body: ShopEvent) -> str:
     family = body.kind.partition(".")[0]
+    if body.product is not None:
+        return subjects.product(body.shop, body.product.id)
     if family in ("checkout", "cart") and body.checkout is not None:
         return subjects.cart(body.shop, body.checkout.token)
     if family == "shipment" and body.order is None and body.shipment is not None:

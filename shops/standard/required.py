@@ -33,6 +33,9 @@ FACTS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("member.joined", "member.tier_changed", "member.points_changed"), ("buyer.ref", "member.tier")),
     **dict.fromkeys(("coupon.issued", "coupon.expiring", "coupon.redeemed"), _COUPON),
     "review.created": ("order.id",),
+    "product.upserted": ("product.id", "product.title"),
+    "product.removed": ("product.id",),
+    **dict.fromkeys(("stock.changed", "price.changed"), ("product.id", "product.variants")),
     **dict.fromkeys(("privacy.data_request", "privacy.redact_customer"), ("buyer.ref",)),
 }
 """Paths below `data`; a `?` at the end: the key must be there, null says that there is none (no minimum spend)."""

@@ -92,7 +92,8 @@ def time_of(data: Mapping[str, Any], name: str, zone: tzinfo) -> Ms:
         raise PayloadError(f"{name} is no RFC 3339 time", field=name) from error
 
 
-def _money(data: Mapping[str, Any], name: str) -> Money | None:
+def money_of(data: Mapping[str, Any], name: str) -> Money | None:
+    """An exact amount, None where there is none."""
     found = data.get(name)
     if found is None:
         return None
@@ -117,14 +118,18 @@ def _items(data: Mapping[str, Any]) -> tuple[Item, ...]:
         if not isinstance(one, dict):
             raise PayloadError("an item must be an object", field="items")
         qty = one.get("qty", 1)
+        variant = one.get("variant")
+        options = variant if isinstance(variant, dict) else {}
         out.append(
             Item(
                 title=text_of(one, "title", 200),
                 qty=qty if isinstance(qty, int) and 0 < qty < 100_000 else 1,
                 sku=text_of(one, "sku", 100),
-                price=_money(one, "price"),
+                price=money_of(one, "price"),
                 short_title=text_of(one, "short_title", 30),
                 product_id=text_of(one, "product_id", 100),
+                size=text_of(options, "size", 30),
+                color=text_of(options, "color", 30),
             )
         )
     return tuple(out)
@@ -142,9 +147,9 @@ def order_facts(data: Mapping[str, Any], reading: Reading) -> OrderFacts | None:
         number=text_of(data, "number", 60),
         status=text_of(data, "status", 40),
         pay_state=pay_state,
-        total=_money(data, "total"),
-        pay_url=_url(data, "pay_url"),
-        status_url=_url(data, "status_url"),
+        total=money_of(data, "total"),
+        pay_url=url_of(data, "pay_url"),
+        status_url=url_of(data, "status_url"),
         items=_items(data),
         placed_at=time_of(data, "placed_at", reading.zone),
         paid_at=time_of(data, "paid_at", reading.zone),
@@ -163,7 +168,8 @@ def _one_of(data: Mapping[str, Any], name: str, values: frozenset[str]) -> str:
     return found
 
 
-def _url(data: Mapping[str, Any], name: str) -> str:
+def url_of(data: Mapping[str, Any], name: str) -> str:
+    """A web address, "" where there is none."""
     found = text_of(data, name, 2000)
     if found and not found.startswith(("https://", "http://")):
         raise PayloadError(f"{name} must be a web address", field=name)
@@ -209,7 +215,7 @@ def shipment_facts(data: Mapping[str, Any], reading: Reading) -> ShipmentFacts:
         id=id_of(data, "id"),
         carrier=text_of(data, "carrier", 60),
         tracking_no=id_of(data, "tracking_no", 60),
-        tracking_url=_url(data, "tracking_url"),
+        tracking_url=url_of(data, "tracking_url"),
         state=_one_of(data, "state", SHIP_STATES),
         reason=text_of(data, "reason", 60),
         city=text_of(data, "city", 60),
@@ -223,7 +229,7 @@ def shipment_facts(data: Mapping[str, Any], reading: Reading) -> ShipmentFacts:
 def refund_facts(data: Mapping[str, Any]) -> RefundFacts:
     """What is said of the refund."""
     kind = _one_of(data, "kind", REFUND_KINDS)
-    return RefundFacts(id=id_of(data, "id"), amount=_money(data, "amount"), kind=kind)
+    return RefundFacts(id=id_of(data, "id"), amount=money_of(data, "amount"), kind=kind)
 
 
 def checkout_facts(data: Mapping[str, Any], reading: Reading) -> CheckoutFacts | None:
@@ -233,8 +239,8 @@ def checkout_facts(data: Mapping[str, Any], reading: Reading) -> CheckoutFacts |
     return CheckoutFacts(
         token=id_of(data, "token"),
         items=_items(data),
-        total=_money(data, "total"),
-        recover_url=_url(data, "recover_url"),
+        total=money_of(data, "total"),
+        recover_url=url_of(data, "recover_url"),
         updated_at=time_of(data, "updated_at", reading.zone),
         started_at=time_of(data, "started_at", reading.zone),
     )

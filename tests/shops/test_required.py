@@ -41,6 +41,10 @@ REQUIRED = {
     **{f"coupon.{s}": "coupon.code coupon.value coupon.expires_at coupon.min_spend" for s in
        ("issued", "expiring", "redeemed")},
     "review.created": "order.id",
+    "product.upserted": "product.id product.title",
+    "product.removed": "product.id",
+    "stock.changed": "product.id product.variants",
+    "price.changed": "product.id product.variants",
     "privacy.data_request": "buyer.ref",
     "privacy.redact_customer": "buyer.ref",
 }  # fmt: skip

@@ -22,6 +22,7 @@ from console.api.answers.buyers import (
 from console.api.answers.campaigns import Campaign, Coupon, CouponBrief
 from console.api.answers.export import Evidence, Export, Order, ShipmentOut
 from console.api.answers.messages import Decision, Message, RuleOut, Step, Task
+from console.api.answers.products import Product, Waiting
 
 __all__ = [
     "Accepted",
@@ -48,6 +49,7 @@ __all__ = [
     "OrderBriefOut",
     "Page",
     "Problem",
+    "Product",
     "RuleOut",
     "ShipmentOut",
     "Stats",
@@ -55,4 +57,5 @@ __all__ = [
     "Taken",
     "Task",
     "TimelineLine",
+    "Waiting",
 ]

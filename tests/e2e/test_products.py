@@ -1,0 +1,63 @@
+"""The catalogue through the shop's own door, and what others may ask of it."""
+
+from __future__ import annotations
+
+from tests.gateway import running
+
+EXTRA = """
+[shops.second]
+type = "standard"
+secret = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+"""
+
+
+def price(amount: str) -> dict:
+    return {"amount": amount, "currency": "CNY"}
+
+
+COAT = {"id": "31", "title": "羊毛双面大衣 秋冬新款", "short_title": "双面大衣", "variants": [
+    {"sku": "WC-S", "options": {"size": "S"}, "price": price("899.00"), "stock": 0},
+    {"sku": "WC-M", "options": {"size": "M"}, "price": price("799.00"), "stock": 3}]}  # fmt: skip
+
+
+async def test_items_by_id_and_sku(valkey, redis_client, tmp_path):
+    """What a campaign or broadcast may say of a product: by its id, by a variant's SKU, as it is at this moment."""
+    async with running(valkey, tmp_path, extra=EXTRA) as gw:
+        assert (await gw.shop("product.upserted", "p1", {"product": COAT}))[0] == 200
+        await gw.idle()
+        catalogue = gw.gateway.catalogue
+        found = await catalogue.items(["31", "wc-s", "nothing"], ["main", "second"])
+        assert set(found) == {"31", "wc-s"}
+        whole, small = found["31"], found["wc-s"]
+        assert (whole.title, whole.short_title, str(whole.price.amount), whole.stock) == (
+            COAT["title"],
+            "双面大衣",
+            "799.00",
+            3,
+        )
+        assert (small.ref, small.sku, str(small.price.amount), small.stock) == ("wc-s", "WC-S", "899.00", 0)
+        sold = {"product": {"id": "31", "variants": [{"sku": "WC-M", "stock": 0}]}}
+        assert (await gw.shop("stock.changed", "p2", sold))[0] == 200
+        await gw.idle()
+        assert (await catalogue.items(["31"], ["main"]))["31"].stock == 0
+        assert (await gw.shop("product.removed", "p3", {"product": {"id": "31"}}))[0] == 200
+        await gw.idle()
+        gone = await catalogue.items(["31", "WC-M"], ["main"])
+        assert set(gone) == {"31"}
+        assert gone["31"].removed
+
+
+async def test_the_copy_of_names_follows_every_change(valkey, redis_client, tmp_path):
+    """Renamed, restocked, removed: each question is answered from what was committed before it."""
+    async with running(valkey, tmp_path) as gw:
+        catalogue = gw.gateway.catalogue
+        for n in range(20):
+            await gw.shop("product.upserted", f"n{n}", {"product": {"id": str(n), "title": f"衬衫{n}号"}})
+        await gw.idle()
+        assert await catalogue.count() == 20
+        assert [p.id for p in await catalogue.find("衬衫7号")] == ["7"]
+        assert [p.id for p in await catalogue.find("想要衬衫")] == []
+        await gw.shop("product.upserted", "again", {"product": {"id": "7", "title": "亚麻长裙", "short_title": "长裙"}})
+        await gw.idle()
+        assert [p.id for p in await catalogue.find("衬衫7号")] == []
+        assert [p.id for p in await catalogue.find("那条长裙")] == ["7"]
