@@ -276,6 +276,10 @@ messages = Table(
     _text("topic"),
     _text("locale"),
     _text("again_of"),  # id of the message that failed before, whose words it repeats
+    _text(
+        "order_subject"
+    ),  # record that planned it when nobody was known yet ("order:…"), so whose it is follows from `owners`
+    Index("ix_messages_order_subject", "order_subject"),
     Index("ix_messages_buyer_created_at", "buyer", "created_at"),
     Index("ix_messages_created_at_id", "created_at", "id"),
     Index("ix_messages_broadcast_state", "broadcast", "state"),

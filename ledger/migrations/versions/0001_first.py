@@ -214,11 +214,13 @@ def upgrade() -> None:
         sa.Column("topic", sa.Text(), nullable=False),
         sa.Column("locale", sa.Text(), nullable=False),
         sa.Column("again_of", sa.Text(), nullable=False),
+        sa.Column("order_subject", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_messages")),
     )
     op.create_index("ix_messages_broadcast_state", "messages", ["broadcast", "state"])
     op.create_index("ix_messages_buyer_created_at", "messages", ["buyer", "created_at"])
     op.create_index("ix_messages_created_at_id", "messages", ["created_at", "id"])
+    op.create_index("ix_messages_order_subject", "messages", ["order_subject"])
 
     op.create_table(
         "orders",
