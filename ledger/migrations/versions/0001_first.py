@@ -39,6 +39,7 @@ def upgrade() -> None:
         sa.Column("home", sa.Text(), nullable=False),
         sa.Column("variant", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("broadcast", "partition", "buyer", name=op.f("pk_audiences")),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "buyers",
@@ -77,6 +78,7 @@ def upgrade() -> None:
         sa.Column("f", sa.SmallInteger(), nullable=False),
         sa.Column("m", sa.SmallInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_buyers")),
+        sqlite_with_rowid=False,
     )
     op.create_index("ix_buyers_last_order_at", "buyers", ["last_order_at"])
     op.create_index("ix_buyers_member_no", "buyers", ["member_no"])
@@ -113,6 +115,7 @@ def upgrade() -> None:
         sa.Column("order_id", sa.Text(), nullable=False),
         sa.Column("told_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("code", name=op.f("pk_coupons")),
+        sqlite_with_rowid=False,
     )
     op.create_index("ix_coupons_buyer", "coupons", ["buyer"])
     op.create_index("ix_coupons_campaign_state", "coupons", ["campaign", "state"])
