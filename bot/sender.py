@@ -24,6 +24,7 @@ import structlog
 from bot import ids, keys, subjects
 from bot.accounts import Line
 from bot.change import Claimed, QueuedMessage, Settlement
+from bot.claiming import Claiming
 from bot.clock import DAY_MS, HOUR_MS, SystemClock
 from bot.codec import CodecError, dump_entry, load_message
 from bot.errors import (
@@ -54,12 +55,10 @@ from bot.records import Link, Record
 from bot.spend import Spend
 from bot.store import GATHER_S, SMALL_BATCH, Hint, Store
 
-MOST_IN_FLIGHT = 256
 REPLY_TRIES = 3
 REPLY_DOUBT_MS = 5_000
 SERVICE_DOUBT_MS = 60_000
 ACCOUNT_PAUSE_S = 60.0
-LOW_SHARE = 0.8  # what bulk may take of an account's rate
 
 log = structlog.get_logger()
 
@@ -94,14 +93,12 @@ class Sender:
         self._wake = wake
         self._hints = hints
         self._tasks: set[asyncio.Task[None]] = set()
+        self._claiming = Claiming(store=store, lines=lines, clock=clock, wake=wake, hints=hints, under_way=self._tasks)
         self._settling: list[Settlement] = []
         self._settle_wake = asyncio.Event()
         self._events: list[Event] = []
         self._lines_out: list[bytes] = []  # one log line per message, written together with its batch's outcomes
-        self._held = 0  # sends held for a commit that is under way
         self._random = random.SystemRandom()
-        # Accounts that hang, each up to its own limit, leave the others their room.
-        self._most_in_flight = max(MOST_IN_FLIGHT, sum(line.most_in_flight for line in lines.values()))
         self.stopping = False
         self.idle = asyncio.Event()  # nothing more is claimed
 
@@ -122,7 +119,7 @@ class Sender:
                 log.exception("pull failed")
                 await self._clock.sleep(1.0)
         self.idle.set()
-        while self._tasks or self._held:
+        while self._tasks or self._claiming.held:
             await asyncio.wait(set(self._tasks)) if self._tasks else await self._clock.sleep(0.01)
         self._settle_wake.set()
         await settler
@@ -139,7 +136,7 @@ class Sender:
             await self._clock.sleep(GATHER_S)
 
     async def _pull(self) -> bool:
-        wishes = await self._wishes()
+        wishes = await self._claiming.wishes()
         if not wishes:
             return False
         for _, account, _, most in wishes:
@@ -192,40 +189,20 @@ class Sender:
     # --- claimed by the commit itself -----------------------------------------------------------------------------
 
     async def reserve(self, wanted: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], int]:
-        """How many messages of each (account, lane) may go out now; each counts as in flight until `start` or `unused`.
-
-        None where messages wait already: they are pulled first, in their turn.
-        """
-        waiting = {(account, lane) for _, account, lane in self._hints}
-        granted: dict[tuple[str, str], int] = {}
+        """How many messages of each (account, lane) may go out now; each counts as in flight until `start` or `unused`."""
         if self.stopping or not self._leases.sure:
-            return granted
-        for account, lane in sorted(wanted):  # hi before lo
-            line = self._lines.get(account)
-            if line is None or (account, "hi") in waiting or (account, lane) in waiting:
-                continue
-            try:
-                tokens = await self._tokens(account, line, lane)
-            except StoreError:
-                return granted  # the commit will say so itself
-            room = min(self._most_in_flight - len(self._tasks) - self._held, line.room())
-            count = min(wanted[account, lane], room, tokens)
-            if count > 0:
-                granted[account, lane] = count
-                line.take(count)
-                self._held += count
-        return granted
+            return {}
+        return await self._claiming.reserve(wanted)
 
     def unused(self, account: str, count: int) -> None:
         """Gives reserved sends back."""
-        self._lines[account].give(count)
-        self._held -= count
+        self._claiming.unused(account, count)
 
     async def start(self, claimed: Sequence[tuple[int, QueuedMessage]]) -> None:
         """Sends messages that a commit has claimed."""
         if not claimed:
             return
-        self._held -= len(claimed)
+        self._claiming.held -= len(claimed)
         jobs = [_job_of(partition, queued) for partition, queued in claimed]
         for job in jobs:
             self._lines[job.message.account].owe(job.message.parts)
@@ -240,45 +217,6 @@ class Sender:
     def _unsent(self, job: _Job) -> None:
         """A claim that was not used: it counts as no attempt."""
         self._settled(job, "queued", reason=FailureReason.THROTTLED, again_at=self._clock.real() + 200)
-
-    async def _wishes(self) -> list[tuple[int, str, str, int]]:
-        """What to pull: replies of any account before bulk of any, within rates and calls in flight."""
-        room = self._most_in_flight - len(self._tasks)
-        wishes: list[tuple[int, str, str, int]] = []
-        for lane in ("hi", "lo"):
-            by_account: dict[str, list[Hint]] = {}
-            for hint in self._hints:
-                if hint[2] == lane and hint[0] in self._store.fences:
-                    by_account.setdefault(hint[1], []).append(hint)
-            for account, hints in by_account.items():
-                line = self._lines.get(account)
-                if line is None:
-                    self._hints.difference_update(hints)
-                    continue
-                free = min(room, line.room(), await self._tokens(account, line, lane))
-                for partition, name, which in hints:
-                    if free <= 0:
-                        break
-                    most = max(1, free // len(hints))
-                    wishes.append((partition, name, which, most))
-                    free -= most
-                    room -= most
-        return wishes
-
-    async def _tokens(self, account: str, line: Line, lane: str) -> int:
-        """The account's allowance over all processes, fetched for at most 50 ms at a time."""
-        now = self._clock.monotonic()
-        if line.tokens > 0 and now < line.tokens_until:
-            return line.tokens if lane == "hi" else int(line.tokens * LOW_SHARE) or 1
-        if line.room() <= 0:
-            return 0
-        wanted = max(1, int(line.per_second * 0.05))
-        owed = max(0, -line.tokens)
-        given, wait_ms = await self._store.allowance(account, wanted, line.per_second, owed=owed)
-        line.tokens, line.tokens_until = given, now + 0.05
-        if not given and wait_ms:
-            asyncio.get_running_loop().call_later(wait_ms / 1000, self._wake.set)
-        return given if lane == "hi" else int(given * LOW_SHARE) or min(given, 1)
 
     # --- the last check -------------------------------------------------------------------------------------------
 
@@ -496,7 +434,7 @@ class Sender:
 
     async def _settle_loop(self) -> None:
         """Writes outcomes in batches; an outcome is kept until it is written, however long Redis is away."""
-        while not (self.stopping and not (self._tasks or self._held or self._settling or self._events)):
+        while not (self.stopping and not (self._tasks or self._claiming.held or self._settling or self._events)):
             if not self._settling and not self._events:
                 self._settle_wake.clear()
                 try:

@@ -149,7 +149,7 @@ class Harness:
     def _sending(self) -> bool:
         """Whether this process has calls under way, or outcomes of them that are not written yet."""
         sender = self.gateway.sender
-        return bool(sender._tasks or sender._held or sender._settling or sender._events)
+        return bool(sender._tasks or sender._claiming.held or sender._settling or sender._events)
 
     async def _stored_work(self) -> bool:
         """Whether the store holds work, at one instant: work moves in one step from each of these keys to another."""
