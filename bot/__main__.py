@@ -119,6 +119,24 @@ def worker(config: Config = DEFAULT, owner: str = "solo") -> None:
         raise typer.Exit(1) from error
 
 
+@app.command(hidden=True)
+def projector(config: Config = DEFAULT, owner: str = "projector") -> None:
+    """Copies what happens into the ledger; started by serve."""
+    from bot import log  # noqa: PLC0415
+    from bot.bootstrap import open_store  # noqa: PLC0415
+    from ledger import projector as projection  # noqa: PLC0415
+    from ledger.database import database_url  # noqa: PLC0415
+
+    log.configure()
+    settings = _settings(config)
+    try:
+        url = database_url(settings.ledger.url, settings.root)
+        projection.serve(lambda: open_store(settings, owner), url, owner, currency=settings.brand.currency)
+    except GatewayError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from error
+
+
 @app.command()
 def check(config: Config = DEFAULT) -> None:
     """Check the configuration and reach every provider that can be reached."""

@@ -343,6 +343,7 @@ class Applier:
             consent.coupons_at, consent.coupons_wording = run.now, wording
         else:
             consent.at, consent.wording, consent.source = run.now, wording, effect.source
+        run.answered.add((address.account, address.id, effect.topic))
         summary = f"{effect.topic} {effect.verdict} ({wording}, {effect.source})"
         run.entry.notes.append(NoteRecord("consent", summary))
 
@@ -352,6 +353,7 @@ class Applier:
             for address in buyer.addresses:
                 address.opted_out = True
                 buyers.refuse(address, run.now, effect.source)
+                run.answered.add((address.account, address.id, "marketing"))
             if here is not None and effect.blocks:
                 here.blocked = True
         else:
@@ -362,6 +364,7 @@ class Applier:
                 here.consent.marketing, here.consent.at = "granted", run.now
                 here.consent.wording = self.speaker.wordings.evidence(effect.wording, here.locale or buyer.locale)
                 here.consent.source = effect.source
+                run.answered.add((here.account, here.id, "marketing"))
         kind = "opt_out" if isinstance(effect, OptOut) else "opt_in"
         run.entry.notes.append(NoteRecord(kind, effect.source))
 
@@ -399,6 +402,7 @@ class Applier:
                 self.post(run, data["into"], claim(buyer, data["into"]))
             case "consent":
                 address = buyers.ensure_address(buyer, data["account"], data["id"])
+                run.answered.add((address.account, address.id, data["topic"]))
                 setattr(address.consent, data["topic"], data["verdict"])
                 address.consent.at, address.consent.wording, address.consent.source = (
                     run.now,

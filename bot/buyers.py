@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 
 from msgspec import structs
@@ -22,6 +22,7 @@ from bot.events import (
     TouchAsked,
     Unfollowed,
 )
+from bot.journal import ConsentRecord
 from bot.orders import PAID
 from bot.phones import country_of
 from bot.ports import Capabilities
@@ -61,6 +62,41 @@ def refuse(address: Address, at: Ms, source: str) -> None:
     consent = address.consent
     consent.marketing = consent.coupons = "refused"
     consent.at, consent.wording, consent.source = at, "", source
+
+
+TOPICS = ("service", "marketing", "calls", "coupons")
+Answer = tuple[str, str, str]
+"""What an answer is about: account, id there, topic."""
+
+
+def verdicts(buyer: Buyer) -> dict[Answer, str]:
+    """What the buyer allows at every address."""
+    return {(a.account, a.id, topic): getattr(a.consent, topic) for a in buyer.addresses for topic in TOPICS}
+
+
+def new_answers(
+    before: Mapping[Answer, str], given: Collection[Answer], buyer: Buyer, now: Ms, *, merged: bool = False
+) -> list[ConsentRecord]:
+    """The evidence of a turn: what changed by whatever path (a word, a page, a shop, staff), and what was `given` again.
+
+    Addresses that came with a merge bring answers that were recorded under their former buyer.
+    """
+    known = {(account, id) for account, id, _ in before}
+    found = []
+    for (account, id, topic), verdict in verdicts(buyer).items():
+        usual = "granted" if topic == "service" else "unknown"
+        changed = verdict != before.get((account, id, topic), usual) and not (merged and (account, id) not in known)
+        if not changed and (account, id, topic) not in given:
+            continue
+        address = buyer.address(account, id)
+        assert address is not None
+        consent, at, wording = address.consent, now, address.consent.wording
+        if topic == "marketing":
+            at = consent.at or now
+        elif topic == "coupons" and verdict == "granted":
+            at, wording = consent.coupons_at or now, consent.coupons_wording
+        found.append(ConsentRecord(account, id, topic, verdict, at, wording, consent.source))
+    return found
 
 
 def add_phone(buyer: Buyer, phone: str, accounts: Mapping[str, Capabilities]) -> None:

@@ -1,7 +1,8 @@
 """What is thrown away, and when. Nothing that matters lives in a TTL: a clock jump would delete it for good.
 
-Until the ledger keeps the history, journals and settled messages go after 7 days; `serve` says so. While memory is so
-short that nothing is taken in, they go earlier, the oldest first: a buyer's message is worth more than old history.
+What the ledger holds of journals and settled messages goes after 48 hours; what it does not hold yet stays, however long it is
+away. While memory is so short that nothing is taken in, what it holds goes earlier, the oldest first: a buyer's message is
+worth more than old history.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from bot.events import Ms
 from bot.store import SEEN_DAYS, Store
 from bot.web import add_up
 
-KEEP_MS = 7 * DAY_MS
+KEEP_MS = 2 * DAY_MS
 LEAST_MS = 10 * MINUTE_MS
+BEHIND_MS = MINUTE_MS  # a projection that is further behind than this may not know of every settled message
 LONG_AWAY_DAYS = 400  # how far back the first round looks for days to forget
 AT_ONCE = 500
 SUM = b"gone"  # in the metrics: what processes that are gone had counted
@@ -42,7 +44,7 @@ class Housekeeping:
             await self._forget_history(partition, now, self._keep)
 
     def has_room(self) -> None:
-        """Memory is free again: the next shortage begins with 7 days."""
+        """Memory is free again: the next shortage begins with 48 hours."""
         self._keep = KEEP_MS
 
     async def _forget_days(self, partition: int, now: Ms) -> None:
@@ -56,10 +58,19 @@ class Housekeeping:
     async def _forget_history(self, partition: int, now: Ms, keep: Ms) -> None:
         # Stream ids carry the server's real time; the virtual clock only ever runs ahead of it.
         seconds, _ = await self._store.command("TIME")
-        await self._store.command("XTRIM", keys.journal(partition), "MINID", int(seconds) * 1000 - keep)
-        old = await self._store.command(
-            "ZRANGEBYSCORE", keys.messages(partition), "-inf", now - keep, "LIMIT", 0, AT_ONCE
-        )
+        real = int(seconds) * 1000
+        mark = await self._store.command("HGET", keys.LEDGER_MARKS, partition)
+        if not mark:
+            return
+        held, old_ms = mark.decode(), real - keep
+        # The entry of the mark itself stays: it shows later on that store and ledger are of one piece.
+        await self._store.command("XTRIM", keys.journal(partition), "MINID", min(held, f"{old_ms}-0", key=_place))
+        waits = await self._store.command("XRANGE", keys.journal(partition), f"({held}", real - BEHIND_MS, "COUNT", 1)
+        if not waits:
+            await self._forget_messages(partition, now - keep)
+
+    async def _forget_messages(self, partition: int, before: Ms) -> None:
+        old = await self._store.command("ZRANGEBYSCORE", keys.messages(partition), "-inf", before, "LIMIT", 0, AT_ONCE)
         names = [keys.message(partition, id.decode()) for id in old]
         states = await self._store.together([("HGET", name, "s") for name in names])
         done = [i for i, state in enumerate(states) if state is None or state in FINAL]
@@ -80,3 +91,8 @@ class Housekeeping:
         stopped = set(await self._store.command("HKEYS", keys.CLOCK_SEEN)) - alive
         if stopped:
             await self._store.command("HDEL", keys.CLOCK_SEEN, *stopped)
+
+
+def _place(id: str) -> tuple[int, int]:
+    ms, _, number = id.partition("-")
+    return int(ms), int(number)

@@ -42,6 +42,18 @@ class NoteRecord(Struct, omit_defaults=True):
     summary: str
 
 
+class ConsentRecord(Struct, frozen=True, omit_defaults=True):
+    """One answer about one topic at one address, with its evidence: what was shown, who or what told of it."""
+
+    account: str
+    address: str
+    topic: str  # service, marketing, calls, coupons
+    verdict: str
+    at: Ms
+    wording: str = ""
+    source: str = ""
+
+
 class TurnEntry(Struct, omit_defaults=True):
     """One turn: what happened, the record afterwards, what was decided and planned."""
 
@@ -56,6 +68,7 @@ class TurnEntry(Struct, omit_defaults=True):
     messages: list[bytes] = field(default_factory=list)
     tasks: list[bytes] = field(default_factory=list)
     notes: list[NoteRecord] = field(default_factory=list)
+    consents: list[ConsentRecord] = field(default_factory=list)  # answers given in this turn, by whatever path
     release: str = ""
 
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 from functools import cache
 from hashlib import blake2b
 
-META = "meta"  # hash: partitions, created, release
+META = "meta"  # hash: partitions, created, release, epoch
 PROCESSES = "procs"  # zset: owner id -> lease end by Redis TIME
 CLOCK = "clock"  # string: virtual offset in ms
 CLOCK_SEEN = "clock:seen"  # hash: owner id -> offset it runs with
 TOKENS = "tokens"  # hash: sha256 of an API token -> name, role
+LEDGER_LEASE = "ledger:lease"  # hash: the process that projects, until when (as lease:{p})
+LEDGER_MARKS = "ledger:marks"  # hash: partition -> the last journal entry that the ledger holds
+LEDGER_STATE = "ledger:state"  # hash: at, lag_ms, rows, rate, unread, error, text: how the projection stands
 METRICS = "metrics"  # hash: owner id -> last metrics text
 CAMPAIGNS = "campaigns"  # set: keys of all campaigns
 CODE_COUNTS = "otp:{codes}"  # hash: phone codes sent by n: number, p: prefix, w: asker, c: country; k: proved; a: all

@@ -86,7 +86,7 @@ class Leases:
 
 async def release_owner(store: Store, owner: str) -> None:
     """Frees the partitions of a process that is known to be dead; its marks stay for the next owner to be careful."""
-    for p in range(store.partitions):
-        if (found := await store.command("HGET", keys.lease(p), "o")) and found.decode() == owner:
-            await store.tell(keys.lease(p), "u", "0")
+    for name in (*map(keys.lease, range(store.partitions)), keys.LEDGER_LEASE):
+        if (found := await store.command("HGET", name, "o")) and found.decode() == owner:
+            await store.tell(name, "u", "0")
     await store.command("ZREM", keys.PROCESSES, owner)

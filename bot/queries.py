@@ -247,6 +247,32 @@ class Queries:
         value = await self._store.command("HGET", keys.tasks(partition), id)
         return msgspec.msgpack.decode(value, type=Task) if value else None
 
+    # --- the ledger -----------------------------------------------------------------------------------------------
+
+    async def unprojected(self) -> Ms:
+        """The age of the oldest journal entry that the ledger does not hold yet, 0 where it holds all."""
+        marks = await self._store.command("HGETALL", keys.LEDGER_MARKS)
+        after = [marks.get(str(p).encode(), b"").decode() for p in range(self._store.partitions)]
+        wanted = [
+            ("XRANGE", keys.journal(p), f"({mark}" if mark else "-", "+", "COUNT", 1) for p, mark in enumerate(after)
+        ]
+        oldest = [int(page[0][0].partition(b"-")[0]) for page in await self._store.together(wanted) if page]
+        seconds, micros = await self._store.command("TIME")
+        return max(0, int(seconds) * 1000 + int(micros) // 1000 - min(oldest)) if oldest else 0
+
+    async def ends(self) -> dict[int, str]:
+        """The newest entry of every partition's journal: what the ledger must hold to know all that has been until now."""
+        wanted = [("XREVRANGE", keys.journal(p), "+", "-", "COUNT", 1) for p in range(self._store.partitions)]
+        pages = await self._store.together(wanted)
+        return {p: page[0][0].decode() for p, page in enumerate(pages) if page}
+
+    async def projection(self) -> dict[str, str]:
+        """What the projector last told of itself."""
+        return {
+            name.decode(): value.decode()
+            for name, value in (await self._store.command("HGETALL", keys.LEDGER_STATE)).items()
+        }
+
     # --- the whole ------------------------------------------------------------------------------------------------
 
     async def served(self) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from msgspec import Struct, field
 
+from bot.buyers import Answer
 from bot.change import Change, Taken
 from bot.effects import ClaimCoupon, ClaimResult, Effect, IssueCard, Resolution, SendCode
 from bot.events import Event, Ms, TimerDue
@@ -75,6 +76,8 @@ class Run(Struct, eq=False):
     claims: list[ClaimResult] = field(default_factory=list)  # won in this turn, to be confirmed after its commit
     rekeyed: list[tuple[str, str, str]] = field(default_factory=list)  # (campaign, code, buyer) of an absorbed wallet
     billed: list[tuple[str, str, int]] = field(default_factory=list)  # (account, message id, parts) of receipts
+    before_answers: dict[Answer, str] = field(default_factory=dict)  # what the buyer allowed before the turn
+    answered: set[Answer] = field(default_factory=set)  # what was asked and answered in it, also as before
     before_timers: dict[str, Ms] = field(default_factory=dict)
 
 

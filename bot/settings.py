@@ -133,7 +133,7 @@ class RedisSection(Section):
 
 
 class Ledger(Section):
-    """Where history will live."""
+    """Where history lives."""
 
     url: Annotated[str, AfterValidator(_ledger_url)] = "sqlite:var/ledger.db"
 

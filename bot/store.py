@@ -188,6 +188,11 @@ class Store:
         """Sets a field of a small hash; works while memory is full."""
         await self.scripts.run("tell", [name], [field, value])
 
+    async def tell_all(self, name: str, fields: Mapping[Any, str | bytes | int]) -> None:
+        """Sets several fields of a small hash; works while memory is full."""
+        if fields:
+            await self.scripts.run("tell", [name], [part for pair in fields.items() for part in pair])
+
     async def bury(self, taken: Taken, error: str, now: Ms) -> str:
         """Moves a poisoned entry to the dead letters; answers the dead letter's id."""
         stream = keys.inbox(taken.partition) if taken.lane == "i" else keys.bulk(taken.partition)

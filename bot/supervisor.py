@@ -39,6 +39,7 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 @dataclass(slots=True)
 class _Child:
     index: int
+    role: str = "worker"
     owner: str = ""
     process: subprocess.Popen[bytes] | None = None
     pause_s: float = FIRST_PAUSE_S
@@ -69,7 +70,7 @@ class Supervisor:
         self._look_around()
         self._start_server()
         count = self.settings.server.processes or os.cpu_count() or 1
-        self.children = [_Child(index) for index in range(count)]
+        self.children = [*(_Child(index) for index in range(count)), _Child(count, "projector")]
         for child in self.children:
             self._start(child)
         announced = False
@@ -153,7 +154,7 @@ class Supervisor:
 
     def _start(self, child: _Child) -> None:
         child.owner = f"{os.uname().nodename}-{os.getpid()}-{child.index}-{secrets.token_hex(3)}"
-        command = [sys.executable, "-m", "bot", "worker", "--config", str(self.settings.path.resolve())]
+        command = [sys.executable, "-m", "bot", child.role, "--config", str(self.settings.path.resolve())]
         command += ["--owner", child.owner]
         # -m finds the package from the checkout, wherever serve was called.
         env = {**os.environ, "PYTHONPATH": os.pathsep.join([_ROOT, os.environ.get("PYTHONPATH", "")])}
@@ -173,7 +174,8 @@ class Supervisor:
                 continue
             if now - child.started_at > STEADY_S:
                 child.pause_s = FIRST_PAUSE_S
-            print(f"process {child.index} ended ({_words(code)}); starting it again", file=sys.stderr, flush=True)
+            name = "the projector" if child.role == "projector" else f"process {child.index}"
+            print(f"{name} ended ({_words(code)}); starting it again", file=sys.stderr, flush=True)
             self._free(child.owner)
             child.process, child.restart_at = None, now + child.pause_s
             child.pause_s = min(child.pause_s * 2, LONGEST_PAUSE_S)
@@ -196,7 +198,7 @@ class Supervisor:
 
     def _announce(self, took: float) -> None:
         lines = [
-            f"{self.settings.brand.name}: ready after {took:.1f} s with {len(self.children)} processes",
+            f"{self.settings.brand.name}: ready after {took:.1f} s with {len(self.children) - 1} processes",
             f"home      {self.settings.local_url}/",
         ]
         if self.settings.sandbox.enabled:
@@ -210,7 +212,7 @@ class Supervisor:
                     "others can reach this machine: from elsewhere the sandbox opens only with the token above, made for this run"
                 )
         lines.append(f"API       {self.settings.local_url}/api/v1/openapi.json")
-        lines.append("history is kept for 7 days, in Redis")
+        lines.append(f"ledger    {_without_password(self.settings.ledger.url)}")
         if (
             not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
             and self.settings.server.host in LOOPBACK
@@ -237,6 +239,11 @@ class Supervisor:
         if self.server is not None:
             self.server.stop()
         return 0
+
+
+def _without_password(url: str) -> str:
+    head, at, rest = url.rpartition("@")
+    return f"{head.partition('://')[0]}://{rest}" if at else url
 
 
 def _words(code: int) -> str:

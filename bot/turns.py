@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import structs
 
-from bot import ids, merging, resending, subjects
+from bot import buyers, ids, merging, resending, subjects
 from bot.apply import Applier
 from bot.buyer_turns import BuyerTurns
 from bot.calls import Calls
@@ -87,6 +87,8 @@ class Turns:
         run = start(taken, event, record, now)
         if record is not None and not isinstance(record, Link):
             run.before_timers = {name: timer.due for name, timer in record.timers.items()}
+        if isinstance(record, Buyer):
+            run.before_answers = buyers.verdicts(record)
         self._dispatch(run, event)
         run.open = self._questions(run)
         return run
@@ -221,7 +223,11 @@ class Turns:
             change.record = dump_record(record)
             # A product's history is its events: the journal is not filled with its whole state at each sale.
             entry.record = b"" if isinstance(record, Product) else change.record
-            entry.buyer = record.id if isinstance(record, Buyer) else ""
+            if isinstance(record, Buyer):
+                entry.buyer = record.id
+                entry.consents = buyers.new_answers(
+                    run.before_answers, run.answered, record, run.now, merged=isinstance(run.event.body, Absorbed)
+                )
         entry.event = dump_event(run.event)
         entry.release = self._release
         change.journal = dump(entry)

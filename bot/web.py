@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from aiohttp import web
-from prometheus_client import Metric, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, Metric, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from bot import keys
@@ -41,11 +41,20 @@ def add_routes(app: web.Application, gateway: Gateway) -> None:
         alive = set(await gateway.store.command("ZRANGE", keys.PROCESSES, 0, -1))
         here = [text.decode() for name, text in stored.items() if name in alive]
         gone = [text.decode() for name, text in stored.items() if name not in alive]
+        here += [(await gateway.queries.projection()).get("text", ""), _lag(await gateway.queries.unprojected())]
         return web.Response(body=add_up(here, gone).encode(), headers={"Content-Type": TEXT})
 
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/metrics", metrics)
+
+
+def _lag(ms: int) -> str:
+    """Of the ledger, as the store shows it: it rises also while nobody projects."""
+    registry = CollectorRegistry()
+    about = "Age of the oldest journal entry that the ledger does not hold"
+    Gauge("touchpoint_ledger_lag_seconds", about, registry=registry).set(ms / 1000)
+    return generate_latest(registry).decode()
 
 
 class _Sums:

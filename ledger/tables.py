@@ -28,6 +28,7 @@ from sqlalchemy import (
 )
 
 SCALE = 10_000
+RECKONED = {"reckoned": True}  # a column that is worked out from other rows at times: the projector leaves it as it is
 _CLUSTERED: dict[str, Any] = {"sqlite_with_rowid": False}  # rows lie in the order of their key: one tree to write
 
 
@@ -133,9 +134,11 @@ buyers = Table(
     _ms("last_in_at"),  # last message from the buyer, on any address
     _ms("last_marketing_at"),
     _flag("can_market"),  # some address grants marketing, is reachable and not opted out
-    Column("r", SmallInteger, nullable=False, default=0),  # recency, frequency and money: 1 to 5, 0 never bought
-    Column("f", SmallInteger, nullable=False, default=0),
-    Column("m", SmallInteger, nullable=False, default=0),
+    Column(
+        "r", SmallInteger, nullable=False, default=0, info=RECKONED
+    ),  # recency, frequency and money: 1 to 5, 0 never bought
+    Column("f", SmallInteger, nullable=False, default=0, info=RECKONED),
+    Column("m", SmallInteger, nullable=False, default=0, info=RECKONED),
     Index("ix_buyers_partition_id", "partition", "id"),
     Index("ix_buyers_member_no", "member_no"),
     Index("ix_buyers_last_order_at", "last_order_at"),
@@ -270,6 +273,7 @@ messages = Table(
     _text("text"),
     _text("state"),
     _text("reason"),
+    Column("code", Text, nullable=False, default="", server_default=""),  # the provider's own, of a failure
     _ms("created_at"),
     _ms("updated_at"),
     _count("parts"),  # the provider's count, else as planned
@@ -279,9 +283,7 @@ messages = Table(
     _text("topic"),
     _text("locale"),
     _text("again_of"),  # id of the message that failed before, whose words it repeats
-    _text(
-        "order_subject"
-    ),  # record that planned it when nobody was known yet ("order:…"), so whose it is follows from `owners`
+    _text("order_subject"),  # the order that it is about: whose it is, where no buyer is named, follows from `owners`
     Index("ix_messages_order_subject", "order_subject"),
     Index("ix_messages_buyer_created_at", "buyer", "created_at"),
     Index("ix_messages_created_at_id", "created_at", "id"),
@@ -319,6 +321,7 @@ decisions = Table(
     _text("key"),
     _text("account"),
     _text("reason"),
+    Column("order_id", Text, nullable=False, default="", server_default=""),
     _text("order_subject"),
     _ms("at"),
     _ms("until"),

@@ -18,6 +18,7 @@ from aiohttp import web
 
 from bot import bootstrap, keys, process
 from bot.settings import load
+from ledger.projector import Projector
 from tests.servers import Valkey
 
 APP_SECRET = "app-secret-0123456789"
@@ -169,6 +170,13 @@ class Harness:
         while not await self.gateway.store.ready_lanes([account]):
             await asyncio.sleep(0.01)
 
+    async def projected(self, timeout: float = 10.0) -> None:
+        """Until the ledger holds all that has happened. Only with `running(..., ledger=True)`."""
+        queries, end = self.gateway.queries, time.monotonic() + timeout
+        while await queries.unprojected():
+            assert time.monotonic() < end, await queries.projection()
+            await asyncio.sleep(0.02)
+
     async def advance(self, seconds: float) -> None:
         """Moves the virtual clock, and lets what is due by then happen."""
         await self.idle()
@@ -225,6 +233,7 @@ async def running(
     policy: str = "",
     server: str = "",
     extras: bootstrap.Extras | None = None,
+    ledger: bool = False,
 ):
     """A gateway that serves; torn down in order."""
     graph = FakeGraph()
@@ -259,9 +268,15 @@ async def running(
     base = f"http://127.0.0.1:{web_site._server.sockets[0].getsockname()[1]}"
     loops = process.start_loops(gateway)
     session = aiohttp.ClientSession()
+    url, currency = gateway.history.engine.url, settings.brand.currency
+    projector = Projector(gateway.store, url, f"{owner}-ledger", currency=currency) if ledger else None
+    projecting = asyncio.create_task(projector.run()) if projector else None
     try:
         yield Harness(gateway, base, graph, session)
     finally:
         await session.close()
+        if projector and projecting:
+            projector.stop()
+            await projecting
         await process._drain(gateway, web_runner, loops)
         await runner.cleanup()

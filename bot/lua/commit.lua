@@ -68,12 +68,19 @@ local function enqueue(tag, m)
   end
 end
 
-local function advance(tag, id, state, at, reason)
+-- A message whose row has gone by now still moves in the ledger, and so does a count of parts that comes with no news.
+local function advance(tag, id, state, at, reason, parts)
   local key = 'msg:' .. tag .. ':' .. id
   local v = redis.call('HMGET', key, 's', 'h')
-  if not v[1] or (RANK[state] or -1) <= RANK[v[1]] then return end
-  redis.call('HSET', key, 's', state, 'r', reason, 'u', at, 'h', (v[2] or '') .. state .. ' ' .. at .. ' ' .. reason .. '\n')
-  redis.call('XADD', 'journal:' .. tag, '*', 'k', 'status', 'b', cmsgpack.pack({id, state, at, reason}))
+  local moves = v[1] and (RANK[state] or -1) > RANK[v[1]]
+  if moves then
+    redis.call('HSET', key, 's', state, 'r', reason, 'u', at, 'h', (v[2] or '') .. state .. ' ' .. at .. ' ' .. reason .. '\n')
+  end
+  local billed = parts and parts ~= ''
+  if billed and v[1] then redis.call('HSET', key, 'p', parts) end
+  if moves or billed or (parts and not v[1]) then
+    redis.call('XADD', 'journal:' .. tag, '*', 'k', 'status', 'b', cmsgpack.pack({id, state, at, reason, parts}))
+  end
 end
 
 -- An echo tells the provider's id of a message whose answer was lost: later receipts name it, or a time after its claim.
@@ -86,25 +93,22 @@ local function remember(tag, id, provider, state)
   end
 end
 
-local function bill(tag, id, parts)
-  local key = 'msg:' .. tag .. ':' .. id
-  if parts ~= '' and redis.call('EXISTS', key) == 1 then redis.call('HSET', key, 'p', parts) end
-end
-
 local function status(tag, s)
   local how, what, state, at, reason = ARGV[s], ARGV[s + 1], ARGV[s + 2], ARGV[s + 3], ARGV[s + 4]
   if how == 'ref' then
-    advance(tag, what, state, at, reason)
+    advance(tag, what, state, at, reason, ARGV[s + 6])
     remember(tag, what, ARGV[s + 5], state)
-    bill(tag, what, ARGV[s + 6])
   elseif how == 'provider' then
     for back = 0, 8 do
       local id = redis.call('HGET', 'pid:' .. tag .. ':' .. (today - back), what)
-      if id then advance(tag, id, state, at, reason) bill(tag, id, ARGV[s + 6]) break end
+      if id then advance(tag, id, state, at, reason, ARGV[s + 6]) break end
     end
   else
     local key = 'unread:' .. tag .. ':' .. how
-    for _, id in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', what)) do advance(tag, id, state, at, reason) end
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', key, '-inf', what)) do
+      -- A report of "delivered" names all up to a time again and again; "read" takes them off the list.
+      advance(tag, id, state, at, reason, state == 'read' and '' or nil)
+    end
     if state == 'read' then redis.call('ZREMRANGEBYSCORE', key, '-inf', what) end
   end
 end

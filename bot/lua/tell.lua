@@ -1,3 +1,3 @@
 #!lua flags=allow-oom
--- Sets one field of a hash that stays small, also while memory is full. KEYS: hash. ARGV: field, value.
-return redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+-- Sets fields of a hash that stays small, also while memory is full. KEYS: hash. ARGV: field, value, …
+return redis.call('HSET', KEYS[1], unpack(ARGV))

@@ -74,7 +74,7 @@ async def test_a_flood_shuts_the_door_before_memory_is_gone_and_it_opens_by_itse
     """503 with Retry-After at three quarters, readyz red; each acknowledged message is answered; then it takes in again."""
     monkeypatch.setattr(housekeeping, "KEEP_MS", 10_000)
     monkeypatch.setattr(housekeeping, "LEAST_MS", 10_000)
-    async with running(small, tmp_path) as gw:
+    async with running(small, tmp_path, ledger=True) as gw:
         acked, refused = await flood(gw, 40)
         assert refused > 0
         assert not await is_ready(gw)
@@ -148,31 +148,56 @@ async def test_one_reason_to_be_shut_does_not_end_another():
 
 
 async def test_history_goes_oldest_first_while_memory_is_short(redis_client):
-    """Each round keeps half as long; what is not settled stays; with memory free again 7 days count."""
-    day = 86_400_000
+    """Each round keeps half as long; what is not settled stays; with memory free again 48 hours count."""
+    hour = 3_600_000
     now = int(time.time() * 1000)
     store = Store(redis_client, 4, "me")
     for p, (fence, _, _) in (await store.lease(dict.fromkeys(range(4), "k"), 5000)).items():
         store.fences[p] = fence
-    for days in (6, 3, 1):
-        await redis_client.xadd("journal:{p01}", {"k": "turn"}, id=f"{now - days * day}-0")
-        await redis_client.zadd("msgs:{p01}", {f"m{days}": now - days * day})
-        await redis_client.hset(f"msg:{{p01}}:m{days}", "s", "sent" if days != 3 else "queued")
+    for hours in (60, 40, 20, 5):
+        await redis_client.xadd("journal:{p01}", {"k": "turn"}, id=f"{now - hours * hour}-0")
+        await redis_client.zadd("msgs:{p01}", {f"m{hours}": now - hours * hour})
+        await redis_client.hset(f"msg:{{p01}}:m{hours}", "s", "sent" if hours != 20 else "queued")
+    await redis_client.hset("ledger:marks", "1", f"{now - 5 * hour}-0")
     keeper = housekeeping.Housekeeping(store)
 
     async def left() -> tuple[int, list[bytes]]:
         return await redis_client.xlen("journal:{p01}"), await redis_client.zrange("msgs:{p01}", 0, -1)
 
     await keeper.sweep(now)
-    assert await left() == (3, [b"m6", b"m3", b"m1"])
+    assert await left() == (3, [b"m40", b"m20", b"m5"])
     await keeper.make_room(now)
-    assert await left() == (2, [b"m3", b"m1"])
+    assert await left() == (2, [b"m20", b"m5"])
     await keeper.make_room(now)
-    assert await left() == (1, [b"m3", b"m1"])
+    assert await left() == (1, [b"m20", b"m5"])
     for _ in range(12):
         await keeper.make_room(now)
-    assert await left() == (0, [b"m3"])
-    await redis_client.xadd("journal:{p02}", {"k": "turn"}, id=f"{now - day}-0")
+    assert await left() == (1, [b"m20"])  # the last that is projected stays: it proves the pair of stores
+    await redis_client.xadd("journal:{p02}", {"k": "turn"}, id=f"{now - 30 * hour}-0")
+    await redis_client.hset("ledger:marks", "2", f"{now}-0")
     keeper.has_room()
     await keeper.sweep(now)
+    assert await redis_client.xlen("journal:{p02}") == 1
+
+
+async def test_what_the_ledger_does_not_hold_stays(redis_client):
+    """However old it is, and however short memory: journals wait for the ledger, and the messages that they tell of."""
+    hour = 3_600_000
+    now = int(time.time() * 1000)
+    store = Store(redis_client, 4, "me")
+    for p, (fence, _, _) in (await store.lease(dict.fromkeys(range(4), "k"), 5000)).items():
+        store.fences[p] = fence
+    for p, hours in ((1, 90), (1, 80), (1, 70), (2, 90)):
+        await redis_client.xadd(f"journal:{{p{p:02d}}}", {"k": "turn"}, id=f"{now - hours * hour}-0")
+    await redis_client.zadd("msgs:{p01}", {"m80": now - 80 * hour})
+    await redis_client.hset("msg:{p01}:m80", "s", "sent")
+    await redis_client.hset("ledger:marks", "1", f"{now - 80 * hour}-0")
+    keeper = housekeeping.Housekeeping(store)
+
+    for _ in range(12):
+        await keeper.make_room(now)
+
+    entries = [id for id, _ in await redis_client.xrange("journal:{p01}", "-", "+")]
+    assert entries == [f"{now - hours * hour}-0".encode() for hours in (80, 70)]
+    assert await redis_client.exists("msg:{p01}:m80")
     assert await redis_client.xlen("journal:{p02}") == 1

@@ -1,0 +1,137 @@
+"""One batch of the projection: raw rows, derived rows and positions in one transaction, or nothing of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import bindparam, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from bot.errors import LedgerError
+from bot.events import Ms
+from ledger import tables
+from ledger.database import writing
+from ledger.derive import Entry, Wanted, decode, fold, wanted
+from ledger.derive.entries import UnreadableError
+from ledger.epoch import EPOCH, fact, set_fact
+from ledger.feed import Raw
+from ledger.storing import add, load, save
+
+log = structlog.get_logger()
+UNREADABLE = "unreadable"
+_positions = tables.positions
+_move = (
+    update(_positions)
+    .where(_positions.c.partition == bindparam("p"), _positions.c.last_id == bindparam("expected"))
+    .values(last_id=bindparam("last"))
+)
+
+
+class LostError(LedgerError):
+    """Another process has projected meanwhile, or the ledger belongs to another store now: look again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a batch came to: where each partition stands now, and how many entries could not be read."""
+
+    positions: dict[int, str]
+    rows: int = 0
+    unreadable: int = 0
+
+
+async def project(
+    engine: AsyncEngine,
+    pages: Mapping[int, Sequence[Raw]],
+    *,
+    epoch: str,
+    positions: Mapping[int, str],
+    tops: Mapping[int, Ms],
+    currency: str,
+) -> Done:
+    """Copies the pages and derives from them. `tops`: up to when a partition may hold rows already, which are skipped.
+
+    Raises LostError if the positions are not those expected, LedgerError where the ledger is away.
+    """
+    last = {p: f"{page[-1][0]}-{page[-1][1]}" for p, page in pages.items()}
+    async with writing(engine) as connection:
+        await _check(connection, epoch, {p: positions.get(p, "") for p in pages})
+        fresh = [(p, *raw) for p, page in pages.items() for raw in await _unknown(connection, p, page, tops.get(p, 0))]
+        await add(
+            connection,
+            tables.journal,
+            [{"partition": p, "ms": ms, "seq": seq, "kind": kind, "body": body} for p, ms, seq, kind, body in fresh],
+        )
+        unreadable = await derive(connection, fresh, currency)
+        moved = [{"p": p, "expected": positions.get(p, ""), "last": id} for p, id in last.items()]
+        await connection.execute(_move, moved)
+    return Done(last, len(fresh), unreadable)
+
+
+async def derive(connection: AsyncConnection, raw: Sequence[tuple[int, Ms, int, str, bytes]], currency: str) -> int:
+    """Derives rows from entries; answers how many cannot be read by this release: they stay raw, for a rebuild."""
+    entries: list[Entry] = []
+    keys, unreadable = Wanted(), 0
+    for partition, ms, seq, kind, body in raw:
+        try:
+            entry = decode(partition, ms, seq, kind, body)
+        except UnreadableError:
+            unreadable += 1
+            continue
+        entries.append(entry)
+        wanted(entry, keys)
+    state = await load(connection, keys, currency)
+    for entry in entries:
+        try:
+            fold(entry, state)
+        except Exception:  # a bug of ours must not hold up all history: the entry stays raw, for a rebuild
+            unreadable += 1
+            log.exception("entry not derived", partition=entry.partition, at=f"{entry.ms}-{entry.seq}")
+    await save(connection, state)
+    if unreadable:
+        await set_fact(connection, UNREADABLE, str(int(await fact(connection, UNREADABLE) or 0) + unreadable))
+    return unreadable
+
+
+async def _check(connection: AsyncConnection, epoch: str, expected: Mapping[int, str]) -> None:
+    """Locks the positions; whoever else projects now waits, and finds them moved."""
+    found = await connection.execute(
+        select(_positions)
+        .where(_positions.c.partition.in_(expected))
+        .order_by(_positions.c.partition)
+        .with_for_update()
+    )
+    known = {row.partition: row.last_id for row in found}
+    if known != expected or await fact(connection, EPOCH) != epoch:
+        raise LostError("another process projects")
+
+
+async def _unknown(connection: AsyncConnection, partition: int, page: Sequence[Raw], top: Ms) -> Sequence[Raw]:
+    """The entries that the ledger does not hold yet: after an adoption some may be there."""
+    first = page[0][0]
+    if first > top:
+        return page
+    journal = tables.journal.c
+    found = await connection.execute(
+        select(journal.ms, journal.seq).where(
+            journal.partition == partition, journal.ms >= first, journal.ms <= page[-1][0]
+        )
+    )
+    known = {(row.ms, row.seq) for row in found}
+    return [raw for raw in page if raw[:2] not in known]
+
+
+async def prepare(engine: AsyncEngine, partitions: int) -> tuple[dict[int, str], dict[int, Ms]]:
+    """A position for each partition; answers them, and up to when each partition holds rows."""
+    async with writing(engine) as connection:
+        found = await connection.execute(select(_positions))
+        positions = {row.partition: row.last_id for row in found}
+        missing = [{"partition": p, "last_id": ""} for p in range(partitions) if p not in positions]
+        await add(connection, tables.positions, missing)
+        positions |= {row["partition"]: "" for row in missing}
+        newest = select(tables.journal.c.ms).where(tables.journal.c.partition == _positions.c.partition)
+        newest = newest.order_by(tables.journal.c.ms.desc()).limit(1)
+        tops = await connection.execute(select(_positions.c.partition, newest.scalar_subquery()))
+        return positions, {partition: ms or 0 for partition, ms in tops}

@@ -1,0 +1,108 @@
+"""The derived tables follow from the journals alone: in whatever order partitions are read, in whatever batches."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from ledger.batch import LostError
+from tests.ledger.life import Book, recorded
+
+_kept: dict[str, object] = {}
+
+
+@pytest.fixture
+async def journals(valkey, redis_client, tmp_path):
+    """Recorded once: the tests only read it."""
+    if "day" not in _kept:
+        _kept["day"] = await recorded(valkey, tmp_path)
+    return _kept["day"]
+
+
+@pytest.fixture
+async def whole(journals, tmp_path):
+    """The ledger of that day, from one batch."""
+    book = await Book(tmp_path, "whole.db").open()
+    await book.project(journals)
+    yield book
+    await book.close()
+
+
+async def test_the_day_was_rich(whole):
+    """Else the tests below would prove nothing."""
+    found = await whole.dump()
+
+    assert {name for name, rows in found.items() if not rows} == {"tags"}
+    merged = [row for row in found["buyers"] if row[15]]
+    assert len(merged) == 3
+    assert len({row[15] for row in merged}) == 1  # all became one buyer
+    assert whole.unreadable == 0
+
+
+@pytest.mark.parametrize("seed", range(25))
+async def test_any_interleaving_and_any_batches_give_the_same_tables(journals, whole, tmp_path, seed):
+    draw = random.Random(seed)
+    book = await Book(tmp_path).open()
+    rest = {p: list(page) for p, page in journals.items()}
+    most = draw.choice([1, 2, 5, 40])
+    while rest:
+        some = draw.sample(sorted(rest), min(len(rest), draw.choice([1, 1, 2, 8])))
+        pages = {}
+        for p in some:
+            count = draw.randint(1, most)
+            pages[p], rest[p] = rest[p][:count], rest[p][count:]
+            if not rest[p]:
+                del rest[p]
+        await book.project(pages)
+
+    assert await book.dump() == await whole.dump()
+    await book.close()
+
+
+async def test_a_second_projector_neither_doubles_nor_loses(journals, whole, tmp_path):
+    """It expects positions that are gone: nothing of its batch is kept."""
+    one, other = await Book(tmp_path).open(), await Book(tmp_path).open()
+    first = {p: page[:2] for p, page in journals.items()}
+    await one.project(first)
+
+    with pytest.raises(LostError):
+        await other.project(journals)
+    await one.project({p: page[2:] for p, page in journals.items() if page[2:]})
+
+    assert await one.dump() == await whole.dump()
+    await one.close()
+    await other.close()
+
+
+async def test_what_the_ledger_holds_already_is_not_derived_twice(journals, whole, tmp_path):
+    """After an adoption the journals are read from their beginning."""
+    book = await Book(tmp_path).open()
+    await book.project({p: page[: len(page) // 2 + 1] for p, page in journals.items()})
+    async with book.engine.begin() as connection:
+        await connection.exec_driver_sql("UPDATE positions SET last_id = ''")
+    await book.open()
+
+    await book.project(journals)
+
+    assert await book.dump() == await whole.dump()
+    await book.close()
+
+
+async def test_an_entry_that_cannot_be_read_is_kept_counted_and_passed(journals, whole, tmp_path):
+    book = await Book(tmp_path).open()
+    partition, page = next(iter(journals.items()))
+    strange = [
+        (1, 0, "turn", b"\xc1"),
+        (1, 1, "song", b""),
+        (1, 2, "turn", b"\x81\xa2at\x01"),
+        (1, 3, "status", b"\x90"),
+    ]
+
+    await book.project({**journals, partition: [*strange, *page]})
+
+    found, usual = await book.dump(), await whole.dump()
+    assert book.unreadable == 4
+    assert len(found.pop("journal")) == len(usual.pop("journal")) + 4
+    assert found == usual
+    await book.close()

@@ -1,0 +1,97 @@
+"""What happens in the gateway stands in the ledger: real turns, a real Valkey, a real database."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from sqlalchemy import select
+
+from ledger import tables as t
+from tests.gateway import rfc, running
+
+
+@pytest.fixture
+async def gw(valkey, redis_client, tmp_path):
+    async with running(valkey, tmp_path, ledger=True) as harness:
+        yield harness
+
+
+async def rows(gw, table, **where):
+    """A table's rows that have these values."""
+    wanted = [table.c[name] == value for name, value in where.items()]
+    async with gw.gateway.history.connection() as connection:
+        found = await connection.execute(select(table).where(*wanted))
+        return [dict(row) for row in found.mappings()]
+
+
+async def settled(gw):
+    await gw.idle()
+    await gw.projected()
+
+
+async def join(gw, psid):
+    await gw.say(psid, "会员")
+    await gw.said(psid, 1)
+    await gw.idle()
+
+
+async def test_a_chat_stands_in_the_ledger(gw):
+    await gw.say("7001000000000001", "优惠券")
+    await gw.said("7001000000000001", 1)
+    await settled(gw)
+
+    (buyer,) = await rows(gw, t.buyers)
+    (address,) = await rows(gw, t.addresses)
+    assert address["buyer"] == buyer["id"]
+    assert (address["account"], address["address"]) == ("messenger-main", "7001000000000001")
+    messages = await rows(gw, t.messages)
+    assert {m["state"] for m in messages} == {"sent"}
+    assert messages[0]["buyer"] == buyer["id"]
+    assert messages[0]["text"] == gw.graph.texts("7001000000000001")[0]
+    history = await rows(gw, t.history, message=messages[0]["id"])
+    assert [h["state"] for h in history] == ["queued", "sent"]
+    lines = await rows(gw, t.timeline, buyer=buyer["id"])
+    assert [line["kind"] for line in sorted(lines, key=lambda x: (x["ms"], x["seq"], x["line"]))][:1] == [
+        "message.received"
+    ]
+    assert await rows(gw, t.decisions, outcome="send", buyer=buyer["id"])
+
+
+async def test_a_stop_leaves_its_evidence(gw):
+    await gw.say("7001000000000001", "退订")
+    await gw.say("7001000000000001", "恢复")
+    await settled(gw)
+
+    found = await rows(gw, t.consents)
+    assert [(c["topic"], c["verdict"]) for c in sorted(found, key=lambda c: (c["ms"], c["seq"], c["line"]))] == [
+        ("marketing", "refused"),
+        ("coupons", "refused"),
+        ("marketing", "granted"),
+    ]
+    assert all(c["address"] == "7001000000000001" for c in found)
+    assert found[-1]["wording"]
+
+
+async def test_an_order_its_goods_and_whose_it_is(gw):
+    placed = time.time() - 60
+    data = {
+        "order": {
+            "id": "o1", "number": "1001", "total": {"amount": "300.00", "currency": "CNY"}, "placed_at": rfc(placed),
+            "paid_at": rfc(placed), "items": [{"title": "亚麻衬衫", "qty": 2, "sku": "S-1", "price": {"amount": "150.00", "currency": "CNY"}}],
+        },
+        "buyer": {"ref": "c1", "name": "小满", "phones": ["+8613800138000"]},
+    }  # fmt: skip
+    status, text = await gw.shop("order.paid", "e1", data)
+    assert status == 200, text
+    await settled(gw)
+
+    (order,) = await rows(gw, t.orders)
+    assert (order["subject"], order["pay"], str(order["total"])) == ("order:main:o1", "paid", "300")
+    (item,) = await rows(gw, t.items)
+    assert (item["sku"], item["qty"], str(item["price"])) == ("S-1", 2, "150")
+    (owner,) = await rows(gw, t.owners)
+    (buyer,) = [b for b in await rows(gw, t.buyers) if not b["merged_into"]]
+    assert (owner["subject"], owner["buyer"]) == ("order:main:o1", buyer["id"])
+    assert buyer["orders_count"] == 1
+    assert await rows(gw, t.phones) == [{"phone": "+8613800138000", "buyer": buyer["id"]}]
