@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from msgspec import structs
 
 from bot import buyers, ids, orders, subjects
 from bot.change import Letter, StatusChange
-from bot.codec import dump_event, pack
+from bot.codec import dump_event, load_event, pack
 from bot.effects import (
     Await,
     Cancel,
@@ -46,7 +47,7 @@ from bot.effects import (
     Trust,
 )
 from bot.errors import GatewayError
-from bot.events import Body, Event, IdentityReleased, MessageReceived, Ms, StaffAsked, TouchAsked
+from bot.events import Body, BroadcastDue, Event, IdentityReleased, MessageReceived, Ms, StaffAsked, TouchAsked
 from bot.identity import claim
 from bot.journal import NoteRecord
 from bot.locales import detect
@@ -57,6 +58,7 @@ from bot.speaking import Speaker
 from bot.touching import item_of, others_of
 
 MOST_OWED = 20
+MAX_TOUCHES = 60
 OWED = "owed"
 """The engine's own timer: the next notice that is owed will be too late."""
 
@@ -157,6 +159,12 @@ class Applier:
         """Ends a held message ("" is none) as skipped."""
         if id:
             run.change.statuses.append(StatusChange("ref", id, "skipped", run.now, str(reason)))
+
+    def touch(self, buyer: Buyer, names: Iterable[str], now: Ms) -> None:
+        """Notes what was said to a buyer, so that it is not said again."""
+        buyer.touched.update(dict.fromkeys(names, now))
+        while len(buyer.touched) > MAX_TOUCHES:
+            buyer.touched.pop(min(buyer.touched, key=lambda key: buyer.touched[key]))
 
     def post(self, run: Run, subject: str, body: Body) -> None:
         """Mails something new to a record."""
@@ -395,6 +403,7 @@ class Applier:
                 result = ClaimResult("won", data["campaign"], data["code"], data["expires_at"])
                 self.coupon(buyer, result, run.now)
             case "erase":
+                _end_broadcasts(run, buyer)
                 _forget_card(run, buyer)
                 self._on_buyer(run, buyer, Await("coupons", on=False))
                 run.record = buyers.erase(buyer)
@@ -461,6 +470,15 @@ def _watch_owed(record: Order | Buyer) -> None:
 def _forget_card(run: Run, buyer: Buyer) -> None:
     if buyer.member is not None:
         run.change.index.extend((f"m:{number}", "") for number in buyer.member.numbers)
+
+
+def _end_broadcasts(run: Run, buyer: Buyer) -> None:
+    """What of a broadcast waits here since a merge has no row yet: it ends with the buyer. What has one ends with its row."""
+    for waiting in buyer.waiting.values():
+        body = load_event(waiting.event).body
+        if isinstance(body, BroadcastDue) and not waiting.id:
+            for counter in ("arrived", "skipped", "skipped:erased"):
+                run.tally(body.broadcast, counter, 1)
 
 
 def _set_profile(buyer: Buyer, effect: SetProfile) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 
 import structlog
 from aiohttp import web
-from jinja2 import TemplateError
 
 import channels
 import handlers
@@ -24,9 +23,12 @@ from bot import keys, shipping, slots, subjects
 from bot.accounts import Line
 from bot.broadcast_life import Rules
 from bot.broadcasting import Broadcasts
+from bot.broadcasts import Audiences, NoAudiences
 from bot.catalogue import Catalogue
-from bot.clock import SystemClock
+from bot.clock import MINUTE_MS, SystemClock
 from bot.codes import Codes
+from bot.conductor import Conductor
+from bot.configured import countries, limits, notice_templates, policy, sms_order
 from bot.costs import Tariff
 from bot.coupons import Campaign, Coupons
 from bot.embedded import SCHEME, EmbeddedServer, directory_of
@@ -41,7 +43,7 @@ from bot.intake import Appender, Door, Intake
 from bot.leases import Leases
 from bot.openings import Openings
 from bot.phones import parse as parse_phone
-from bot.policy import PolicySettings
+from bot.planner import Planner
 from bot.ports import Capabilities, Channel, ChannelType, ShopType, Source, Toolkit
 from bot.problems import as_problems
 from bot.queries import Queries, as_dict
@@ -51,15 +53,15 @@ from bot.resolver import EffectResolver
 from bot.routing import Keywords, Registry
 from bot.sender import Sender
 from bot.settings import WEEKDAYS, Settings, load
-from bot.speaking import NoticeTemplate, Speaker
-from bot.spend import Limits, Spend
+from bot.speaking import Speaker
+from bot.spend import Spend
 from bot.standing import Standing, standing
 from bot.store import Hint, Store
 from bot.tokens import RedisTokens
 from bot.turns import Turns
 from bot.virtual import VirtualClock
 from bot.web import add_routes
-from bot.wording import Filling, Wordings
+from bot.wording import Wordings
 from bot.worker import Worker
 from console.api import ApiDeps
 from console.api import add_routes as add_api_routes
@@ -97,11 +99,12 @@ def read_settings(path: Path) -> Settings:
 
 @dataclass(frozen=True, slots=True)
 class Extras:
-    """Handlers beside the shipped ones, the prefixes that lead to them, and a folder of their wordings."""
+    """Handlers beside the shipped ones, the prefixes that lead to them, a folder of their wordings, and other audiences."""
 
     handlers: tuple[Handler, ...] = ()
     prefixes: Mapping[str, str] = field(default_factory=dict)
     templates: tuple[Path, ...] = ()
+    audiences: Audiences | None = None
 
 
 @dataclass(slots=True)
@@ -135,6 +138,8 @@ class Gateway:
     spend: Spend
     broadcasts: Broadcasts
     catalogue: Catalogue
+    conductor: Conductor
+    planner: Planner
     provider_timeout_s: float = PROVIDER_TIMEOUT_S
     stopping: bool = False
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
@@ -224,16 +229,16 @@ async def build(settings: Settings, owner: str, extras: Extras | None = None) ->
     sources = _sources(settings, http, tokens, clock)
     lines = _lines(settings, sources, clock)
     able = {name: line.channel.capabilities for name, line in lines.items()}
-    coupons, codes = Coupons(store), Codes(store, _countries(settings), per_day=settings.codes.per_day)
+    coupons, codes = Coupons(store), Codes(store, countries(settings), per_day=settings.codes.per_day)
     await codes.start()
     await coupons.refresh()
-    spend = Spend(store, _limits(settings), settings.zone)
+    spend = Spend(store, limits(settings), settings.zone)
     await spend.refresh(clock.now())
     rules = Rules(settings.zone, settings.broadcasts.approve_above, settings.broadcasts.undo_ms)
     broadcasts = Broadcasts(store, clock, rules)
     extras = extras or Extras()
     wordings = Wordings.load(ROOT / "templates", *extras.templates, default=settings.brand.locale)
-    turns = _turns(settings, able, coupons, codes, spend, wordings, extras)
+    turns = _turns(settings, able, coupons, codes, spend, wordings, extras, broadcasts)
     wake, hints = asyncio.Event(), set[Hint]()
     leases = Leases(
         store, clock, ttl_s=settings.redis.lease_seconds, expected=settings.server.processes or os.cpu_count() or 1
@@ -244,14 +249,18 @@ async def build(settings: Settings, owner: str, extras: Extras | None = None) ->
         codes=codes,
         clock=clock,
         accounts=able,
-        sms_order=_sms_order(settings, able),
+        sms_order=sms_order(settings, able),
         notices=frozenset(settings.notices),
         spend=spend,
+        broadcasts=broadcasts,
     )
-    sender = Sender(store=store, lines=lines, leases=leases, clock=clock, wake=wake, hints=hints, spend=spend)
+    sender = Sender(
+        store=store, lines=lines, leases=leases, clock=clock, wake=wake, hints=hints, spend=spend, broadcasts=broadcasts.live
+    )  # fmt: skip
     worker = Worker(
         store=store, turns=turns, leases=leases, clock=clock, resolver=resolver, outgoing=sender, wake_sender=wake, hints=hints
     )  # fmt: skip
+    audiences = extras.audiences or NoAudiences()
     appender, door = Appender(store, replicas=settings.redis.replicas_to_wait_for), Door()
     app = web.Application(client_max_size=4 * 1024 * 1024 + 1, middlewares=[as_problems])
     gateway = Gateway(
@@ -259,6 +268,8 @@ async def build(settings: Settings, owner: str, extras: Extras | None = None) ->
         History(database_url(settings.ledger.url, settings.root)), Erasure(store, clock), appender, door,
         http, app, lines, sources, wake, hints, settings.sandbox.enabled, settings.redis.lease_seconds,
         Housekeeping(store), spend, broadcasts, Catalogue(store),
+        Conductor(store=store, broadcasts=broadcasts, audiences=audiences, clock=clock, hints=hints, wake_sender=wake),
+        Planner(store=store, broadcasts=broadcasts, audiences=audiences, clock=clock),
     )  # fmt: skip
     Intake(
         sources=sources, store=store, appender=appender, clock=clock, door=door, public_url=settings.public_url
@@ -432,13 +443,14 @@ def _turns(
     spend: Spend,
     wordings: Wordings,
     extras: Extras,
+    broadcasts: Broadcasts,
 ) -> Turns:
     registry = Registry([*handlers.ALL, *extras.handlers])
     keywords = Keywords.load(ROOT / "templates" / "keywords.toml")
     keywords = replace(keywords, prefixes={**keywords.prefixes, **extras.prefixes})
     speaker = Speaker(
         wordings=wordings,
-        policy=_policy(settings, able, spend),
+        policy=policy(settings, able, spend),
         brand=settings.brand.name,
         brands={str(locale): name for locale, name in settings.brand.names.items()},
         locale=settings.brand.locale,
@@ -453,61 +465,9 @@ def _turns(
         capabilities=able,
         partitions=settings.redis.partitions,
         release=release(),
+        broadcasts=broadcasts.live,
+        spread_ms=settings.broadcasts.spread_minutes * MINUTE_MS,
     )
-
-
-def notice_templates(settings: Settings, wordings: Wordings) -> dict[tuple[str, str], NoticeTemplate]:
-    """The approved provider templates, their fields compiled. Raises ConfigError naming every field at fault."""
-    found: dict[tuple[str, str], NoticeTemplate] = {}
-    faults: list[str] = []
-    for (key, account), notice in settings.notices.items():
-        where = f"notices.{key}.{account}"
-        if key not in wordings.keys:
-            faults.append(f"{where}: there is no wording {key!r}")
-            continue
-        fields: dict[str, Filling] = {}
-        for name, source in notice.fields.items():
-            try:
-                fields[name] = wordings.field(key, source)
-            except (TemplateError, ValueError) as error:
-                faults.append(f"{where}.fields.{name}: {error}")
-        found[key, account] = NoticeTemplate(notice.template_id, fields)
-    if faults:
-        raise ConfigError(faults)
-    return found
-
-
-def _limits(settings: Settings) -> dict[str, Limits]:
-    return {
-        name: Limits(Tariff(p.currency, p.per_part), one.daily_spend_limit, one.monthly_budget)
-        for name, one in settings.channels.items()
-        if (p := one.prices) and (one.daily_spend_limit is not None or one.monthly_budget is not None)
-    }
-
-
-def _policy(settings: Settings, able: Mapping[str, Capabilities], spend: Spend) -> PolicySettings:
-    policy = settings.policy
-    return PolicySettings(
-        accounts=able,
-        timezone=settings.zone,
-        marketing_hours=policy.marketing_hours,
-        service_hours=policy.service_hours,
-        marketing_per_week=policy.marketing_per_week,
-        marketing_per_day=policy.marketing_per_day,
-        service_per_day=policy.service_per_day,
-        order_of_channels={str(purpose): tuple(accounts) for purpose, accounts in policy.order_of_channels.items()},
-        notices=frozenset(settings.notices),
-        used_up=spend.used_up,
-    )
-
-
-def _sms_order(settings: Settings, able: Mapping[str, Capabilities]) -> list[str]:
-    wanted = [name for name in settings.policy.order_of_channels.get("service", []) if name in able]
-    return wanted + [name for name in able if name not in wanted]
-
-
-def _countries(settings: Settings) -> list[str]:
-    return [settings.brand.country, *settings.codes.countries]
 
 
 def _shipping(settings: Settings) -> shipping.Shipping:

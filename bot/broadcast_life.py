@@ -7,16 +7,21 @@ Each function answers the broadcast as it is afterwards, and raises StateError w
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
+from typing import TypeAlias
 
 from msgspec import structs
 
+from bot import ids
 from bot.broadcasts import LIFE_MS, Broadcast, BroadcastState, Repeat
 from bot.errors import StateError
 from bot.events import Ms
 from bot.hours import instant, local
 
+Step: TypeAlias = Callable[[Broadcast], Broadcast]
+"""One change of a broadcast."""
 LATE_MS: Ms = 6 * 3_600_000
 """A weekly round that could not begin within this is missed, not made up for: its day is over."""
 
@@ -103,7 +108,7 @@ def pause(broadcast: Broadcast, why: str) -> Broadcast:
     return structs.replace(broadcast, state="paused", why=why)
 
 
-def resume(broadcast: Broadcast, now: Ms, rules: Rules, *, looked_at: tuple[int, int]) -> Broadcast:
+def resume(broadcast: Broadcast, now: Ms, rules: Rules, *, looked_at: tuple[int, int, int]) -> Broadcast:
     """It goes on. `looked_at`: how many have ended and failed by now, which whoever lets it go on has seen."""
     need(broadcast, "paused", to="resumed")
     state: BroadcastState = "sending" if broadcast.started_at else "scheduled"
@@ -164,3 +169,31 @@ def rounds(broadcast: Broadcast, now: Ms, zone: tzinfo) -> tuple[Ms, int, Ms]:
     if made and now - made > LATE_MS:
         made, missed = 0, missed + 1
     return made, missed, at
+
+
+def round_of(broadcast: Broadcast, at: Ms) -> Broadcast:
+    """The round of a weekly one that is due at `at`: a broadcast of its own, approved with it. The same for whoever makes it."""
+    return structs.replace(
+        broadcast,
+        id=ids.derived("bc", 0, f"{broadcast.id}|{at}"),
+        created_at=at,
+        parent=broadcast.id,
+        round=broadcast.round + 1,
+        state="scheduled",
+        repeat=None,
+        send_at=at,
+        undo_until=0,
+        not_after=at + LIFE_MS,
+        next_at=0,
+        missed=0,
+        version=0,
+    )
+
+
+def after_round(broadcast: Broadcast, now: Ms, made: Ms, missed: int, following: Ms) -> Broadcast:
+    """A weekly one after the round of `made` (0: none was made): the next is at `following`, 0 when that was the last."""
+    need(broadcast, "scheduled", to="repeated")
+    after = structs.replace(
+        broadcast, round=broadcast.round + bool(made), missed=broadcast.missed + missed, next_at=following
+    )
+    return after if following else structs.replace(after, state="done", done_at=now)

@@ -13,13 +13,15 @@ from msgspec import structs
 
 from bot import broadcast_life as life
 from bot import ids, keys
+from bot.broadcast_counts import Look, added_up
 from bot.broadcast_life import Rules
 from bot.broadcasts import LIVE, Broadcast, Counts
 from bot.clock import SystemClock
-from bot.codec import pack
+from bot.codec import dump_entry, pack
 from bot.errors import ChangedError, UnknownBroadcastError
+from bot.events import BroadcastDue, Event
 from bot.journal import BroadcastEntry, dump
-from bot.records import Task
+from bot.records import Buyer, Task
 from bot.store import Store
 
 MOST_TRIES = 8
@@ -68,10 +70,19 @@ class Broadcasts:
         values = await self._store.command("HVALS", keys.BROADCASTS)
         return sorted(map(_load, values), key=lambda b: (b.created_at, b.id), reverse=True)
 
+    async def find(self, id: str) -> Broadcast | None:
+        """One by id, or None."""
+        value = await self._store.command("HGET", keys.BROADCASTS, id)
+        return _load(value) if value is not None else None
+
     async def counts(self, id: str) -> Counts:
         """What became of it so far. The sums hold at every look. Raises UnknownBroadcastError."""
-        await self.get(id)
-        return Counts()
+        return (await self.look(await self.get(id))).counts
+
+    async def look(self, broadcast: Broadcast) -> Look:
+        """The counters of every partition, each read at one instant, added up."""
+        wanted = [("HGETALL", keys.broadcast(p, broadcast.id)) for p in range(self._store.partitions)]
+        return added_up(broadcast, await self._store.together(wanted))
 
     # --- staff ----------------------------------------------------------------------------------------------------
 
@@ -113,8 +124,7 @@ class Broadcasts:
 
     async def resume(self, id: str, by: str, *, version: int = 0) -> Broadcast:
         """Lets it go on."""
-        counts = await self.counts(id)
-        seen = (counts.sent + counts.failed + counts.in_doubt, counts.failed)
+        seen = (await self.look(await self.get(id))).failures
         going = await self.change(
             id, lambda kept: life.resume(kept, self._clock.now(), self.rules, looked_at=seen), by, version=version
         )
@@ -126,6 +136,13 @@ class Broadcasts:
         cancelled = await self.change(id, lambda kept: life.cancel(kept, self._clock.now(), why), by, version=version)
         await self.tell(cancelled)
         return cancelled
+
+    async def test(self, id: str, by: str, buyers: Sequence[Buyer]) -> None:
+        """Sends it to these buyers alone, in whatever state it is: a decision each, counted nowhere."""
+        await self.get(id)
+        now = self._clock.now()
+        events = [Event("", buyer.home, "", now, now, BroadcastDue(id, buyer.id, test=by)) for buyer in buyers]
+        await self._store.append([dump_entry(event) for event in events])
 
     # --- changing -------------------------------------------------------------------------------------------------
 

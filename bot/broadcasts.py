@@ -11,6 +11,7 @@ from typing import Literal, Protocol, TypeAlias
 
 from msgspec import Struct, field
 
+from bot.errors import NotYetError
 from bot.events import Ms
 
 BroadcastState: TypeAlias = Literal["draft", "awaiting_approval", "scheduled", "sending", "paused", "done", "cancelled"]
@@ -80,16 +81,27 @@ class Broadcast(Struct, omit_defaults=True):
     recipients: int = 0  # how many whoever submitted it was shown
     next_at: Ms = 0  # of a weekly one: when its next round is due
     missed: int = 0  # of a weekly one: rounds whose time passed while nothing ran
-    looked_at: tuple[int, int] = (
-        0,
-        0,
-    )  # (ended, failed) up to which staff have seen the failures: a self-stop counts from there
+    looked_at: tuple[int, int, int] = (0, 0, 0)  # ended, failed, refused by an account: what staff have seen of them
 
 
 LIFE_MS: Ms = 3 * 86_400_000
 """How long after its start a broadcast still sends, where it does not say."""
 LIVE: frozenset[BroadcastState] = frozenset({"scheduled", "sending", "paused"})
 """States in which something may still happen by itself."""
+
+
+SOURCE = "broadcast:"
+"""What the source of a decision and of a message begins with; the broadcast's id follows."""
+
+
+class Script(Struct, frozen=True):
+    """What one buyer's message is made of: the wording by locale and account, and how far its start may be spread."""
+
+    text: dict[str, str]
+    templates: dict[str, Template]
+    given: dict[str, str]
+    coupon: str
+    spread_ms: Ms
 
 
 class Counts(Struct, omit_defaults=True):
@@ -146,3 +158,18 @@ class Audiences(Protocol):
     async def forget(self, broadcast: str) -> None:
         """Throws a frozen audience away."""
         ...
+
+
+class NoAudiences:
+    """Where there is no ledger to ask: nobody can be found."""
+
+    async def freeze(self, broadcast: Broadcast, positions: Mapping[int, str]) -> int:  # noqa: ARG002
+        """Never."""
+        raise NotYetError("there is no ledger to find an audience in")
+
+    async def page(self, broadcast: str, partition: int, after: str, limit: int) -> Sequence[Recipient]:  # noqa: ARG002
+        """Nobody."""
+        return ()
+
+    async def forget(self, broadcast: str) -> None:
+        """Nothing is kept."""

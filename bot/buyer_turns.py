@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from bot import buyers, identity, merging, subjects
 from bot.apply import OWED, Applier
+from bot.broadcast_turns import BroadcastTurns
 from bot.calls import Calls, tag_of
 from bot.change import status_changes
 from bot.codec import dump_event, dump_record, load_event
@@ -13,6 +14,8 @@ from bot.effects import OptOut, Skip
 from bot.errors import GatewayError
 from bot.events import (
     Absorbed,
+    BroadcastDue,
+    BroadcastEnded,
     BuyerFacts,
     Event,
     Followed,
@@ -42,8 +45,6 @@ from bot.routing import Keywords, route, words_of
 from bot.run import Recall, Run, fired
 from bot.speaking import Speaker
 
-MAX_TOUCHES = 60
-
 
 class BuyerTurns:
     """The part of a turn that is about a buyer."""
@@ -56,8 +57,10 @@ class BuyerTurns:
         speaker: Speaker,
         keywords: Keywords,
         capabilities: Mapping[str, Capabilities],
+        broadcasts: BroadcastTurns,
     ) -> None:
         self._calls = calls
+        self._broadcasts = broadcasts
         self._apply = apply
         self._speaker = speaker
         self._keywords = keywords
@@ -74,6 +77,10 @@ class BuyerTurns:
         run.touched = True
         if buyer.merging is not None and not isinstance(event.body, StatusReported):
             merging.hold(run, buyer, event, buyer.merging)
+            return
+        if isinstance(event.body, BroadcastDue):
+            buyers.forget_old(buyer, run.now)
+            self._broadcasts.come(run, event.body)
             return
         if buyer.erased and not isinstance(event.body, IdentityClaimed | MergeAsked | TimerDue):
             if isinstance(event.body, TouchAsked) and event.body.notice:
@@ -95,6 +102,8 @@ class BuyerTurns:
                 self._timer(run, buyer, event, due)
             case TouchAsked() as touch:
                 self._touch(run, buyer, event, touch)
+            case BroadcastEnded(broadcast=ended):
+                self._broadcasts.ended(run, buyer, ended)
             case StaffAsked() as asked:
                 self._staff(run, buyer, event, asked)
             case StatusReported() as status:
@@ -111,7 +120,10 @@ class BuyerTurns:
         """A record where there was none. False: the event was passed on or needs none."""
         if isinstance(event.body, TimerDue | IdentityGranted | StatusReported | MergeAsked | Unfollowed):
             return False
-        if isinstance(event.body, IdentityHeld | IdentityReleased):
+        if isinstance(event.body, IdentityHeld | IdentityReleased | BroadcastEnded):
+            return False
+        if isinstance(event.body, BroadcastDue):
+            self._broadcasts.come(run, event.body)  # to nobody: recorded as such
             return False
         if isinstance(event.body, IdentityClaimed):
             run.record = Link(home=event.body.home, at=run.now)
@@ -193,6 +205,8 @@ class BuyerTurns:
         """The hour of a deferred message has come: what asked for it asks again."""
         if isinstance(event.body, TouchAsked):
             self._calls.handle(run, buyer, event, "touch", event.body.notice, None)
+        elif isinstance(event.body, BroadcastDue):
+            self._broadcasts.come(run, event.body, waiting)
         elif isinstance(event.body, StaffAsked):
             self._calls.handle(run, buyer, event, "staff", event.body.action, None)
         elif isinstance(event.body, TimerDue):
@@ -217,9 +231,7 @@ class BuyerTurns:
             again = Skip(touch.key, SkipReason.ALREADY_SENT, Rule.ALREADY_SENT, source=touch.source)
             self._speaker.skip(run, again, buyer)
             return
-        buyer.touched.update(dict.fromkeys(keys, run.now))
-        while len(buyer.touched) > MAX_TOUCHES:
-            buyer.touched.pop(min(buyer.touched, key=lambda key: buyer.touched[key]))
+        self._apply.touch(buyer, keys, run.now)
         if touch.not_before_returning > run.now and buyers.bought_before(buyer, touch):
             name = f"wait:{touch.key}"
             buyer.waiting[name] = Waiting(event=dump_event(event), id="")

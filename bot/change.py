@@ -29,6 +29,7 @@ class QueuedMessage(Struct):
     body: bytes
     message: OutboundMessage | None = None  # what `body` encodes, where it is to be sent
     claim_at: Ms = 0
+    bc: str = ""  # of a broadcast: its id, NUL, the variant
 
 
 class Letter(Struct):
@@ -41,7 +42,10 @@ class Letter(Struct):
 
 
 class StatusChange(Struct):
-    """A message's progress: `how` is ref, provider, or the account and address whose messages up to `what` it covers."""
+    """A message's progress: `how` is ref, provider, or the account and address whose messages up to `what` it covers.
+
+    `how` tally: the counter `state` of the broadcast `what` moves by `at`.
+    """
 
     how: str
     what: str | bytes

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct, field
 
+from bot.broadcasts import Script
 from bot.events import Body, Guard, Ms, TouchAsked
 from bot.messages import Choice, Content, Purpose
 from bot.reasons import Rule
@@ -41,6 +42,8 @@ class Say(Struct, frozen=True):
     confirms_opt_out: bool = False  # the one reply that an opt-out still gets
     topic: str = ""  # of marketing: "coupons" goes to who asked for that alone
     after: tuple[Effect, ...] = ()  # applied only if the message goes: what is marked as asked was asked
+    script: Script | None = None  # of a broadcast: the words are chosen when lane and language are known
+    variant: str = ""  # of a broadcast
     id: str = ""  # message id given beforehand (REST)
     again_of: str = ""  # id of the message that failed before, whose words it repeats
     again: int = 0  # how many failed before it
@@ -272,6 +275,7 @@ class Skip(Struct, frozen=True):
     source: str = ""
     order: str = ""
     detail: str = ""
+    variant: str = ""
 
 
 class Hold(Struct, frozen=True):

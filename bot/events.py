@@ -410,6 +410,25 @@ class Forwarded(Struct, frozen=True, tag="forwarded"):
     event: bytes
 
 
+class BroadcastDue(Struct, frozen=True, tag="broadcast", omit_defaults=True):
+    """A broadcast has come to one buyer of its audience. `moved`: a link or a merge passed it on from where it was planned.
+
+    `test`: who asked for this one to be sent alone, whatever state the broadcast is in; it counts nowhere.
+    """
+
+    broadcast: str
+    buyer: str
+    variant: str = ""
+    moved: bool = False
+    test: str = ""
+
+
+class BroadcastEnded(Struct, frozen=True, tag="broadcast_ended"):
+    """A broadcast was cancelled: what of it waits for its hour in this record is skipped."""
+
+    broadcast: str
+
+
 class StaffAsked(Struct, frozen=True, tag="staff_asked", omit_defaults=True):
     """Staff or a shop system's API call asks something of the record.
 
@@ -444,6 +463,8 @@ Body: TypeAlias = (
     | IdentityReleased
     | Absorbed
     | Forwarded
+    | BroadcastDue
+    | BroadcastEnded
     | StaffAsked
 )
 

@@ -83,6 +83,11 @@ def show_member_number(number: str) -> str:
     return " ".join(number[i : i + 4] for i in range(0, len(number), 4))
 
 
+def share(seed: str, whole: int) -> int:
+    """A number from 0 to below `whole` that follows from `seed`, spread evenly over seeds."""
+    return int.from_bytes(blake2b(seed.encode(), digest_size=8).digest(), "big") % whole
+
+
 def digest(id: str) -> bytes:
     """The 8 bytes by which a repeated event is recognised at its subject's home; none for an event without an id."""
     return blake2b(id.encode(), digest_size=8).digest() if id else b""

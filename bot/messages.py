@@ -121,6 +121,7 @@ class OutboundMessage(Struct, frozen=True, omit_defaults=True):
     price: Money | None = None  # of one part, as configured when it was planned
     again_of: str = ""  # id of the message that failed before, whose words it repeats
     again: int = 0  # how many failed before it
+    variant: str = ""  # of a broadcast
 
 
 class Receipt(Struct, frozen=True, omit_defaults=True):

@@ -58,6 +58,7 @@ class Plan(Struct, frozen=True):
     not_after: Ms = 0
     confirms_opt_out: bool = False
     needs_window: bool = False  # an open chat window only: never by SMS, never by template (review invitations)
+    templates: frozenset[str] = frozenset()  # accounts for which this very message brings an approved template
     topic: str = ""  # "coupons": what the buyer asked for by itself is enough, without consent to all marketing
 
 
@@ -197,7 +198,7 @@ def agreed(address: Address, topic: str = "") -> bool:
 def _window(
     plan: Plan, settings: PolicySettings, decision: Decision, address: Address, able: Capabilities
 ) -> tuple[Rule, SkipReason] | None:
-    has_notice = (plan.key, address.account) in settings.notices
+    has_notice = (plan.key, address.account) in settings.notices or address.account in plan.templates
     if not able.free_text:
         if not has_notice:
             return Rule.TEMPLATE, SkipReason.NO_TEMPLATE

@@ -33,6 +33,7 @@ COUPONS_S = 30.0  # a claim without a committed turn is back in the stock 10 to 
 WATCH_S = 1.0
 BLOCKED_S = 2.5  # until well after the next look
 ERASE_S = 1.0
+BROADCASTS_S = 0.25
 LONGEST_LINE = 65_536
 STORE_CHECK_S = 60.0
 UNSAFE = "the store is not safe"
@@ -85,6 +86,8 @@ def start_loops(gateway: Gateway) -> list[asyncio.Task[None]]:
         asyncio.create_task(_every(COUPONS_S, lambda: _coupons(gateway), gateway), name="coupons"),
         asyncio.create_task(_every(WATCH_S, lambda: _watch(gateway), gateway), name="watch"),
         asyncio.create_task(_every(ERASE_S, gateway.erasure.advance, gateway), name="erasure"),
+        asyncio.create_task(_every(BROADCASTS_S, gateway.conductor.advance, gateway), name="conductor"),
+        asyncio.create_task(_every(BROADCASTS_S, gateway.planner.advance, gateway), name="planner"),
         asyncio.create_task(_every(STORE_CHECK_S, lambda: _recheck_store(gateway), gateway), name="store"),
         asyncio.create_task(
             _every(0.1 if gateway.sandbox else 5.0, lambda: _follow_clock(gateway), gateway), name="clock"

@@ -31,6 +31,8 @@ class Rule(StrEnum):
     CHANNEL = "channel"
     SPEND = "spend"
     WORDING = "wording"
+    HOLDOUT = "holdout"
+    BROADCAST = "broadcast"
 
 
 class SkipReason(StrEnum):
@@ -59,6 +61,7 @@ class SkipReason(StrEnum):
     CALL_MADE = "call_made"
     MERGED = "merged"
     MISSING_VALUE = "missing_value"
+    HOLDOUT = "holdout"
 
 
 class FailureReason(StrEnum):

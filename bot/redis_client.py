@@ -7,6 +7,7 @@ Its pool raises at 100 commands in flight: ours waits. The protocol is pinned, s
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -118,12 +119,24 @@ def is_away(error: Exception) -> bool:
     )
 
 
+def sources() -> dict[str, str]:
+    """Every script by name, with what it shares with others (`--@shared name`: lua/shared/name.lua) in its place."""
+
+    def shared(named: re.Match[str]) -> str:
+        return (SCRIPTS / "shared" / f"{named[1]}.lua").read_text()
+
+    return {
+        path.stem: re.sub(r"^--@shared (\w+)$", shared, path.read_text(), flags=re.MULTILINE)
+        for path in SCRIPTS.glob("*.lua")
+    }
+
+
 class Scripts:
     """The Lua scripts, called by digest; a server that lost them (restart, fail-over) gets them again."""
 
     def __init__(self, client: aioredis.Redis) -> None:
         self._client = client
-        self._source = {path.stem: path.read_text() for path in SCRIPTS.glob("*.lua")}
+        self._source = sources()
         self._sha: dict[str, str] = {}
         self._kept = _KEPT_OF.setdefault(client.connection_pool, [])
         self.calls = 0

@@ -23,8 +23,13 @@ async def replay(store: Store, id: str) -> str:
     fields = found[0][1]
     if fields.get(b"k") != b"event":
         raise GatewayError("this one is a webhook that could not be read: replaying it would not change that")
-    kept = [part for name in (b"s", b"d", b"b", b"t", b"u") if name in fields for part in (name, fields[name])]
-    lane = keys.bulk(partition) if b"t" in fields else keys.inbox(partition)
+    broadcast = fields.get(b"c", b"").decode()
+    kept = [part for name in (b"s", b"d", b"b", b"t", b"u", b"c") if name in fields for part in (name, fields[name])]
+    lane = keys.bulk(partition) if b"t" in fields or broadcast else keys.inbox(partition)
+    if broadcast:  # it had failed, and is pending again
+        counters = keys.broadcast(partition, broadcast)
+        for name, by in (("failed", -1), ("failed:bug", -1), ("@|failed", -1), ("events", 1)):
+            await store.command("HINCRBY", counters, name, by)
     await store.command("XADD", lane, "*", *kept)
     await store.command("XDEL", keys.dead(partition), entry)
     return f"{id} is back in its lane"

@@ -7,6 +7,7 @@ other, at its own hour: hours, caps, opt-out, deadline and, just before the call
 from __future__ import annotations
 
 from bot import ids
+from bot.broadcasts import SOURCE
 from bot.effects import Say
 from bot.messages import OutboundMessage
 from bot.records import Buyer, Timer
@@ -25,6 +26,8 @@ def go_on(run: Run, recall: Recall, found: Recalled) -> Say | None:
     message, buyer = found.message, run.record
     if message is None or not isinstance(buyer, Buyer) or message.purpose != "service":
         return None
+    if message.source.startswith(SOURCE):
+        return None  # a broadcast counts each buyer's message once
     if not recall.waits_s:
         return _repeat(run, message)
     name = f"{TIMER}:{message.id}"

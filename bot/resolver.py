@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from bot import ids, keys, resending, subjects
+from bot.broadcasting import Broadcasts
 from bot.clock import SystemClock
 from bot.codec import load_message
 from bot.codes import Codes
@@ -15,7 +16,7 @@ from bot.messages import OutboundMessage
 from bot.phones import country_of
 from bot.ports import Capabilities
 from bot.records import Buyer
-from bot.run import Answered, AwaitQuiet, Issued, Quiet, Recall, Recalled, Run, Unresolved
+from bot.run import Answered, AwaitQuiet, Issued, LookedUp, LookUp, Quiet, Recall, Recalled, Run, Unresolved
 from bot.spend import Spend
 from bot.store import Store
 
@@ -34,7 +35,9 @@ class EffectResolver:
         sms_order: Sequence[str],
         notices: frozenset[tuple[str, str]],
         spend: Spend,
+        broadcasts: Broadcasts,
     ) -> None:
+        self._broadcasts = broadcasts
         self._store = store
         self._coupons = coupons
         self._codes = codes
@@ -53,6 +56,8 @@ class EffectResolver:
         return [await self._one(run, effect) for effect in run.open]
 
     async def _one(self, run: Run, effect: Unresolved) -> Answered:
+        if isinstance(effect, LookUp):  # also where there is no buyer
+            return LookedUp(await self._broadcasts.find(effect.due.broadcast))
         buyer = run.record
         assert isinstance(buyer, Buyer)
         match effect:

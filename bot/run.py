@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from msgspec import Struct, field
 
+from bot.broadcasts import Broadcast
 from bot.buyers import Answer
-from bot.change import Change, Taken
+from bot.change import Change, StatusChange, Taken
 from bot.effects import ClaimCoupon, ClaimResult, Effect, IssueCard, Resolution, SendCode
-from bot.events import Event, Ms, TimerDue
+from bot.events import BroadcastDue, Event, Ms, TimerDue
 from bot.handling import Handler, Turn
 from bot.journal import TurnEntry
 from bot.messages import OutboundMessage
@@ -52,8 +53,22 @@ class Recalled:
     message: OutboundMessage | None
 
 
-Unresolved = ClaimCoupon | SendCode | IssueCard | AwaitQuiet | Recall
-Answered = Resolution | Issued | Quiet | Recalled
+@dataclass(frozen=True, slots=True)
+class LookUp:
+    """Asks for a broadcast that this process does not have at hand: one that has ended, or has only just begun."""
+
+    due: BroadcastDue
+
+
+@dataclass(frozen=True, slots=True)
+class LookedUp:
+    """The answer to `LookUp`: None where there is no such broadcast any more."""
+
+    broadcast: Broadcast | None
+
+
+Unresolved = ClaimCoupon | SendCode | IssueCard | AwaitQuiet | Recall | LookUp
+Answered = Resolution | Issued | Quiet | Recalled | LookedUp
 
 
 class Run(Struct, eq=False):
@@ -68,7 +83,7 @@ class Run(Struct, eq=False):
     entry: TurnEntry
     turn: Turn | None = None
     handler: Handler | None = None
-    effects: list[Effect | AwaitQuiet | Recall] = field(default_factory=list)
+    effects: list[Effect | AwaitQuiet | Recall | LookUp] = field(default_factory=list)
     open: list[Unresolved] = field(default_factory=list)
     news_for: str = ""  # the identity whose record is to learn what is new of this order
     deferred_id: str = ""  # the message id that a deferred event already carries
@@ -79,6 +94,10 @@ class Run(Struct, eq=False):
     before_answers: dict[Answer, str] = field(default_factory=dict)  # what the buyer allowed before the turn
     answered: set[Answer] = field(default_factory=set)  # what was asked and answered in it, also as before
     before_timers: dict[str, Ms] = field(default_factory=dict)
+
+    def tally(self, broadcast: str, counter: str, by: int) -> None:
+        """Moves a counter of a broadcast in this partition: `events`, `arrived`, `forwarded`."""
+        self.change.statuses.append(StatusChange("tally", broadcast, counter, by, ""))
 
 
 def start(taken: Taken, event: Event, record: Record | None, now: Ms) -> Run:

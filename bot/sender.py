@@ -23,6 +23,7 @@ import structlog
 
 from bot import ids, keys, subjects
 from bot.accounts import Line
+from bot.broadcasts import SOURCE, Broadcast
 from bot.change import Claimed, QueuedMessage, Settlement
 from bot.claiming import Claiming
 from bot.clock import DAY_MS, HOUR_MS, SystemClock
@@ -50,7 +51,7 @@ from bot.messages import OutboundMessage, Receipt, lane_of
 from bot.metrics import REDIS_TROUBLE, SENDS, child
 from bot.orders import shop_subject
 from bot.outlays import Outlays
-from bot.reasons import FailureReason
+from bot.reasons import FailureReason, SkipReason
 from bot.records import Link, Record
 from bot.spend import Spend
 from bot.store import GATHER_S, SMALL_BATCH, Hint, Store
@@ -84,8 +85,11 @@ class Sender:
         wake: asyncio.Event,
         hints: set[Hint],
         spend: Spend,
+        broadcasts: Mapping[str, Broadcast],
     ) -> None:
+        """`broadcasts`: those where something may still happen."""
         self._store = store
+        self._broadcasts = broadcasts
         self._outlays = Outlays(spend)
         self._lines = lines
         self._leases = leases
@@ -247,11 +251,13 @@ class Sender:
         started = self._clock.monotonic()
         outcome: Receipt | SendError
         try:
-            if job.refusal:
-                self._settled(job, "skipped", reason=job.refusal)
+            standing = self._standing(message)
+            if job.refusal or standing == "cancelled":
+                self._settled(job, "skipped", reason=job.refusal or SkipReason.CANCELLED)
                 return
-            if not self._leases.sure:
-                # Somebody else may own the partition by now; the claim is given back without having been used.
+            if standing == "paused" or not self._leases.sure:
+                # Staff stopped it since it was claimed, or somebody else may own the partition by now: the claim is given back
+                # without having been used.
                 self._unsent(job)
                 return
             try:
@@ -270,6 +276,13 @@ class Sender:
             self._lines_out.append(
                 log_line("message", id=message.id, account=message.account, purpose=message.purpose, ms=ms)
             )
+
+    def _standing(self, message: OutboundMessage) -> str:
+        """The state of the broadcast that a message is of, as this process knows it; "" for any other message."""
+        if not message.source.startswith(SOURCE):
+            return ""
+        broadcast = self._broadcasts.get(message.source.removeprefix(SOURCE))
+        return broadcast.state if broadcast is not None else ""
 
     def _outcome(self, job: _Job, line: Line, outcome: Receipt | SendError) -> None:
         if isinstance(outcome, SendError):

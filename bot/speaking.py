@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from msgspec import structs
 
-from bot import ids, sms
+from bot import hours, ids, phrases, sms
+from bot.broadcasts import SOURCE, Script
 from bot.change import QueuedMessage
 from bot.codec import dump_event, dump_message
 from bot.costs import Tariff, cost
 from bot.effects import CodeResult, Hold, Say, Skip
-from bot.events import Event, Money, StaffAsked
+from bot.events import Event, Money, Ms, StaffAsked
 from bot.ids import show_member_number
 from bot.journal import DecisionRecord
 from bot.messages import Choice, Content, Notice, OutboundMessage, Picture, State, Text, lane_of
-from bot.policy import Decision, Plan, PolicySettings, decide
+from bot.phrases import NoValueError
+from bot.policy import Decision, Plan, PolicySettings, decide, zone_of
 from bot.reasons import Rule, SkipReason
 from bot.records import Address, Buyer, Link, Timer, Waiting
 from bot.run import Run
@@ -65,9 +68,12 @@ class Speaker:
             not_after=effect.not_after,
             confirms_opt_out=effect.confirms_opt_out,
             needs_window=effect.needs_window,
+            templates=frozenset(effect.script.templates) if effect.script else frozenset(),
             topic=effect.topic,
         )
         decision = decide(plan, self.policy)
+        if effect.script and decision.outcome == "defer":
+            decision.until = self._spread(plan, effect.script.spread_ms, decision)
         id = run.deferred_id or effect.id or ids.derived("m", run.partition, self._seed(run, buyer))
         run.deferred_id = ""
         self._record(run, buyer, effect, decision, id)
@@ -101,6 +107,16 @@ class Speaker:
             )
         )
 
+    def _spread(self, plan: Plan, spread: Ms, decision: Decision) -> Ms:
+        """Those who wait for the same hour begin one after another from there on, each at a minute that stays the same."""
+        if not spread:
+            return decision.until
+        at = decision.until + ids.share(f"{plan.key}|{plan.buyer.id}", spread)
+        marketing = plan.purpose == "marketing"
+        allowed = self.policy.marketing_hours if marketing else self.policy.service_hours
+        still = hours.is_open(allowed, at, zone_of(plan, self.policy, decision.address))
+        return at if still and not 0 < plan.not_after < at else decision.until
+
     def _defer(self, run: Run, buyer: Buyer, effect: Say, decision: Decision, id: str) -> None:
         """The event that asked is kept, and asks again at the hour: conditions are then weighed anew."""
         name = f"wait:{id}"
@@ -114,9 +130,13 @@ class Speaker:
     def _plan(self, run: Run, buyer: Buyer, effect: Say, decision: Decision, id: str) -> None:
         address = decision.address
         assert address is not None
-        message = self._message(run, buyer, effect, decision, address, id)
-        if message is None:
+        try:
+            message = self._message(run, buyer, effect, decision, address, id)
+        except (NoVariantError, NoValueError) as error:
             decision.outcome, decision.reason = "skip", SkipReason.WINDOW_CLOSED
+            if isinstance(error, NoValueError):
+                decision.reason = SkipReason.MISSING_VALUE
+                decision.note(Rule.WORDING, "deny", error.args[0])
             recorded = run.entry.decisions[-1]
             recorded.outcome, recorded.reason = decision.outcome, decision.reason
             self._row(run, buyer, effect, decision, id, "skipped")
@@ -135,14 +155,15 @@ class Speaker:
 
     def _message(
         self, run: Run, buyer: Buyer, effect: Say, decision: Decision, address: Address, id: str
-    ) -> OutboundMessage | None:
+    ) -> OutboundMessage:
         able = self.policy.accounts[address.account]
         locale = address.locale or buyer.locale or self.locale
-        values = self._values(buyer, effect, locale)
-        try:
+        asked: dict[str, str] = {}
+        if effect.script is not None:
+            content: Content = self._scripted(run, buyer, effect, effect.script, decision, locale)
+        else:
+            values = self._values(buyer, effect, locale)
             content, asked = self._content(effect, decision, address, locale, values, sms_lane=able.sms)
-        except NoVariantError:
-            return None
         if asked:
             address.dialog.asked = asked
         parts, price = self._billed(address.account, address.id, content)
@@ -168,7 +189,38 @@ class Speaker:
             price=price,
             again_of=effect.again_of,
             again=effect.again,
+            variant=effect.variant,
         )
+
+    def _scripted(
+        self, run: Run, buyer: Buyer, effect: Say, script: Script, decision: Decision, locale: str
+    ) -> Content:
+        """The words of a broadcast for this buyer, in the language that they read. Raises NoValueError."""
+        address = decision.address
+        assert address is not None
+        spoken, text = phrases.pick(script.text, locale, self.locale)
+        values = phrases.values_of(
+            buyer,
+            spoken or locale,
+            now=run.now,
+            zone=hours.zone(address.timezone or buyer.timezone, self.policy.timezone),
+            brand=self._brand(spoken or locale),
+            campaign=script.coupon,
+            given=script.given,
+        )
+        text = _phrase(text).fill(values)
+        if decision.notice:
+            template = script.templates[address.account]
+            fields = {name: _phrase(source).fill(values) for name, source in template.fields.items()}
+            return Notice(template.template_id, fields, text=text)
+        return Text(self._closed(text, effect, spoken, sms_lane=self.policy.accounts[address.account].sms))
+
+    def _closed(self, text: str, effect: Say, locale: str, *, sms_lane: bool) -> str:
+        """Free words by SMS name the shop, and marketing the way out."""
+        if not sms_lane:
+            return text
+        text = with_brand(text, self._brand(locale), locale)
+        return with_way_out(text, locale) if effect.purpose == "marketing" else text
 
     def _billed(self, account: str, to: str, content: Content) -> tuple[int, Money | None]:
         """The parts of a text message and what one of them costs; (0, None) for anything else."""
@@ -207,8 +259,7 @@ class Speaker:
         if effect.content is not None:
             return _with_card(effect.content, str(values["card"])), {}
         if effect.text:
-            text = with_brand(effect.text, self._brand(locale), locale) if sms_lane else effect.text
-            return Text(with_way_out(text, locale) if sms_lane and effect.purpose == "marketing" else text), {}
+            return Text(self._closed(effect.text, effect, locale, sms_lane=sms_lane)), {}
         rendered = self.wordings.render(effect.key, locale, values, medium)
         if decision.notice:
             return self._notice(effect.key, address.account, values, rendered), {}
@@ -235,11 +286,12 @@ class Speaker:
         run.entry.messages.append(body)
         account, to = (message.account, message.to) if queue else ("", "")
         lane = lane_of(message.purpose)
-        run.change.messages.append(
-            QueuedMessage(
-                message.id, account, to, lane, state, reason, message.created_at, message.purpose, body, message
-            )
+        queued = QueuedMessage(
+            message.id, account, to, lane, state, reason, message.created_at, message.purpose, body, message
         )
+        if message.source.startswith(SOURCE):
+            queued.bc = f"{message.source.removeprefix(SOURCE)}\0{message.variant}"
+        run.change.messages.append(queued)
 
     def _row(
         self, run: Run, buyer: Buyer, effect: Say, decision: Decision, id: str, state: State, *, held: bool = False
@@ -262,6 +314,7 @@ class Speaker:
             not_after=effect.not_after,
             again_of=effect.again_of,
             again=effect.again,
+            variant=effect.variant,
         )
         self._keep(run, message, state, "" if held else decision.reason, queue=False)
 
@@ -287,7 +340,7 @@ class Speaker:
 
     def skip(self, run: Run, skip: Skip, buyer: Buyer | None) -> None:
         """Records a touch that was not even planned, with its reason, as a skipped message."""
-        effect = Say(key=skip.key, purpose=skip.purpose, source=skip.source, order=skip.order)
+        effect = Say(key=skip.key, purpose=skip.purpose, source=skip.source, order=skip.order, variant=skip.variant)
         decision = Decision("skip", reason=skip.reason)
         decision.note(skip.rule, "deny", skip.detail)
         somebody = buyer or Buyer(id="", home=run.taken.subject, created_at=0)
@@ -339,6 +392,12 @@ class Speaker:
         self._record(run, buyer, Say("phone_code", purpose="code", source="engine:code"), decision, id)
         run.entry.decisions[-1].account = account
         self._keep(run, message)
+
+
+@lru_cache(maxsize=512)
+def _phrase(source: str) -> phrases.Phrase:
+    """A text that staff wrote, read once: the same serves a hundred thousand buyers."""
+    return phrases.parse(source)
 
 
 def _source(run: Run, effect: Say) -> str:

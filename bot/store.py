@@ -15,8 +15,8 @@ from redis.exceptions import RedisError
 from bot import ids, keys
 from bot.change import Change, Claimed, Commit, Settlement, Taken
 from bot.clock import DAY_MS
-from bot.codec import load_record
-from bot.events import Event, Ms
+from bot.codec import CodecError, load_event, load_record
+from bot.events import BroadcastDue, Event, Forwarded, Ms
 from bot.records import Link, Record
 from bot.redis_client import Scripts, as_store_error, is_away
 from bot.subjects import partition_of
@@ -197,8 +197,39 @@ class Store:
         """Moves a poisoned entry to the dead letters; answers the dead letter's id."""
         stream = keys.inbox(taken.partition) if taken.lane == "i" else keys.bulk(taken.partition)
         names = [stream, keys.dead(taken.partition), keys.tries(taken.partition)]
-        found = await self.scripts.run("bury", names, [taken.entry, error, taken.tries, now])
+        held = taken.timer.removeprefix("wait:") if taken.timer.startswith("wait:m_") else ""
+        args = [taken.entry, error, taken.tries, now, keys.tag(taken.partition), _passed_on(taken.body), held]
+        found = await self.scripts.run("bury", names, args)
         return str(found.decode())
+
+    async def plan(
+        self,
+        partition: int,
+        broadcast: str,
+        cursor: str,
+        following: str,
+        entries: Sequence[tuple[str, bytes]],
+        *,
+        last: bool,
+    ) -> int:
+        """Appends recipients (subject, encoded event) to the bulk lane and moves the broadcast's cursor, in one step.
+
+        Answers 1 done, 0 not ours, 2 the cursor is elsewhere, 3 paused or cancelled. Refused whole when memory is full.
+        """
+        names = [keys.lease(partition), keys.broadcast(partition, broadcast), keys.bulk(partition)]
+        args: list[Any] = [
+            self.fences.get(partition, 0),
+            cursor,
+            following,
+            "1" if last else "",
+            broadcast,
+            len(entries),
+        ]
+        args += [part for entry in entries for part in entry]
+        result, *_ = await self.scripts.run("broadcast_plan", names, args)
+        if entries:
+            self.dirty.add(partition)
+        return int(result)
 
     # --- sending --------------------------------------------------------------------------------------------------
 
@@ -331,6 +362,18 @@ class Store:
         return None
 
 
+def _passed_on(body: bytes) -> str:
+    """The broadcast of an event that a link or a merge passed on, "" for any other."""
+    try:
+        event = load_event(body)
+        while isinstance(event.body, Forwarded):
+            event = load_event(event.body.event)
+    except CodecError:
+        return ""
+    due = event.body
+    return due.broadcast if isinstance(due, BroadcastDue) and due.moved else ""
+
+
 def _turn_args(change: Change, position: int) -> list[Any]:
     args: list[Any] = [
         position,
@@ -347,7 +390,7 @@ def _turn_args(change: Change, position: int) -> list[Any]:
     args.append(len(change.messages))
     for m in change.messages:
         args += [m.id, m.account, m.to, m.lane, m.state, m.reason, m.created_at, m.purpose, m.body]
-        args.append(m.claim_at or "")
+        args += [m.claim_at or "", m.bc]
     args.append(len(change.mails))
     for letter in change.mails:
         args += [keys.tag(letter.partition), letter.subject, letter.digest, letter.body, "i"]

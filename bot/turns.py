@@ -7,11 +7,14 @@ codes, card numbers), `finish` (effects applied, the change complete).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from msgspec import structs
 
 from bot import buyers, ids, merging, resending, subjects
 from bot.apply import Applier
+from bot.broadcast_turns import BroadcastTurns
+from bot.broadcasts import Broadcast
 from bot.buyer_turns import BuyerTurns
 from bot.calls import Calls
 from bot.change import Change, Letter, StatusChange, Taken, timer_changes
@@ -28,6 +31,7 @@ from bot.effects import (
 from bot.errors import GatewayError
 from bot.events import (
     Absorbed,
+    BroadcastDue,
     Event,
     Forwarded,
     IdentityClaimed,
@@ -47,7 +51,7 @@ from bot.ports import Capabilities
 from bot.reasons import SkipReason
 from bot.records import Buyer, Link, Product, Record
 from bot.routing import Keywords, Registry
-from bot.run import Answered, AwaitQuiet, Issued, Quiet, Recall, Recalled, Run, Unresolved, start
+from bot.run import Answered, AwaitQuiet, Issued, LookedUp, LookUp, Quiet, Recall, Recalled, Run, Unresolved, start
 from bot.shop_turns import KINDS, ShopTurns
 from bot.speaking import Speaker
 
@@ -67,6 +71,8 @@ class Turns:
         capabilities: Mapping[str, Capabilities],
         partitions: int,
         release: str = "",
+        broadcasts: Mapping[str, Broadcast] = MappingProxyType({}),
+        spread_ms: Ms = 0,
     ) -> None:
         self._accounts = capabilities
         self._partitions = partitions
@@ -75,8 +81,16 @@ class Turns:
         self._apply = Applier(speaker=speaker, partitions=partitions)
         calls = Calls(facts=facts, registry=registry)
         self._shop = ShopTurns(calls=calls, apply=self._apply)
+        self._broadcasts = BroadcastTurns(
+            apply=self._apply, speaker=speaker, broadcasts=broadcasts, spread_ms=spread_ms
+        )
         self._buyer = BuyerTurns(
-            calls=calls, apply=self._apply, speaker=speaker, keywords=keywords, capabilities=capabilities
+            calls=calls,
+            apply=self._apply,
+            speaker=speaker,
+            keywords=keywords,
+            capabilities=capabilities,
+            broadcasts=self._broadcasts,
         )
 
     # --- begin ----------------------------------------------------------------------------------------------------
@@ -96,7 +110,7 @@ class Turns:
     def resume(self, run: Run, answers: Sequence[Answered]) -> None:
         """Takes the answers to `run.open` in order; their continuations may open further questions."""
         waiting = dict(zip(map(id, run.open), answers, strict=True))
-        effects: list[Effect | AwaitQuiet | Recall] = []
+        effects: list[Effect | AwaitQuiet | Recall | LookUp] = []
         for effect in run.effects:
             answer = waiting.get(id(effect))
             if answer is None:
@@ -107,9 +121,12 @@ class Turns:
             elif isinstance(effect, Recall):
                 if isinstance(answer, Recalled) and (say := resending.go_on(run, effect, answer)):
                     effects.append(say)
+            elif isinstance(effect, LookUp):
+                if isinstance(answer, LookedUp):
+                    self._broadcasts.go_on(run, effect.due, answer.broadcast)
             elif isinstance(answer, Issued):
                 self._apply.issue(run, effect, answer.number)
-            elif isinstance(effect, ClaimCoupon | SendCode) and not isinstance(answer, Quiet | Recalled):
+            elif isinstance(effect, ClaimCoupon | SendCode) and not isinstance(answer, Quiet | Recalled | LookedUp):
                 if isinstance(answer, CodeResult):
                     self._apply.queue_code(run, answer)
                 elif isinstance(answer, ClaimResult) and isinstance(run.record, Buyer):
@@ -123,7 +140,7 @@ class Turns:
     def finish(self, run: Run) -> Change:
         """Applies the effects in order and completes the change."""
         for effect in run.effects:
-            if not isinstance(effect, AwaitQuiet | Recall):
+            if not isinstance(effect, AwaitQuiet | Recall | LookUp):
                 self._apply.effect(run, effect)
         self._apply.tell_news(run)
         # A deferred message that its handler does not want any more has ended too.
@@ -141,7 +158,7 @@ class Turns:
         no_card = isinstance(run.record, Buyer) and run.record.member is None
         wanted: list[Unresolved] = []
         for effect in run.effects:
-            if isinstance(effect, ClaimCoupon | SendCode | AwaitQuiet | Recall) or (
+            if isinstance(effect, ClaimCoupon | SendCode | AwaitQuiet | Recall | LookUp) or (
                 isinstance(effect, IssueCard) and no_card
             ):
                 wanted.append(effect)
@@ -190,6 +207,8 @@ class Turns:
                 self._buyer.new_buyer(run, run.now)
             case IdentityClaimed() | MergeAsked() | IdentityGranted() | IdentityHeld() | Absorbed() | TouchAsked():
                 self._apply.forward(run, structs.replace(event, subject=link.home))
+            case BroadcastDue() as due:
+                self._broadcasts.pass_on(run, link, event, due)
             case StaffAsked(action="message"):
                 self._apply.post(run, link.home, Forwarded(dump_event(self._speaker.moved(run, event, link))))
             case _:

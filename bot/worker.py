@@ -385,13 +385,14 @@ class Worker:
     async def _ask_to_claim(self, changes: Sequence[Change]) -> list[tuple[int, QueuedMessage]]:
         """Marks the messages that may go out at once; their claim is part of the commit. Answers them.
 
-        Marketing keeps to its queue: what a crash leaves claimed is in doubt, and marketing in doubt is never sent.
+        Marketing keeps to its queue: what a crash leaves claimed is in doubt, and marketing in doubt is never sent. So does
+        any broadcast: it may be paused.
         """
         ready = [
             (change.partition, message)
             for change in changes
             for message in change.messages
-            if message.state == "queued" and message.account and message.purpose != "marketing"
+            if message.state == "queued" and message.account and message.purpose != "marketing" and not message.bc
         ]
         if not ready:
             return []

@@ -4,15 +4,17 @@
 -- KEYS: lease:{p} … ARGV: today, number of turns, then per key: tag, fence; then per turn a count of its arguments and
 --   key index, lane, entry, digest, subject, record ('' unchanged), journal ('' none),
 --   n timers   {op, name, due}
---   n messages {id, account, to, lane, state, reason, created, purpose, body, real now to claim it at once or ''}
+--   n messages {id, account, to, lane, state, reason, created, purpose, body, real now to claim it at once or '', bc (of a broadcast) or ''}
 --   n mails    {destination tag, subject, digest, body, lane}
 --   n index    {field, value ('' removes)}  n tasks    {id, body ('' removes)}
---   n statuses {how, what, state, at, reason, digest of the provider's id, parts ('' unknown)}
+--   n statuses {how, what, state, at, reason, digest of the provider's id, parts ('' unknown)}; how `tally`: moves the counter
+--     `state` of the broadcast `what` by `at`
 --   n rows     {key of this partition, field, value ('' removes, '+' counts up)}
 -- Answers {turns, ids of claimed messages}; per turn {result, mail id, mail sequence, …}: 1 done, 0 refused (run it again),
 -- 2 entry gone, 3 repeated, 4 not owner.
+--@shared tally
 local RANK = {queued = 0, sending = 1, in_doubt = 2, sent = 3, failed = 4, delivered = 5, read = 6, skipped = 7}
-local WIDTH = {3, 10, 5, 2, 2, 7, 3}
+local WIDTH = {3, 11, 5, 2, 2, 7, 3}
 local today, n = ARGV[1], tonumber(ARGV[2])
 local a = 2
 local tags, owned = {}, {}
@@ -45,7 +47,16 @@ local claimed = {}
 local function enqueue(tag, m)
   local id, account, to, lane, state = ARGV[m], ARGV[m + 1], ARGV[m + 2], ARGV[m + 3], ARGV[m + 4]
   local key = 'msg:' .. tag .. ':' .. id
-  local reason, created, claim = ARGV[m + 5], ARGV[m + 6], ARGV[m + 9]
+  local reason, created, claim, bc = ARGV[m + 5], ARGV[m + 6], ARGV[m + 9], ARGV[m + 10]
+  if bc ~= '' then
+    if state == 'queued' and account ~= '' and stopped(tag, bc) == 'cancelled' then
+      state, reason = 'skipped', 'cancelled'
+      tell(tag, id, state, created, reason)
+    end
+    local was = redis.call('HMGET', key, 's', 'a', 'r')
+    tally(tag, bc, was[1], was[2], was[3], state, account, reason)
+    redis.call('HSET', key, 'bc', bc)
+  end
   local history = state .. ' ' .. created .. ' ' .. reason .. '\n'
   local queue = 'q:' .. tag .. ':' .. account .. ':' .. lane .. ':' .. to
   redis.call('ZADD', 'msgs:' .. tag, created, id)
@@ -71,16 +82,16 @@ end
 -- A message whose row has gone by now still moves in the ledger, and so does a count of parts that comes with no news.
 local function advance(tag, id, state, at, reason, parts)
   local key = 'msg:' .. tag .. ':' .. id
-  local v = redis.call('HMGET', key, 's', 'h')
+  local v = redis.call('HMGET', key, 's', 'h', 'bc', 'a', 'r')
   local moves = v[1] and (RANK[state] or -1) > RANK[v[1]]
   if moves then
-    redis.call('HSET', key, 's', state, 'r', reason, 'u', at, 'h', (v[2] or '') .. state .. ' ' .. at .. ' ' .. reason .. '\n')
+    if v[3] then tally(tag, v[3], v[1], v[4], v[5], state, v[4], reason) end
+    redis.call('HSET', key, 's', state, 'r', reason, 'u', at, 'h', (v[2] or '') .. state .. ' ' .. at .. ' ' .. reason .. '
+')
   end
   local billed = parts and parts ~= ''
   if billed and v[1] then redis.call('HSET', key, 'p', parts) end
-  if moves or billed or (parts and not v[1]) then
-    redis.call('XADD', 'journal:' .. tag, '*', 'k', 'status', 'b', cmsgpack.pack({id, state, at, reason, parts}))
-  end
+  if moves or billed or (parts and not v[1]) then tell(tag, id, state, at, reason, parts) end
 end
 
 -- An echo tells the provider's id of a message whose answer was lost: later receipts name it, or a time after its claim.
@@ -98,6 +109,8 @@ local function status(tag, s)
   if how == 'ref' then
     advance(tag, what, state, at, reason, ARGV[s + 6])
     remember(tag, what, ARGV[s + 5], state)
+  elseif how == 'tally' then
+    redis.call('HINCRBY', 'bcast:' .. tag .. ':' .. what, state, at)
   elseif how == 'provider' then
     for back = 0, 8 do
       local id = redis.call('HGET', 'pid:' .. tag .. ':' .. (today - back), what)
@@ -144,7 +157,7 @@ for i = 1, n do
       p = p + 3
     end
     p = lists[2][1]
-    for _ = 1, lists[2][2] do enqueue(tag, p) p = p + 10 end
+    for _ = 1, lists[2][2] do enqueue(tag, p) p = p + 11 end
     p = lists[3][1]
     for _ = 1, lists[3][2] do
       local seq = redis.call('INCR', 'mailn:' .. tag)

@@ -2,6 +2,7 @@
 -- Claims messages for sending: one in flight per address. The claim is durable before the provider is called.
 -- KEYS: lease:{p} … ARGV: real now, virtual now, number of wishes, per key: tag, fence; per wish: key index, account, lane, at most.
 -- Answers {id, attempt, body, key index, attempts not throttled, doubts before} per message.
+--@shared tally
 local now, vnow, wishes = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local a = 3
 local tags, owned = {}, {}
@@ -24,8 +25,16 @@ for _ = 1, wishes do
       local id = redis.call('LPOP', queue)
       while id do
         local key = 'msg:' .. tag .. ':' .. id
-        local v = redis.call('HMGET', key, 's', 't', 'h', 'b', 'free', 'doubts')
-        if v[1] == 'queued' then
+        local v = redis.call('HMGET', key, 's', 't', 'h', 'b', 'free', 'doubts', 'bc', 'r')
+        local halt = v[1] == 'queued' and v[7] and stopped(tag, v[7])
+        if halt == 'paused' then
+          redis.call('RPUSH', 'parked:' .. tag .. ':' .. broadcast_of(v[7]), id)
+        elseif halt == 'cancelled' then
+          local state = v[6] and 'in_doubt' or 'skipped' -- an earlier call may have been taken
+          tally(tag, v[7], v[1], account, v[8], state, account, halt)
+          redis.call('HSET', key, 's', state, 'r', halt, 'u', vnow, 'h', (v[3] or '') .. state .. ' ' .. vnow .. ' ' .. halt .. '\n')
+          tell(tag, id, state, vnow, halt)
+        elseif v[1] == 'queued' then
           local attempt = (tonumber(v[2]) or 0) + 1
           redis.call('HSET', key, 's', 'sending', 't', attempt, 'u', vnow, 'c', vnow, 'h', (v[3] or '') .. 'sending ' .. vnow .. ' \n')
           redis.call('HSET', 'busy:' .. tag, field, id)

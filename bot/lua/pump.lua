@@ -2,6 +2,7 @@
 -- Moves what has come due: timers into the bulk lane, waiting messages and addresses back to their queues.
 -- KEYS: timers:{p} … ARGV: virtual now, real now, claimed before (sends older than that were left behind), at most per
 -- partition, then one tag per key. Answers {timers moved, {index, account, lane …}, {left-behind ids with index}, next due}.
+--@shared tally
 local vnow, now, left, most = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local moved, ready, behind = 0, {}, {}
 for k = 1, #KEYS do
@@ -31,8 +32,9 @@ for k = 1, #KEYS do
       end
     else
       local key = 'msg:' .. tag .. ':' .. rest
-      local v = redis.call('HMGET', key, 's', 'again', 'a', 'to', 'l', 'h')
+      local v = redis.call('HMGET', key, 's', 'again', 'a', 'to', 'l', 'h', 'bc', 'r')
       if v[2] == '1' and (v[1] == 'queued' or v[1] == 'in_doubt') then
+        if v[7] then tally(tag, v[7], v[1], v[3], v[8], 'queued', v[3], '') end
         redis.call('HSET', key, 's', 'queued', 'again', '0', 'u', vnow, 'h', (v[6] or '') .. 'queued ' .. vnow .. ' again\n')
         redis.call('LPUSH', 'q:' .. tag .. ':' .. v[3] .. ':' .. v[5] .. ':' .. v[4], rest)
         if redis.call('HEXISTS', 'busy:' .. tag, v[3] .. '\0' .. v[4]) == 0 then

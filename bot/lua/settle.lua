@@ -5,6 +5,7 @@
 --   journal, parts ('' unknown).
 -- state queued with `again` puts a reply back at the head of its queue; a bulk message waits outside it.
 -- Answers per item: 1 done, 0 stale attempt; then account, lane where something became ready.
+--@shared tally
 local RANK = {queued = 0, sending = 1, in_doubt = 2, sent = 3, failed = 4, delivered = 5, read = 6, skipped = 7}
 local today = ARGV[1]
 local a = 1
@@ -15,7 +16,7 @@ for i = 1, #KEYS do
   local unread, at, journal, parts = ARGV[a + 9], ARGV[a + 10], ARGV[a + 11], ARGV[a + 12]
   a = a + 12
   local key = 'msg:' .. tag .. ':' .. id
-  local v = redis.call('HMGET', key, 's', 't', 'h', 'a', 'to', 'l', 'c', 'd')
+  local v = redis.call('HMGET', key, 's', 't', 'h', 'a', 'to', 'l', 'c', 'd', 'bc', 'r', 'doubts')
   local outcome = attempt .. state
   if not v[1] or v[2] ~= attempt then
     out[i] = {0}
@@ -27,8 +28,17 @@ for i = 1, #KEYS do
     local before = RANK[v[1]]
     redis.call('ZREM', 'sending:' .. tag, id)
     -- A callback may have arrived before our own settlement: it is never taken back.
+    local bc = v[9]
+    if bc and state == 'queued' then
+      if string.sub(reason, 1, 7) == 'account' then redis.call('HINCRBY', 'bcast:' .. tag .. ':' .. broadcast_of(bc), 'refused', 1) end
+      if stopped(tag, bc) == 'cancelled' then
+        state, reason, again = v[11] and 'in_doubt' or 'skipped', 'cancelled', ''
+        tell(tag, id, state, at, reason)
+      end
+    end
     local backward = (state == 'queued' or state == 'in_doubt') and before <= RANK.in_doubt
     if backward or RANK[state] > before then
+      if bc then tally(tag, bc, v[1], account, v[10], state, account, reason) end
       redis.call('HSET', key, 's', state, 'r', reason, 'u', at, 'd', outcome,
         'h', (v[3] or '') .. state .. ' ' .. at .. ' ' .. reason .. '\n')
     else

@@ -32,12 +32,12 @@ export const ZH = {
   state: { sent: "✓ 已发", delivered: "✓✓ 送达", read: "✓✓ 已读" }, parts: (n) => `${n} 条`,
   failed: "没有成功：", offline: "连不上网关，正在重试。它回来后，这一页会自己跟上。", back: "又连上了。",
   linkOrder: "在真的店里，这里打开订单页。", linkOut: "在真的店里，这里打开",
-  order: { unpaid: "待付款", paid: "已付款", cancelled: "已取消", ship: "已发货", arrive: "到达城市", out: "派送中", deliver: "已签收", refund: "退款中" },
+  order: { unpaid: "待付款", paid: "已付款", cancelled: "已取消", holdout: "留作对照，不发", ship: "已发货", arrive: "到达城市", out: "派送中", deliver: "已签收", refund: "退款中" },
   purpose: { reply: "回复", code: "验证码", service: "服务通知", marketing: "营销" },
   rule: {
     consent: "同意营销", opt_out: "退订", blocked: "运营商拦截", staff_own: "人工接待中", window: "回复时限", quota: "回复条数", marketing_hours: "营销时段", service_hours: "服务时段",
     marketing_per_week: "每周营销条数", marketing_per_day: "每天营销条数", service_per_day: "每天通知条数", reachable: "能否送达", address: "联系方式", template: "模板", reason_holds: "事由还在", in_city_hold: "半小时内可能派送，派送了就只发一条",
-    not_after: "最晚时间", already_sent: "已经发过", conversation: "买家正在聊", closes_too_soon: "订单太快关闭", channel: "渠道", spend: "短信费用", wording: "文案变量",
+    not_after: "最晚时间", already_sent: "已经发过", conversation: "买家正在聊", closes_too_soon: "订单太快关闭", channel: "渠道", spend: "短信费用", wording: "文案变量", holdout: "对照组", broadcast: "群发还在进行",
   },
   reason: {
     opted_out: "买家已退订", no_consent: "买家没有同意营销", blocked: "买家在运营商处停收", no_address: "没有联系方式", unreachable: "买家已取消关注或停机", window_closed: "过了平台的回复时限，也没有号码可发短信",

@@ -224,6 +224,7 @@ def resolver(store: Store, coupons: Coupons, clock: SystemClock) -> EffectResolv
         accounts={},
         sms_order=(),
         notices=frozenset(),
+        broadcasts=None,
     )
 
 

@@ -13,7 +13,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from jinja2 import TemplateError, UndefinedError
 
-from bot import bootstrap, sms
+from bot import bootstrap, configured, sms
 from bot.errors import ConfigError, GatewayError
 from bot.events import Money
 from bot.locales import _ONLY_SIMPLIFIED
@@ -219,7 +219,7 @@ def test_faults_in_provider_templates_stop_the_start_together(tmp_path):
     lost = "[notices.nosuch.sms-cn]\ntemplate_id = 'SMS_2'\n"
     path.write_text(Path("config.toml").read_text() + "\n" + table + lost)
     with pytest.raises(ConfigError) as caught:
-        bootstrap.notice_templates(bootstrap.read_settings(path), ALL)
+        configured.notice_templates(bootstrap.read_settings(path), ALL)
     told = str(caught.value)
     for where in (
         "notices.order_shipped.sms-cn.fields.a",

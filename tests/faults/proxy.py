@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Self
 
-from bot.redis_client import SCRIPTS, connect
+from bot.redis_client import connect, sources
 
 
 class Proxy:
@@ -29,9 +29,9 @@ class Proxy:
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_unix_server(self._handle, self.path, limit=1 << 24)
         client = connect(f"unix://{self.upstream}")
-        for path in SCRIPTS.glob("*.lua"):
-            sha = await client.script_load(path.read_text())
-            self._names[path.stem] = sha if isinstance(sha, bytes) else sha.encode()
+        for name, source in sources().items():
+            sha = await client.script_load(source)
+            self._names[name] = sha if isinstance(sha, bytes) else sha.encode()
         await client.aclose()
         return self
 

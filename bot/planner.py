@@ -1,0 +1,124 @@
+"""The planner of broadcasts: page by page from the frozen audience into the bulk lanes of the partitions that this process owns.
+
+A page and the cursor behind it are one script, fenced by the partition's lease: a crash leaves whole pages. Memory stays
+flat: a partition gets its next page when its lane and its queues have room for it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import structlog
+
+from bot import keys
+from bot.broadcasting import Broadcasts
+from bot.broadcasts import Audiences, Broadcast, Recipient
+from bot.clock import SystemClock
+from bot.codec import dump_event
+from bot.errors import LedgerError, StoreFullError
+from bot.events import BroadcastDue, Event
+from bot.store import Store
+
+PAGE = 200
+MOST_IN_LANE = 400  # entries of a partition's bulk lane, of all broadcasts and timers
+MOST_OPEN = 4000  # messages of one broadcast queued in a partition
+ROUND_S = 1.0
+BURST_S = 0.5
+
+log = structlog.get_logger()
+
+
+class Planner:
+    """One per process."""
+
+    def __init__(self, *, store: Store, broadcasts: Broadcasts, audiences: Audiences, clock: SystemClock) -> None:
+        self._store = store
+        self._broadcasts = broadcasts
+        self._audiences = audiences
+        self._clock = clock
+        self._ended: set[tuple[str, int]] = set()  # broadcast and partition whose part is planned
+        self._allowed: dict[str, int] = {}  # what a broadcast's rate has given and is not planned yet
+        self._random = random.SystemRandom()
+
+    async def advance(self) -> None:
+        """Plans while there is room and something to plan, a second at most. Raises StoreError."""
+        end = self._clock.monotonic() + ROUND_S
+        going = [b for b in self._broadcasts.live.values() if b.state == "sending" and b.frozen >= 0]
+        self._ended = {(id, p) for id, p in self._ended if id in self._broadcasts.live}
+        while going and self._clock.monotonic() < end:
+            moved = 0
+            for broadcast in going:
+                moved += await self._round(broadcast)
+            if not moved:
+                return
+
+    async def _round(self, broadcast: Broadcast) -> int:
+        """A page for each partition that has room; answers how many recipients were planned."""
+        partitions = [p for p in self._store.fences if (broadcast.id, p) not in self._ended]
+        if not partitions:
+            return 0
+        self._random.shuffle(partitions)  # with a low rate the first would always be served first
+        wanted: list[tuple[str, ...]] = [("XLEN", keys.bulk(p)) for p in partitions]
+        wanted += [("HMGET", keys.broadcast(p, broadcast.id), "cur", "end", "open") for p in partitions]
+        found = await self._store.together(wanted)
+        moved = 0
+        for p, waiting, (cursor, ended, opened) in zip(
+            partitions, found[: len(partitions)], found[len(partitions) :], strict=True
+        ):
+            if ended:
+                self._ended.add((broadcast.id, p))
+                continue
+            if int(waiting) >= MOST_IN_LANE or int(opened or 0) >= MOST_OPEN:
+                continue
+            most = await self._rate(broadcast)
+            if not most:
+                break
+            try:
+                count = await self._page(broadcast, p, (cursor or b"").decode(), most)
+            except LedgerError as error:
+                log.warning("audience not read", broadcast=broadcast.id, detail=str(error))
+                break
+            except StoreFullError:
+                break  # the door is shut: what is planned goes out first
+            if broadcast.rate_per_second:
+                self._allowed[broadcast.id] -= count
+            moved += count
+        return moved
+
+    async def _rate(self, broadcast: Broadcast) -> int:
+        """How many may be planned now, over all processes."""
+        if not broadcast.rate_per_second:
+            return PAGE
+        left = self._allowed.get(broadcast.id, 0)
+        if left <= 0:
+            left, _ = await self._store.allowance(f"{broadcast.id}", PAGE, broadcast.rate_per_second, burst_s=BURST_S)
+            self._allowed[broadcast.id] = left
+        return min(left, PAGE)
+
+    async def _page(self, broadcast: Broadcast, partition: int, cursor: str, most: int) -> int:
+        recipients = await self._audiences.page(broadcast.id, partition, cursor, most)
+        last = len(recipients) < most
+        result = await self._store.plan(
+            partition,
+            broadcast.id,
+            cursor,
+            recipients[-1].buyer if recipients else cursor,
+            self._entries(broadcast, recipients),
+            last=last,
+        )
+        if result != 1:  # another owner, another cursor, or stopped: the next round reads it anew
+            return 0
+        if last:
+            self._ended.add((broadcast.id, partition))
+        return len(recipients)
+
+    def _entries(self, broadcast: Broadcast, recipients: Sequence[Recipient]) -> list[tuple[str, bytes]]:
+        now = self._clock.now()
+        return [
+            (
+                one.home,
+                dump_event(Event("", one.home, "", now, now, BroadcastDue(broadcast.id, one.buyer, one.variant))),
+            )
+            for one in recipients
+        ]
