@@ -244,16 +244,9 @@ async def build(settings: Settings, owner: str, extras: Extras | None = None) ->
         store, clock, ttl_s=settings.redis.lease_seconds, expected=settings.server.processes or os.cpu_count() or 1
     )
     resolver = EffectResolver(
-        store=store,
-        coupons=coupons,
-        codes=codes,
-        clock=clock,
-        accounts=able,
-        sms_order=sms_order(settings, able),
-        notices=frozenset(settings.notices),
-        spend=spend,
-        broadcasts=broadcasts,
-    )
+        store=store, coupons=coupons, codes=codes, clock=clock, accounts=able, sms_order=sms_order(settings, able),
+        notices=frozenset(settings.notices), spend=spend, broadcasts=broadcasts,
+    )  # fmt: skip
     sender = Sender(
         store=store, lines=lines, leases=leases, clock=clock, wake=wake, hints=hints, spend=spend, broadcasts=broadcasts.live
     )  # fmt: skip

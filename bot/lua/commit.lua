@@ -86,8 +86,7 @@ local function advance(tag, id, state, at, reason, parts)
   local moves = v[1] and (RANK[state] or -1) > RANK[v[1]]
   if moves then
     if v[3] then tally(tag, v[3], v[1], v[4], v[5], state, v[4], reason) end
-    redis.call('HSET', key, 's', state, 'r', reason, 'u', at, 'h', (v[2] or '') .. state .. ' ' .. at .. ' ' .. reason .. '
-')
+    redis.call('HSET', key, 's', state, 'r', reason, 'u', at, 'h', (v[2] or '') .. state .. ' ' .. at .. ' ' .. reason .. '\n')
   end
   local billed = parts and parts ~= ''
   if billed and v[1] then redis.call('HSET', key, 'p', parts) end

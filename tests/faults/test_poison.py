@@ -236,7 +236,7 @@ async def test_news_of_a_send_is_kept_until_it_is_written(gw, monkeypatch):
     gateway, now = gw.gateway, gw.gateway.clock.now()
     sender = Sender(
         store=gateway.store, lines={}, leases=gateway.leases, clock=gateway.clock, wake=asyncio.Event(), hints=set(),
-        spend=gateway.spend,
+        spend=gateway.spend, broadcasts={},
     )  # fmt: skip
     append, failures = gateway.store.append, [StoreError("away")]
 
