@@ -28,7 +28,9 @@ app = typer.Typer(
 )
 token_app = typer.Typer(no_args_is_help=True, help="Access tokens of the REST API.")
 coupons_app = typer.Typer(no_args_is_help=True, help="Coupon campaigns.")
+links_app = typer.Typer(no_args_is_help=True, help="Links to buyer pages.")
 app.add_typer(token_app, name="token")
+app.add_typer(links_app, name="links")
 app.add_typer(coupons_app, name="coupons")
 
 Config = Annotated[Path, typer.Option("--config", help="The configuration file.")]
@@ -233,6 +235,24 @@ def coupons_import(
         done = _with_store(config, lambda store: importing.take(Coupons(store), found, bar.update))
     for key, count in done.items():
         typer.echo(f"{key}: {count} codes added")
+
+
+@links_app.command("rotate")
+def links_rotate(
+    config: Config = DEFAULT,
+    forget: Annotated[bool, typer.Option("--forget", help="Every link given out so far stops working.")] = False,  # noqa: FBT002  # a flag
+) -> None:
+    """Seal links to buyer pages with a new key from now on; it happens by itself each 30 days."""
+    from bot.clock import SystemClock  # noqa: PLC0415
+    from bot.links import Links  # noqa: PLC0415
+
+    async def rotate(store: Store) -> None:
+        links, now = Links(store), SystemClock().real()
+        await links.refresh()
+        await links.rotate(now, forget=forget)
+
+    _with_store(config, rotate)
+    typer.echo("links are sealed with a new key" + ("; the old ones end within a minute" if forget else ""))
 
 
 @app.command()

@@ -29,12 +29,14 @@ from bot.effects import (
     Mail,
     Missed,
     Note,
+    NoteProof,
     OpenTask,
     OptIn,
     OptOut,
     ProvePhone,
     Redeem,
     Remember,
+    Revoke,
     Say,
     Schedule,
     SendCode,
@@ -44,6 +46,7 @@ from bot.effects import (
     StaffOwns,
     Tag,
     Tell,
+    TellCode,
     Trust,
 )
 from bot.errors import GatewayError
@@ -111,6 +114,7 @@ class Applier:
                 identity = subjects.phone(effect.phone)
                 self.post(run, identity, claim(buyer, identity, proved=True, fact=effect.fact))
             case ChangePhone():
+                buyer.revoked += 1
                 for gone in buyers.change_phone(buyer, effect.phone, self.speaker.policy.accounts):
                     if subjects.phone(gone) != buyer.home:
                         self.post(run, subjects.phone(gone), IdentityReleased(buyer.home))
@@ -120,6 +124,8 @@ class Applier:
                         self.post(run, identity, claim(buyer, identity))
             case SetProfile():
                 _set_profile(buyer, effect)
+            case TellCode() | NoteProof() | Revoke():
+                self._page(run, buyer, effect)
             case Tag():
                 _tag(buyer, effect)
             case SetConsent():
@@ -344,7 +350,8 @@ class Applier:
         address = buyer.address(effect.account, effect.to) if effect.account else self._address(run)
         if address is None:
             return
-        wording = self.speaker.wordings.evidence(effect.wording, address.locale or buyer.locale)
+        locale = effect.locale or address.locale or buyer.locale
+        wording = self.speaker.wordings.evidence(effect.wording, locale)
         consent = address.consent
         setattr(consent, effect.topic, effect.verdict)
         if effect.topic == "coupons":
@@ -357,6 +364,8 @@ class Applier:
 
     def _opt(self, run: Run, buyer: Buyer, effect: OptOut | OptIn) -> None:
         here = self._address(run)
+        if isinstance(effect, OptIn) and effect.account:
+            here = buyer.address(effect.account, effect.to)
         if isinstance(effect, OptOut):
             for address in buyer.addresses:
                 address.opted_out = True
@@ -368,9 +377,10 @@ class Applier:
             for address in buyer.addresses:
                 address.opted_out = False
             if here is not None:
-                here.blocked = False
+                here.blocked = here.blocked and bool(effect.account)  # a carrier lifts its block by a text alone
                 here.consent.marketing, here.consent.at = "granted", run.now
-                here.consent.wording = self.speaker.wordings.evidence(effect.wording, here.locale or buyer.locale)
+                locale = effect.locale or here.locale or buyer.locale
+                here.consent.wording = self.speaker.wordings.evidence(effect.wording, locale)
                 here.consent.source = effect.source
                 run.answered.add((here.account, here.id, "marketing"))
         kind = "opt_out" if isinstance(effect, OptOut) else "opt_in"
@@ -382,6 +392,20 @@ class Applier:
         """Plans the message that carries a phone code."""
         if result.outcome == "sent" and isinstance(run.record, Buyer):
             self.speaker.send_code(run, run.record, result)
+
+    # --- pages ----------------------------------------------------------------------------------------------------
+
+    def _page(self, run: Run, buyer: Buyer, effect: TellCode | NoteProof | Revoke) -> None:
+        match effect:
+            case TellCode():
+                data = {"account": effect.account, "otp": effect.otp, "wording": effect.wording}
+                result = CodeResult("sent", effect.phone, expires_at=effect.expires_at, data=data)
+                self.speaker.send_code(run, buyer, result)
+            case NoteProof():
+                if effect.phone in buyer.phones:
+                    buyer.proved_at[effect.phone] = run.now
+            case Revoke():
+                buyer.revoked += 1
 
     # --- staff ----------------------------------------------------------------------------------------------------
 

@@ -35,12 +35,14 @@ from bot.embedded import SCHEME, EmbeddedServer, directory_of
 from bot.erasure import Erasure
 from bot.errors import ConfigError, StoreError
 from bot.events import Ms
+from bot.frontage import add_pages
 from bot.handling import AccountView, Facts, Handler
 from bot.hours import is_open
 from bot.housekeeping import Housekeeping
 from bot.http import PyreqwestHttp
 from bot.intake import Appender, Door, Intake
 from bot.leases import Leases
+from bot.links import Links
 from bot.openings import Openings
 from bot.phones import parse as parse_phone
 from bot.planner import Planner
@@ -67,10 +69,6 @@ from console.api import ApiDeps
 from console.api import add_routes as add_api_routes
 from ledger.database import database_url
 from ledger.reading import History
-from pages import docs, landing, privacy
-from pages.landing import AccountState as AccountShown
-from pages.landing import LandingDeps
-from pages.sheet import Shop
 from sandbox.app import SandboxDeps
 from sandbox.app import add_routes as add_sandbox_routes
 from shops.standard.envelope import to_event
@@ -79,7 +77,6 @@ from shops.standard.sections import Reading
 ROOT = Path(__file__).resolve().parent.parent
 PROVIDER_TIMEOUT_S = 8.0
 DOOR_SHUT, DOOR_OPEN = 0.75, 0.65
-SIMULATED = "/sandbox/providers/"
 
 log = structlog.get_logger()
 
@@ -121,6 +118,7 @@ class Gateway:
     campaigns: Coupons
     openings: Openings
     codes: Codes
+    links: Links
     queries: Queries
     history: History
     erasure: Erasure
@@ -229,6 +227,8 @@ async def build(settings: Settings, owner: str, extras: Extras | None = None) ->
     sources = _sources(settings, http, tokens, clock)
     lines = _lines(settings, sources, clock)
     able = {name: line.channel.capabilities for name, line in lines.items()}
+    links = Links(store, settings.server.public_url)
+    await links.start(clock.real())
     coupons, codes = Coupons(store), Codes(store, countries(settings), per_day=settings.codes.per_day)
     await codes.start()
     await coupons.refresh()
@@ -238,7 +238,7 @@ async def build(settings: Settings, owner: str, extras: Extras | None = None) ->
     broadcasts = Broadcasts(store, clock, rules)
     extras = extras or Extras()
     wordings = Wordings.load(ROOT / "templates", *extras.templates, default=settings.brand.locale)
-    turns = _turns(settings, able, coupons, codes, spend, wordings, extras, broadcasts)
+    turns = _turns(settings, able, coupons, codes, links, spend, wordings, extras, broadcasts)
     wake, hints = asyncio.Event(), set[Hint]()
     leases = Leases(
         store, clock, ttl_s=settings.redis.lease_seconds, expected=settings.server.processes or os.cpu_count() or 1
@@ -257,7 +257,7 @@ async def build(settings: Settings, owner: str, extras: Extras | None = None) ->
     appender, door = Appender(store, replicas=settings.redis.replicas_to_wait_for), Door()
     app = web.Application(client_max_size=4 * 1024 * 1024 + 1, middlewares=[as_problems])
     gateway = Gateway(
-        settings, store, clock, leases, worker, sender, resolver, coupons, Openings(store, coupons), codes, Queries(store),
+        settings, store, clock, leases, worker, sender, resolver, coupons, Openings(store, coupons), codes, links, Queries(store),
         History(database_url(settings.ledger.url, settings.root)), Erasure(store, clock), appender, door,
         http, app, lines, sources, wake, hints, settings.sandbox.enabled, settings.redis.lease_seconds,
         Housekeeping(store), spend, broadcasts, Catalogue(store),
@@ -268,7 +268,7 @@ async def build(settings: Settings, owner: str, extras: Extras | None = None) ->
         sources=sources, store=store, appender=appender, clock=clock, door=door, public_url=settings.public_url
     ).add_routes(app)
     add_routes(app, gateway)
-    _add_pages(gateway)
+    add_pages(gateway, wordings)
     add_api_routes(app, _api(gateway, wordings))
     if settings.sandbox.enabled:
         await _add_sandbox(gateway)
@@ -297,54 +297,6 @@ def _api(gateway: Gateway, wordings: Wordings) -> ApiDeps:
         currency=brand.currency,
         parse_phone=lambda text: parse_phone(text, brand.country),
         shut_because=lambda: gateway.door.shut_because,
-    )
-
-
-def _add_pages(gateway: Gateway) -> None:
-    settings = gateway.settings
-
-    async def accounts() -> list[AccountShown]:
-        return [
-            AccountShown(one, gateway.sandbox and SIMULATED in str(settings.channels[one.name].api_base))
-            for one in await gateway.standings_shown()
-        ]
-
-    deps = LandingDeps(settings.brand.name, settings.brand.locale, gateway.sandbox, accounts, tuple(settings.shops))
-    landing.add_routes(gateway.app, deps)
-    docs.add_routes(gateway.app)
-    privacy.add_routes(gateway.app, _shop(settings), _notice(settings))
-    privacy.add_files(
-        gateway.app, {name: text for one in settings.channels.values() for name, text in one.served.items()}
-    )
-
-
-def _shop(settings: Settings) -> Shop:
-    brand = settings.brand
-    return Shop(
-        brand=brand.name,
-        brands={str(locale): name for locale, name in brand.names.items()},
-        locale=brand.locale,
-        timezone=settings.zone,
-        privacy_url=brand.privacy_url or ("" if settings.privacy.missing else "/b/privacy"),
-        phone=settings.staff.phone,
-        hours=str(settings.staff.hours),
-        secure=settings.public_url.startswith("https://"),
-    )
-
-
-def _notice(settings: Settings) -> privacy.Notice:
-    channels, ours = [one.type for one in settings.channels.values()], settings.privacy
-    if ours.missing:
-        return privacy.Notice(channels=channels, elsewhere=settings.brand.privacy_url)
-    return privacy.Notice(
-        responsible=ours.responsible,
-        questions_to=ours.questions_to,
-        keep_months=ours.keep_months,
-        address=ours.address,
-        shared_with=ours.shared_with,
-        since=ours.since,
-        also={str(locale): text for locale, text in ours.also.items()},
-        channels=channels,
     )
 
 
@@ -433,6 +385,7 @@ def _turns(
     able: Mapping[str, Capabilities],
     coupons: Coupons,
     codes: Codes,
+    links: Links,
     spend: Spend,
     wordings: Wordings,
     extras: Extras,
@@ -451,7 +404,7 @@ def _turns(
         tariffs={name: Tariff(p.currency, p.per_part) for name, one in settings.channels.items() if (p := one.prices)},
     )
     return Turns(
-        facts=_facts(settings, able, coupons, codes),
+        facts=_facts(settings, able, coupons, codes, links),
         registry=registry,
         keywords=keywords,
         speaker=speaker,
@@ -475,7 +428,7 @@ def _shipping(settings: Settings) -> shipping.Shipping:
     return shipping.Shipping(settings.zone, cutoff, section.within, frozenset(weekdays), dates | holidays)
 
 
-def _facts(settings: Settings, able: Mapping[str, Capabilities], coupons: Coupons, codes: Codes) -> Facts:
+def _facts(settings: Settings, able: Mapping[str, Capabilities], coupons: Coupons, codes: Codes, links: Links) -> Facts:
     promise, zone, staff = _shipping(settings), settings.zone, settings.staff
 
     def answer_by(at: Ms) -> Ms:
@@ -502,4 +455,5 @@ def _facts(settings: Settings, able: Mapping[str, Capabilities], coupons: Coupon
         call_slot=lambda at: slots.call_slot_end(at, zone),
         check_code=codes.check,
         parse_phone=lambda text: parse_phone(text, settings.brand.country),
+        page_link=lambda kind, buyer, now: links.url(kind, buyer.id, buyer.revoked, now),
     )

@@ -317,6 +317,7 @@ def merge(survivor: Buyer, loser: Buyer) -> None:
     for phone, at in loser.proved_at.items():
         survivor.proved_at[phone] = max(survivor.proved_at.get(phone, 0), at)
     survivor.merged.extend([loser.id, *loser.merged])
+    survivor.revoked = max(survivor.revoked, loser.revoked) + 1  # who could open one's pages must not open the other's
 
 
 def _merge_orders(survivor: Buyer, loser: Buyer) -> None:

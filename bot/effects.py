@@ -157,6 +157,26 @@ class Trust(Struct, frozen=True):
     """Whoever writes at this address is the buyer: a second fact has shown it."""
 
 
+class TellCode(Struct, frozen=True):
+    """Send a code that was drawn already to `phone` by `account` (purpose code)."""
+
+    phone: str
+    account: str
+    otp: str
+    expires_at: Ms
+    wording: str
+
+
+class NoteProof(Struct, frozen=True):
+    """The buyer proved `phone`, a number of this record, elsewhere: by a code on a page."""
+
+    phone: str
+
+
+class Revoke(Struct, frozen=True):
+    """Every link to the buyer's pages that was given out so far opens nothing any more."""
+
+
 class LearnIdentity(Struct, frozen=True):
     """A shop says that these identities (subjects) are this buyer's."""
 
@@ -178,7 +198,10 @@ class Tag(Struct, frozen=True):
 
 
 class SetConsent(Struct, frozen=True):
-    """Record a consent answer. Without `account` it counts for the address of the event."""
+    """Record a consent answer. Without `account` it counts for the address of the event.
+
+    `locale` is that of the wording, where it was not said in the address's own.
+    """
 
     topic: Literal["marketing", "service", "calls", "coupons"]
     verdict: Verdict
@@ -186,6 +209,7 @@ class SetConsent(Struct, frozen=True):
     source: str
     account: str = ""
     to: str = ""
+    locale: str = ""
 
 
 class OptOut(Struct, frozen=True):
@@ -196,10 +220,16 @@ class OptOut(Struct, frozen=True):
 
 
 class OptIn(Struct, frozen=True):
-    """Lifts the opt-out and grants marketing on the channel of the event, evidence kept."""
+    """Lifts the opt-out and grants marketing on the channel of the event (or at `account`, `to`), evidence kept.
+
+    `locale` is that of the wording, where it was not said in the address's own.
+    """
 
     source: str
     wording: str = ""
+    account: str = ""
+    to: str = ""
+    locale: str = ""
 
 
 class StaffOwns(Struct, frozen=True):
@@ -211,7 +241,7 @@ class StaffOwns(Struct, frozen=True):
 class OpenTask(Struct, frozen=True):
     """Open a task for staff. `key` makes it once per record: an open task with the key is not opened again."""
 
-    kind: Literal["phone_call", "bad_review", "refund", "parcel", "handover", "return", "urgent"]
+    kind: Literal["phone_call", "bad_review", "refund", "parcel", "handover", "return", "urgent", "sample"]
     brief: str
     key: str = ""
     order: str = ""
@@ -310,6 +340,9 @@ Effect: TypeAlias = (
     | ProvePhone
     | ChangePhone
     | Trust
+    | TellCode
+    | NoteProof
+    | Revoke
     | LearnIdentity
     | SetProfile
     | Tag

@@ -129,6 +129,7 @@ class Erasure:
             if ours or (isinstance(record, Link) and record.home in wanted.subjects):
                 await self._drop(keys.record(self._store.partition(subject), subject), body)
         for id in wanted.ids:
+            await self._store.command("DEL", keys.visits(ids.partition_in(id) or 0, id))
             partition = ids.partition_in(id)
             if partition is not None and partition < self._store.partitions:
                 await self._store.command("HSET", keys.index(partition), f"b:{id}", ERASED + wanted.id.encode())

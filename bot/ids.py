@@ -45,6 +45,22 @@ def partition_in(id: str) -> int | None:
         return None
 
 
+def as_bits(id: str) -> int | None:
+    """The 90 bits of an id (partition and random part), None for something that is no id of ours."""
+    body = id.partition("_")[2]
+    if len(body) != 18 or any(digit not in _ALPHABET for digit in body):
+        return None
+    number = 0
+    for digit in body:
+        number = number << 5 | _ALPHABET.index(digit)
+    return number
+
+
+def from_bits(kind: str, number: int) -> str:
+    """The id with these bits."""
+    return f"{kind}_" + "".join(_ALPHABET[number >> shift & 31] for shift in range(85, -5, -5))
+
+
 def is_message(text: str) -> bool:
     """Whether a text has the shape of a message's id: what a provider gives back may be anybody's."""
     return _MESSAGE.fullmatch(text) is not None

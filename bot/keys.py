@@ -21,6 +21,9 @@ CAMPAIGNS = "campaigns"  # set: keys of all campaigns
 CODE_COUNTS = "otp:{codes}"  # hash: phone codes sent by n: number, p: prefix, w: asker, c: country; k: proved; a: all
 ERASING = "erasing"  # hash: id of a buyer being erased -> what to look for
 ERASING_LOCK = "erasing:lock"  # string: the process that erases just now
+LINK_KEYS = (
+    "secret:links"  # hash: digit of a key -> time of its making, key (hex): what links to buyer pages are sealed with
+)
 CODE_SECRET = "secret:codes"  # string: what phone codes are hashed with  # noqa: S105  # a name, not a secret
 
 
@@ -144,6 +147,14 @@ def provider_ids(partition: int, day: int) -> str:
 def tries(partition: int) -> str:
     """Hash: stream entry -> times it was tried while suspect."""
     return f"tries:{tag(partition)}"
+
+
+def visits(partition: int, buyer: str) -> str:
+    """Hash, 30 days after its last change: s:<digest> a browser that was let in, l:<digest> a link opened, c a code asked for.
+
+    t: tries of that code, f: of the second fact.
+    """
+    return f"visits:{tag(partition)}:{buyer}"
 
 
 def cards(partition: int) -> str:

@@ -17,14 +17,16 @@ import structlog
 
 SECRET_KEYS = re.compile(r"secret|token|password|authorization|api_key|access_key", re.IGNORECASE)
 _IN_TEXT = re.compile(r"(access_token=|Bearer\s+|secret=|key=)[^\s&\"']+", re.IGNORECASE)
+_LINK = re.compile(r"/b/[0-9A-Za-z]{36}")
 _level = logging.INFO
 _PHONE = re.compile(r"\+\d{6,14}(?=\D|$)")
 
 
 def redact(value: str) -> str:
     """A text without tokens; phone numbers keep their last four digits."""
-    if "=" not in value and "+" not in value and " " not in value:
+    if "=" not in value and "+" not in value and " " not in value and "/b/" not in value:
         return value  # an id, a name, a word: nothing to hide in it
+    value = _LINK.sub("/b/[redacted]", value)
     value = _IN_TEXT.sub(lambda found: found[1] + "[redacted]", value)
     return _PHONE.sub(lambda found: "…" + found[0][-4:], value)
 

@@ -30,6 +30,7 @@ PUMP_S = 0.1
 HUNGRY_S = 0.3
 HOUSEKEEPING_S = 600.0
 COUPONS_S = 30.0  # a claim without a committed turn is back in the stock 10 to 10.5 minutes after it
+LINK_KEYS_S = 30.0  # so long a key that was taken back still opens links here
 WATCH_S = 1.0
 BLOCKED_S = 2.5  # until well after the next look
 ERASE_S = 1.0
@@ -84,6 +85,9 @@ def start_loops(gateway: Gateway) -> list[asyncio.Task[None]]:
         asyncio.create_task(_every(PUMP_S, gateway.pump, gateway), name="pump"),
         asyncio.create_task(_every(HOUSEKEEPING_S, lambda: _housekeeping(gateway), gateway), name="housekeeping"),
         asyncio.create_task(_every(COUPONS_S, lambda: _coupons(gateway), gateway), name="coupons"),
+        asyncio.create_task(
+            _every(LINK_KEYS_S, lambda: gateway.links.start(gateway.clock.real()), gateway), name="links"
+        ),
         asyncio.create_task(_every(WATCH_S, lambda: _watch(gateway), gateway), name="watch"),
         asyncio.create_task(_every(ERASE_S, gateway.erasure.advance, gateway), name="erasure"),
         asyncio.create_task(_every(BROADCASTS_S, gateway.conductor.advance, gateway), name="conductor"),

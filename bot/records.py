@@ -189,6 +189,7 @@ class Buyer(Struct, tag="buyer", omit_defaults=True):
     tallies: dict[str, int] = field(default_factory=dict)  # small counters of handlers
     proved_at: dict[str, Ms] = field(default_factory=dict)  # when each number was last proved by code or text
     merged: list[str] = field(default_factory=list)  # ids of buyers merged into this one
+    revoked: int = 0  # how often the links to this buyer's pages were revoked: older ones open nothing
     merging: Merging | None = None
 
     def address(self, account: str, id: str) -> Address | None:

@@ -97,7 +97,7 @@ class EffectResolver:
         return False
 
     async def _code(self, run: Run, effect: SendCode) -> CodeResult:
-        lane = self._lane_to(effect.phone)
+        lane = self.lane_to(effect.phone)
         if not lane:
             return CodeResult("no_lane", effect.phone, data=effect.data)
         address = run.turn.address if run.turn is not None else None
@@ -112,7 +112,7 @@ class EffectResolver:
         data = {**effect.data, "account": lane, "otp": found.code}
         return CodeResult("sent", effect.phone, found.digest, found.expires_at, data=data)
 
-    def _lane_to(self, phone: str) -> str:
+    def lane_to(self, phone: str) -> str:
         """The first SMS account that reaches the number's country and may still spend, "" for none."""
         now, country = self._clock.now(), country_of(phone)
         for name in self._sms:

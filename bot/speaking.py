@@ -362,14 +362,16 @@ class Speaker:
 
     def send_code(self, run: Run, buyer: Buyer, result: CodeResult) -> None:
         """Plans the text message that carries a phone code, to a number that is not the buyer's yet."""
-        account = result.data["account"]
+        account, key = result.data["account"], result.data.get("wording", "phone_code")
+        if not self.policy.accounts[account].free_text and (key, account) not in self.notices:
+            key = "phone_code"  # the template for codes that every such line has
         locale = buyer.locale or self.locale
         zone = self.policy.timezone
         values = {"brand": self._brand(locale), "tz": zone, "name": "", "card": "", "otp": result.data["otp"]}
-        rendered = self.wordings.render("phone_code", locale, values, "sms")
+        rendered = self.wordings.render(key, locale, values, "sms")
         content: Content = Text(rendered.text)
         if not self.policy.accounts[account].free_text:
-            content = self._notice("phone_code", account, values, rendered)
+            content = self._notice(key, account, values, rendered)
         id = ids.derived("m", run.partition, self._seed(run, buyer) + "code")
         parts, price = self._billed(account, result.phone, content)
         message = OutboundMessage(
@@ -381,7 +383,7 @@ class Speaker:
             purpose="code",
             content=content,
             created_at=run.now,
-            key="phone_code",
+            key=key,
             source="engine:code",
             locale=locale,
             not_after=result.expires_at,
@@ -389,7 +391,7 @@ class Speaker:
             price=price,
         )
         decision = Decision("send", reason="")
-        self._record(run, buyer, Say("phone_code", purpose="code", source="engine:code"), decision, id)
+        self._record(run, buyer, Say(key, purpose="code", source="engine:code"), decision, id)
         run.entry.decisions[-1].account = account
         self._keep(run, message)
 

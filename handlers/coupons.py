@@ -10,6 +10,7 @@ from bot.events import StaffAsked
 from bot.handling import CampaignView, Handler, Trigger, Turn
 from bot.messages import Choice
 from handlers.coupon_words import campaign_of, coupon_values, offer_values, remind
+from handlers.links import chat_link
 
 SHOWN = 5
 
@@ -42,7 +43,7 @@ def wallet(turn: Turn) -> Sequence[Effect]:
     if not lines and not choices:
         return [Say("coupons_none")]
     key = "wallet" if lines else "coupons_offer"
-    return [Say(key, {"coupons": lines, "offers": len(choices)}, choices=choices)]
+    return [Say(key, {"coupons": lines, "offers": len(choices), "page": chat_link(turn)}, choices=choices)]
 
 
 def claim(turn: Turn) -> Sequence[Effect]:

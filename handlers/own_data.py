@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from bot.effects import Effect, Enter, Leave, LeaveClub, Say
 from bot.handling import Handler, Trigger, Turn
 from bot.phones import mask
+from handlers.links import link
 from handlers.member_card import doubt
 from handlers.resume import resume
 
@@ -23,6 +24,7 @@ def my_data(turn: Turn) -> Sequence[Effect]:
         "coupons": sum(coupon.state == "claimed" for coupon in buyer.coupons),
         "marketing": any(a.consent.marketing == "granted" and not a.opted_out for a in buyer.addresses),
         "privacy": turn.facts.privacy_url,
+        "page": link(turn),
     }
     return [Say("my_data", values)]
 

@@ -80,13 +80,20 @@ def locale_of(request: web.Request, shop: Shop, buyer: str = "") -> str:
 
 
 def page(
-    request: web.Request, shop: Shop, name: str, locale: str, *, status: int = 200, base: str = "/b", **values: object
+    request: web.Request,
+    shop: Shop,
+    template: str,
+    locale: str,
+    *,
+    status: int = 200,
+    base: str = "/b",
+    **values: object,
 ) -> web.Response:
     """A page by its template's name, e.g. `privacy`."""
-    template = _environment(locale).get_template(f"{name}.html")
+    sheet = _environment(locale).get_template(f"{template}.html")
     # The same page in another language, without what else the query carried.
     languages = [(one, NAMES[one], f"{request.path}?lang={one}") for one in LOCALES if request.method == "GET"]
-    body = template.render(
+    body = sheet.render(
         shop=shop,
         brand=shop.named(locale),
         tz=shop.timezone,

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 from bot import ids
+from bot.asking import DONE_WITHIN_S
 from bot.queries import order_of
 from bot.records import Buyer
 from bot.timeline import mark_of, timeline
 from console.api import shapes
 from console.api.http import Call
 from console.api.refusals import Refusal
-from console.api.shared import DONE_WITHIN_S, ask, bad_cursor, buyer_of, orders_of, whereabouts
+from console.api.shared import ask, bad_cursor, buyer_of, orders_of, whereabouts
 
 MOST_EXPORTED = 10_000
 MOST_SEARCHED = 5_000

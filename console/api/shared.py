@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import secrets
@@ -10,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from bot import ids, subjects
+from bot.asking import until_done
 from bot.codec import dump_entry
 from bot.events import Event, Ms, StaffAsked
 from bot.queries import NEWEST, Place
@@ -18,7 +18,6 @@ from console.api.http import Call
 from console.api.refusals import Refusal
 
 T = TypeVar("T")
-DONE_WITHIN_S = 2.0
 _PLACE = re.compile(r"(\d{1,16})\.([\w-]{1,80})", re.ASCII)
 
 
@@ -44,11 +43,7 @@ async def ask(call: Call, home: str, action: str, data: dict[str, Any], id: str 
 async def done(call: Call, event: Event) -> None:
     """Takes an event in and waits until its turn is done, two seconds at most."""
     await append(call, [event])
-    clock, pause = call.deps.clock, 0.003
-    end = clock.monotonic() + DONE_WITHIN_S
-    while not (await call.deps.store.seen([event], now=clock.now()))[0] and clock.monotonic() < end:
-        await asyncio.sleep(pause)
-        pause = min(pause * 1.5, 0.1)
+    await until_done(call.deps.store, call.deps.clock, event)
 
 
 def ms(value: Any) -> Ms:

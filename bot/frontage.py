@@ -1,0 +1,95 @@
+"""The composition of what people open without a sign-in: landing page, documents, buyer pages. Part of the composition root."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bot.handling import AccountView
+from bot.phones import parse as parse_phone
+from bot.visits import Visits
+from bot.wording import Wordings
+from pages import docs, landing, privacy
+from pages.buyer import BuyerPages
+from pages.deps import PageDeps
+from pages.landing import AccountState as AccountShown
+from pages.landing import LandingDeps
+from pages.sheet import Shop
+
+if TYPE_CHECKING:
+    from bot.bootstrap import Gateway
+    from bot.settings import Settings
+
+SIMULATED = "/sandbox/providers/"
+
+
+def add_pages(gateway: Gateway, wordings: Wordings) -> None:
+    """Mounts the pages."""
+    settings = gateway.settings
+
+    async def accounts() -> list[AccountShown]:
+        return [
+            AccountShown(one, gateway.sandbox and SIMULATED in str(settings.channels[one.name].api_base))
+            for one in await gateway.standings_shown()
+        ]
+
+    deps = LandingDeps(settings.brand.name, settings.brand.locale, gateway.sandbox, accounts, tuple(settings.shops))
+    landing.add_routes(gateway.app, deps)
+    docs.add_routes(gateway.app)
+    shop = _shop(settings)
+    privacy.add_routes(gateway.app, shop, _notice(settings))
+    served = {name: text for one in settings.channels.values() for name, text in one.served.items()}
+    privacy.add_files(gateway.app, served)
+    BuyerPages(_deps(gateway, shop, wordings)).add_routes(gateway.app)
+
+
+def _deps(gateway: Gateway, shop: Shop, wordings: Wordings) -> PageDeps:
+    settings = gateway.settings
+    able = {name: line.channel.capabilities for name, line in gateway.lines.items()}
+    return PageDeps(
+        shop=shop,
+        store=gateway.store,
+        queries=gateway.queries,
+        links=gateway.links,
+        visits=Visits(gateway.store),
+        codes=gateway.codes,
+        coupons=gateway.campaigns,
+        erasure=gateway.erasure,
+        appender=gateway.appender,
+        clock=gateway.clock,
+        wordings=wordings,
+        accounts={name: AccountView(name, settings.channels[name].type, one) for name, one in able.items()},
+        gift=settings.club.gift,
+        lane_to=gateway.resolver.lane_to,
+        parse_phone=lambda text: parse_phone(text, settings.brand.country),
+        shut_because=lambda: gateway.door.shut_because,
+    )
+
+
+def _shop(settings: Settings) -> Shop:
+    brand = settings.brand
+    return Shop(
+        brand=brand.name,
+        brands={str(locale): name for locale, name in brand.names.items()},
+        locale=brand.locale,
+        timezone=settings.zone,
+        privacy_url=brand.privacy_url or ("" if settings.privacy.missing else "/b/privacy"),
+        phone=settings.staff.phone,
+        hours=str(settings.staff.hours),
+        secure=settings.public_url.startswith("https://"),
+    )
+
+
+def _notice(settings: Settings) -> privacy.Notice:
+    channels, ours = [one.type for one in settings.channels.values()], settings.privacy
+    if ours.missing:
+        return privacy.Notice(channels=channels, elsewhere=settings.brand.privacy_url)
+    return privacy.Notice(
+        responsible=ours.responsible,
+        questions_to=ours.questions_to,
+        keep_months=ours.keep_months,
+        address=ours.address,
+        shared_with=ours.shared_with,
+        since=ours.since,
+        also={str(locale): text for locale, text in ours.also.items()},
+        channels=channels,
+    )
