@@ -50,6 +50,6 @@ export const EN = {
   reason: {
     opted_out: "the buyer opted out", no_consent: "the buyer never agreed to offers", blocked: "the buyer stopped everything at the carrier", no_address: "no way to reach the buyer", unreachable: "unfollowed or switched off", window_closed: "the reply window is over and no number is known",
     quota_used: "the platform's replies are used up", no_template: "no template for it", staff_own: "staff are in the chat", cap_reached: "the cap is reached", missing_value: "a variable has no value", reason_gone: "its reason is gone", too_late: "too late",
-    already_sent: "sent before", closes_too_soon: "the order closes too soon", buyer_active: "the buyer is chatting", ordered_since: "the buyer has ordered", erased: "the data is erased", cancelled: "taken back", spend_limit: "the day's budget is used up", call_made: "staff have called", case_open: "a return or complaint is open", merged: "the buyer is one with another",
+    already_sent: "sent before", closes_too_soon: "the order closes too soon", buyer_active: "the buyer is chatting", ordered_since: "the buyer has ordered", erased: "the data is erased", cancelled: "taken back", spend_limit: "the day's budget is used up", call_made: "staff have called", case_open: "a return or complaint is open", holdout: "kept back for comparison", merged: "the buyer is one with another",
   },
 };

@@ -32,7 +32,7 @@ export const ZH = {
   state: { sent: "✓ 已发", delivered: "✓✓ 送达", read: "✓✓ 已读" }, parts: (n) => `${n} 条`,
   failed: "没有成功：", offline: "连不上网关，正在重试。它回来后，这一页会自己跟上。", back: "又连上了。",
   linkOrder: "在真的店里，这里打开订单页。", linkOut: "在真的店里，这里打开",
-  order: { unpaid: "待付款", paid: "已付款", cancelled: "已取消", holdout: "留作对照，不发", ship: "已发货", arrive: "到达城市", out: "派送中", deliver: "已签收", refund: "退款中" },
+  order: { unpaid: "待付款", paid: "已付款", cancelled: "已取消", ship: "已发货", arrive: "到达城市", out: "派送中", deliver: "已签收", refund: "退款中" },
   purpose: { reply: "回复", code: "验证码", service: "服务通知", marketing: "营销" },
   rule: {
     consent: "同意营销", opt_out: "退订", blocked: "运营商拦截", staff_own: "人工接待中", window: "回复时限", quota: "回复条数", marketing_hours: "营销时段", service_hours: "服务时段",
@@ -42,7 +42,7 @@ export const ZH = {
   reason: {
     opted_out: "买家已退订", no_consent: "买家没有同意营销", blocked: "买家在运营商处停收", no_address: "没有联系方式", unreachable: "买家已取消关注或停机", window_closed: "过了平台的回复时限，也没有号码可发短信",
     quota_used: "平台的回复条数用完了", no_template: "没有可用的模板", staff_own: "人工正在接待", cap_reached: "达到条数上限", missing_value: "文案变量没有值", reason_gone: "事由已经不在了", too_late: "过了最晚时间",
-    already_sent: "已经发过", closes_too_soon: "订单关闭得太快", buyer_active: "买家正在聊", ordered_since: "买家已经下单", erased: "资料已删除", cancelled: "已取消", spend_limit: "短信费用到上限", call_made: "已电话联系", case_open: "有退换或投诉没办完", merged: "并到了另一位买家",
+    already_sent: "已经发过", closes_too_soon: "订单关闭得太快", buyer_active: "买家正在聊", ordered_since: "买家已经下单", erased: "资料已删除", cancelled: "已取消", spend_limit: "短信费用到上限", call_made: "已电话联系", case_open: "有退换或投诉没办完", holdout: "留作对照，不发", merged: "并到了另一位买家",
   },
   key: {
     welcome: "欢迎语", welcome_back: "欢迎回来", too_young: "未满 14 岁不办卡", menu: "菜单", help: "帮助", fallback: "没听懂", dialog_left: "退出对话", handover_open: "转人工", handover_closed: "人工下班",
