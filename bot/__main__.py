@@ -17,6 +17,7 @@ from bot.errors import ConfigError, GatewayError, SendError
 if TYPE_CHECKING:
     from bot.bootstrap import Gateway
     from bot.settings import Settings
+    from bot.sheets import Sheet
     from bot.standing import Standing
     from bot.store import Store
 
@@ -31,7 +32,9 @@ coupons_app = typer.Typer(no_args_is_help=True, help="Coupon campaigns.")
 links_app = typer.Typer(no_args_is_help=True, help="Links to buyer pages.")
 app.add_typer(token_app, name="token")
 app.add_typer(links_app, name="links")
+products_app = typer.Typer(no_args_is_help=True, help="The product catalogue.")
 app.add_typer(coupons_app, name="coupons")
+app.add_typer(products_app, name="products")
 
 Config = Annotated[Path, typer.Option("--config", help="The configuration file.")]
 DEFAULT = Path("config.toml")
@@ -253,6 +256,71 @@ def links_rotate(
 
     _with_store(config, rotate)
     typer.echo("links are sealed with a new key" + ("; the old ones end within a minute" if forget else ""))
+
+
+@products_app.command("import")
+def products_import(
+    file: Path,
+    shop: Annotated[str, typer.Option("--shop", help="Whose products they are; needed with several shops.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, change nothing.")] = False,  # noqa: FBT002
+    config: Config = DEFAULT,
+) -> None:
+    """Add and change products from a CSV file, one row per variant. Rows at fault go into FILE.rejected.csv."""
+    from bot import bulk, product_import  # noqa: PLC0415
+
+    settings = _settings(config)
+    named = _shop(settings, shop)
+    found = _read(lambda: product_import.read(file, settings.brand.currency))
+
+    async def run(store: Store) -> tuple[product_import.Done, bool]:
+        done = await product_import.look(store, found, named)
+        if dry_run:
+            return done, True
+        events = product_import.events(found, named, await bulk.now_of(store))
+        with typer.progressbar(length=len(events), label="products", file=sys.stderr) as bar:
+            await bulk.put_in(store, events, bar.update)
+        return done, await bulk.handled(store)
+
+    done, handled = _with_store(config, run)
+    will = "would be" if dry_run else "are"
+    typer.echo(f"{done.new} products {will} new, {done.known} changed, with {done.variants} variants")
+    _finish(found.sheet, dry_run=dry_run, handled=handled)
+
+
+def _shop(settings: Settings, shop: str) -> str:
+    names = list(settings.shops)
+    if shop in names or (not shop and len(names) == 1):
+        return shop or names[0]
+    known = ", ".join(names) or "none: add [shops.<name>] to the configuration"
+    typer.echo(f"--shop {shop}: must be one of the configured shops: {known}", err=True)
+    raise typer.Exit(2)
+
+
+def _read(reading: Callable[[], T]) -> T:
+    try:
+        return reading()
+    except GatewayError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from error
+
+
+def _finish(sheet: Sheet, *, dry_run: bool, handled: bool) -> None:
+    """How the file was read and what was kept aside; exit code 1 where nothing was taken, or a dry run found a fault."""
+    from bot.sheets import told_faults  # noqa: PLC0415
+
+    for name in sheet.unknown:
+        typer.echo(f"column {name!r}: not known, left out", err=True)
+    if not handled:
+        typer.echo("taken in; it is worked on as soon as `touchpoint serve` runs", err=True)
+    if not sheet.rejected:
+        return
+    for line in told_faults(sheet):
+        typer.echo(line, err=True)
+    rows = f"{len(sheet.rejected)} row{'s' * (len(sheet.rejected) > 1)}"
+    aside = None if dry_run else sheet.put_aside()
+    typer.echo(f"{rows} kept aside in {aside}: mend and import that file" if aside else f"{rows} at fault", err=True)
+    if dry_run or len(sheet.rejected) >= len(sheet.rows):
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -267,6 +267,7 @@ class ProductFacts(Struct, frozen=True, omit_defaults=True):
     size_chart: tuple[SizeRow, ...] | None = None
     variants: tuple[VariantFacts, ...] | None = None
     whole: bool = False
+    adds: bool = False  # `variants` join those that are there; else they are all that there are
 
 
 class ShopEvent(Struct, frozen=True, tag="shop", omit_defaults=True):

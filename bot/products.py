@@ -79,7 +79,8 @@ def _learn(product: Product, facts: ProductFacts, version: Version) -> None:
             _set(product, product.known, name, value or (), version)
     if facts.variants is None and not facts.whole:
         return
-    product.listed = max(product.listed, version)
+    if not facts.adds:
+        product.listed = max(product.listed, version)
     for one in facts.variants or ():
         variant = _variant(product, one.sku)
         variant.listed = max(variant.listed, version)
@@ -137,7 +138,7 @@ def is_offered(product: Product) -> bool:
 
 def offered(product: Product) -> list[Variant]:
     """The variants that the shop offers, in the order of their sizes."""
-    found = [v for v in product.variants if product.listed in (v.listed, NEVER)]
+    found = [v for v in product.variants if product.listed == NEVER or v.listed >= product.listed]
     return sorted(found, key=lambda v: (v.color, size_rank(v.size), v.size, v.sku))
 
 

@@ -35,6 +35,7 @@ FACTS = st.builds(
     size_chart=st.sampled_from([None, (), (SizeRow("M", {"bust": "84-88"}),)]),
     variants=st.none() | VARIANTS,
     whole=st.booleans(),
+    adds=st.booleans(),
 )
 EVENTS = st.builds(
     lambda kind, facts, version, seq: Event(
