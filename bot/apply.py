@@ -13,6 +13,7 @@ from bot.change import Letter, StatusChange
 from bot.codec import dump_event, load_event, pack
 from bot.effects import (
     Await,
+    AwaitStock,
     Cancel,
     ChangePhone,
     ClaimCoupon,
@@ -21,6 +22,7 @@ from bot.effects import (
     CodeResult,
     Effect,
     Enter,
+    FindProducts,
     Hold,
     IssueCard,
     LearnIdentity,
@@ -43,6 +45,7 @@ from bot.effects import (
     SetConsent,
     SetProfile,
     Skip,
+    SpeakOf,
     StaffOwns,
     Tag,
     Tell,
@@ -55,13 +58,14 @@ from bot.identity import claim
 from bot.journal import NoteRecord
 from bot.locales import detect
 from bot.reasons import Rule, SkipReason
-from bot.records import Address, Buyer, Cart, Coupon, Dialog, Member, Order, Task, Timer
+from bot.records import Address, Awaited, Buyer, Cart, Coupon, Dialog, Member, Order, Task, Timer
 from bot.run import Run
 from bot.speaking import Speaker
-from bot.touching import item_of, others_of
+from bot.touching import item_of, item_ref, others_of
 
 MOST_OWED = 20
 MAX_TOUCHES = 60
+MOST_AWAITED = 10
 OWED = "owed"
 """The engine's own timer: the next notice that is owed will be too late."""
 
@@ -93,7 +97,7 @@ class Applier:
                 self.speaker.skip(run, effect, record if isinstance(record, Buyer) else None)
             case Hold():
                 self.speaker.hold(run, effect)
-            case IssueCard() | ClaimCoupon() | SendCode():
+            case IssueCard() | ClaimCoupon() | SendCode() | FindProducts():
                 pass  # resolved before
             case _:
                 if not isinstance(record, Buyer):
@@ -137,12 +141,36 @@ class Applier:
                 buyer.tallies[effect.name] = value
             case Await():
                 run.change.index.append((f"w:{effect.topic}:{buyer.id}", buyer.home if effect.on else ""))
+            case SpeakOf():
+                buyer.about = effect.item
+            case AwaitStock():
+                self._await_stock(run, buyer, effect)
             case Redeem():
                 for coupon in buyer.coupons:
                     if coupon.code == effect.code:
                         coupon.state, coupon.order = "redeemed", effect.order
             case _:
                 raise GatewayError(f"no way to apply {type(effect).__name__}")
+
+    def _await_stock(self, run: Run, buyer: Buyer, effect: AwaitStock) -> None:
+        """A wish is kept at the buyer with its evidence, and in the product's waiting list."""
+        address = self._address(run)
+        gone = [one for one in buyer.awaits if (one.product, one.sku) == (effect.product, effect.sku)]
+        if effect.on and address is not None:
+            shown = self.speaker.wordings.evidence(effect.wording, address.locale or buyer.locale)
+            wish = Awaited(effect.product, effect.sku, run.now, address.account, address.id, shown)
+            others = [one for one in buyer.awaits if one not in gone]
+            gone, buyer.awaits = others[: -MOST_AWAITED + 1], [*others[-MOST_AWAITED + 1 :], wish]
+            self.post(run, effect.product, buyers.awaiting(buyer, wish, on=True))
+        elif not effect.on:
+            buyer.awaits = [one for one in buyer.awaits if one not in gone]
+        for one in gone if not effect.on or address is not None else ():
+            self.post(run, one.product, buyers.awaiting(buyer, one, on=False))
+
+    def _await_nothing(self, run: Run, buyer: Buyer) -> None:
+        for one in buyer.awaits:
+            self.post(run, one.product, buyers.awaiting(buyer, one, on=False))
+        buyer.awaits = []
 
     # --- timers, mail, tasks --------------------------------------------------------------------------------------
 
@@ -192,7 +220,7 @@ class Applier:
         subject = orders.identity(record.buyer, record.shop)
         if isinstance(record, Order):
             touch = structs.replace(touch, brief=orders.brief(record))
-        touch = structs.replace(touch, facts=record.buyer, shop=record.shop)
+        touch = structs.replace(touch, facts=record.buyer, shop=record.shop, item=item_ref(record))
         if subject:
             run.news_for = ""  # the touch brings the news of its order along
             self.post(run, subject, touch)
@@ -215,7 +243,7 @@ class Applier:
     def tell_news(self, run: Run) -> None:
         """Mails what is new of an order to its buyer's record, unless a touch of the same turn has brought it."""
         if run.news_for and isinstance(order := run.record, Order):
-            news = TouchAsked(brief=orders.brief(order), facts=order.buyer, shop=order.shop)
+            news = TouchAsked(brief=orders.brief(order), facts=order.buyer, shop=order.shop, item=item_ref(order))
             self.post(run, run.news_for, news)
 
     # --- notices that nobody can be sent yet ------------------------------------------------------------------------
@@ -367,6 +395,7 @@ class Applier:
         if isinstance(effect, OptIn) and effect.account:
             here = buyer.address(effect.account, effect.to)
         if isinstance(effect, OptOut):
+            self._await_nothing(run, buyer)
             for address in buyer.addresses:
                 address.opted_out = True
                 buyers.refuse(address, run.now, effect.source)
@@ -430,6 +459,7 @@ class Applier:
                 _end_broadcasts(run, buyer)
                 _forget_card(run, buyer)
                 self._on_buyer(run, buyer, Await("coupons", on=False))
+                self._await_nothing(run, buyer)
                 run.record = buyers.erase(buyer)
             case "merge":
                 self.post(run, data["into"], claim(buyer, data["into"]))

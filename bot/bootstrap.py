@@ -30,7 +30,7 @@ from bot.codes import Codes
 from bot.conductor import Conductor
 from bot.configured import countries, limits, notice_templates, policy, sms_order
 from bot.costs import Tariff
-from bot.coupons import Campaign, Coupons
+from bot.coupons import Coupons
 from bot.embedded import SCHEME, EmbeddedServer, directory_of
 from bot.erasure import Erasure
 from bot.errors import ConfigError, StoreError
@@ -71,6 +71,7 @@ from ledger.database import database_url
 from ledger.reading import History
 from sandbox.app import SandboxDeps
 from sandbox.app import add_routes as add_sandbox_routes
+from sandbox.seeds import seed
 from shops.standard.envelope import to_event
 from shops.standard.sections import Reading
 
@@ -229,6 +230,7 @@ async def build(settings: Settings, owner: str, extras: Extras | None = None) ->
     able = {name: line.channel.capabilities for name, line in lines.items()}
     links = Links(store, settings.server.public_url)
     await links.start(clock.real())
+    catalogue = Catalogue(store)
     coupons, codes = Coupons(store), Codes(store, countries(settings), per_day=settings.codes.per_day)
     await codes.start()
     await coupons.refresh()
@@ -244,7 +246,7 @@ async def build(settings: Settings, owner: str, extras: Extras | None = None) ->
         store, clock, ttl_s=settings.redis.lease_seconds, expected=settings.server.processes or os.cpu_count() or 1
     )
     resolver = EffectResolver(
-        store=store, coupons=coupons, codes=codes, clock=clock, accounts=able, sms_order=sms_order(settings, able),
+        store=store, coupons=coupons, catalogue=catalogue, codes=codes, clock=clock, accounts=able, sms_order=sms_order(settings, able),
         notices=frozenset(settings.notices), spend=spend, broadcasts=broadcasts,
     )  # fmt: skip
     sender = Sender(
@@ -260,7 +262,7 @@ async def build(settings: Settings, owner: str, extras: Extras | None = None) ->
         settings, store, clock, leases, worker, sender, resolver, coupons, Openings(store, coupons), codes, links, Queries(store),
         History(database_url(settings.ledger.url, settings.root)), Erasure(store, clock), appender, door,
         http, app, lines, sources, wake, hints, settings.sandbox.enabled, settings.redis.lease_seconds,
-        Housekeeping(store), spend, broadcasts, Catalogue(store),
+        Housekeeping(store), spend, broadcasts, catalogue,
         Conductor(store=store, broadcasts=broadcasts, audiences=audiences, clock=clock, hints=hints, wake_sender=wake),
         Planner(store=store, broadcasts=broadcasts, audiences=audiences, clock=clock),
     )  # fmt: skip
@@ -305,7 +307,7 @@ async def _add_sandbox(gateway: Gateway) -> None:
     settings = gateway.settings
     clock = VirtualClock(gateway.store, gateway.clock, gateway.pump)
     await clock.start(settings.zone)
-    await _seed(gateway.campaigns, gateway.clock.now(), settings.brand.currency)
+    await seed(gateway.store, gateway.campaigns, settings.shops, gateway.clock.now(), settings.brand.currency)
 
     async def decisions(after: Ms) -> list[dict[str, Any]]:
         found = await gateway.queries.decisions(lambda _: True, after=after, limit=60)
@@ -324,17 +326,6 @@ async def _add_sandbox(gateway: Gateway) -> None:
         decisions=decisions,
     )
     add_sandbox_routes(gateway.app, deps)
-
-
-async def _seed(coupons: Coupons, now: Ms, currency: str) -> None:
-    gift = Campaign(
-        "WELCOME", "开卡礼 20 元", "amount_off", 100_000, "20.00", currency, "99.00", valid_days=30, created_at=now
-    )
-    race = Campaign(
-        "RACE50", "满 300 减 50", "amount_off", 50, "50.00", currency, "300.00", valid_days=30, created_at=now
-    )
-    for campaign in (gift, race):
-        await coupons.create(campaign)
 
 
 # --- adapters ---------------------------------------------------------------------------------------------------------

@@ -217,6 +217,7 @@ class BuyerTurns:
     def _touch(self, run: Run, buyer: Buyer, event: Event, touch: TouchAsked) -> None:
         if touch.facts is not None:
             self._learn(run, buyer, touch.facts, touch.shop, f"shop:{touch.shop}:{touch.facts.consent_event}")
+        buyer.about = touch.item or buyer.about
         if touch.brief is not None:
             buyers.remember_order(buyer, touch.brief)
             self._calls.handle(run, buyer, event, "touch", "", None)

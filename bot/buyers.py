@@ -18,6 +18,7 @@ from bot.events import (
     Ms,
     OrderBrief,
     Scanned,
+    ShopEvent,
     Tapped,
     TouchAsked,
     Unfollowed,
@@ -26,7 +27,7 @@ from bot.journal import ConsentRecord
 from bot.orders import PAID
 from bot.phones import country_of
 from bot.ports import Capabilities
-from bot.records import Address, Buyer, Cart, Consent, Coupon, Dialog, Order, SentCount, Window
+from bot.records import Address, Awaited, Buyer, Cart, Consent, Coupon, Dialog, Order, SentCount, Window
 
 MAX_ORDERS = 20
 MAX_TOUCHED_DAYS = 60
@@ -316,6 +317,9 @@ def merge(survivor: Buyer, loser: Buyer) -> None:
         survivor.tallies[name] = max(survivor.tallies.get(name, 0), count)
     for phone, at in loser.proved_at.items():
         survivor.proved_at[phone] = max(survivor.proved_at.get(phone, 0), at)
+    asked = {(one.product, one.sku) for one in survivor.awaits}
+    survivor.awaits.extend(one for one in loser.awaits if (one.product, one.sku) not in asked)
+    survivor.about = survivor.about or loser.about
     survivor.merged.extend([loser.id, *loser.merged])
     survivor.revoked = max(survivor.revoked, loser.revoked) + 1  # who could open one's pages must not open the other's
 
@@ -372,6 +376,12 @@ def erase(buyer: Buyer) -> Buyer:
 def waiting(buyer: Buyer) -> Address | None:
     """Where a conversation waits for an identity to be settled."""
     return next((address for address in buyer.addresses if address.dialog.state.endswith(".wait")), None)
+
+
+def awaiting(buyer: Buyer, wish: Awaited, *, on: bool) -> ShopEvent:
+    """What a product's record is told of a buyer who waits for it, or no longer."""
+    ids = [buyer.id] if on else [buyer.id, *buyer.merged]  # a merged buyer may have asked
+    return ShopEvent("product.awaited", "", data={"buyers": ",".join(ids), "sku": wish.sku, "on": "1" if on else ""})
 
 
 def forget(record: Order | Cart) -> None:

@@ -92,7 +92,7 @@ class Catalogue:
     # --- by words -------------------------------------------------------------------------------------------------
 
     async def find(self, text: str, *, limit: int = 10) -> list[Product]:
-        """Products by words of their names, the best first; each word must be there, or the short title in the text."""
+        """The products whose names fit best: the very name, else all words in it, else a short title that is in the text."""
         await self._refresh()
         whole = fold(text)
         words = whole.split()
@@ -104,7 +104,8 @@ class Catalogue:
             for entry in part.entries
             if (rank := entry.rank(whole, words)) < NO_FIT
         )
-        return await self._load([subject for _, subject in ranked[:limit]])
+        best = [subject for rank, subject in ranked if rank == ranked[0][0]]
+        return await self._load(best[:limit])
 
     async def page(self, text: str, *, shop: str = "", after: str = "", limit: int = 50) -> list[Product]:
         """A page of the products whose names hold every word, in the order of their subjects."""

@@ -10,10 +10,10 @@ from typing import Literal, TypeAlias
 from msgspec import Struct, field
 
 from bot.broadcasts import Script
-from bot.events import Body, Guard, Ms, TouchAsked
+from bot.events import Body, Guard, ItemRef, Ms, TouchAsked
 from bot.messages import Choice, Content, Purpose
 from bot.reasons import Rule
-from bot.records import Verdict
+from bot.records import Product, Verdict
 
 
 class Say(Struct, frozen=True):
@@ -134,6 +134,37 @@ class CodeResult(Struct, frozen=True, tag="code_result", omit_defaults=True):
     expires_at: Ms = 0
     retry_at: Ms = 0
     data: dict[str, str] = field(default_factory=dict)
+
+
+class FindProducts(Struct, frozen=True):
+    """Look products up: `item`, else what the first of `texts` finds that finds any. Then continue with `FoundProducts`."""
+
+    then: str
+    texts: tuple[str, ...] = ()
+    item: ItemRef | None = None
+    data: dict[str, str] = field(default_factory=dict)
+
+
+class FoundProducts(Struct, frozen=True, tag="found_products", omit_defaults=True):
+    """The products that fit best, those that are offered: none, one, or several to choose from (6 at most)."""
+
+    products: tuple[Product, ...] = ()
+    data: dict[str, str] = field(default_factory=dict)
+
+
+class SpeakOf(Struct, frozen=True):
+    """This item is spoken of: what "is it in stock" means from now on."""
+
+    item: ItemRef
+
+
+class AwaitStock(Struct, frozen=True):
+    """The buyer wants to be told once when a product (its subject), or one SKU of it, is back; or no longer."""
+
+    product: str
+    sku: str = ""
+    wording: str = ""
+    on: bool = True
 
 
 class ProvePhone(Struct, frozen=True):
@@ -337,6 +368,9 @@ Effect: TypeAlias = (
     | LeaveClub
     | ClaimCoupon
     | SendCode
+    | FindProducts
+    | SpeakOf
+    | AwaitStock
     | ProvePhone
     | ChangePhone
     | Trust
@@ -361,4 +395,4 @@ Effect: TypeAlias = (
     | Hold
     | Note
 )
-Resolution: TypeAlias = ClaimResult | CodeResult
+Resolution: TypeAlias = ClaimResult | CodeResult | FoundProducts

@@ -207,12 +207,22 @@ class ShipmentFacts(Struct, frozen=True, omit_defaults=True):
     pickup_code: str = ""
 
 
+class RefundItem(Struct, frozen=True, omit_defaults=True):
+    """What of an order goes back, and why: `reason` is `size_small`, `size_large`, `quality` …, "" where it is not told."""
+
+    sku: str = ""
+    size: str = ""
+    qty: int = 1
+    reason: str = ""
+
+
 class RefundFacts(Struct, frozen=True, omit_defaults=True):
     """One refund case."""
 
     id: str
     amount: Money | None = None
     kind: str = ""
+    items: tuple[RefundItem, ...] = ()
 
 
 class CheckoutFacts(Struct, frozen=True, omit_defaults=True):
@@ -309,6 +319,16 @@ class TimerDue(Struct, frozen=True, tag="due"):
     due: Ms
 
 
+class ItemRef(Struct, frozen=True, omit_defaults=True):
+    """An item that is spoken of: by the shop's product id, else its SKU, else its title. `size`: of the variant meant."""
+
+    shop: str = ""
+    product: str = ""
+    sku: str = ""
+    title: str = ""
+    size: str = ""
+
+
 class OrderBrief(Struct, frozen=True, omit_defaults=True):
     """An order as its buyer's record remembers it (at most 20)."""
 
@@ -353,6 +373,7 @@ class TouchAsked(Struct, frozen=True, tag="touch", omit_defaults=True):
     facts: BuyerFacts | None = None
     shop: str = ""
     large: bool = False  # payment reminder of a large order: a staff call first
+    item: ItemRef | None = None  # the first item of the order or cart
     parcel: str = ""  # the same notice of one parcel that carries two orders: carrier and tracking number
 
 

@@ -208,10 +208,25 @@ def _refund(order: Order, facts: RefundFacts, body: ShopEvent, event: Event, bec
         order.refunds.append(case)
         order.refunds.sort(key=lambda r: r.id)
     version = _version(body, event)
-    _learn(case, case.known, facts, ("amount", "kind"), version)
+    _learn(case, case.known, facts, ("amount", "kind", "items"), version)
     state = body.kind.partition(".")[2]
     if _advance(case.lane, state, REFUND_RANK, version, body.seq):
         became.append(f"refund:{state}:{facts.id}")
+
+
+def came_back(order: Order) -> dict[str, dict[str, int]]:
+    """By the subjects of products: how many pieces came back, by reason. Each refund counts once, when its items are known."""
+    products = {item.sku: item.product_id for item in order.items if item.sku and item.product_id}
+    found: dict[str, dict[str, int]] = {}
+    for case in order.refunds:
+        if case.counted or not products or not case.items:
+            continue
+        case.counted = True
+        for item in case.items:
+            if item.reason and item.sku in products:
+                reasons = found.setdefault(subjects.product(order.shop, products[item.sku]), {})
+                reasons[item.reason] = reasons.get(item.reason, 0) + item.qty
+    return found
 
 
 # --- questions --------------------------------------------------------------------------------------------------------

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -32,21 +31,10 @@ from bot.events import (
 )
 from bot.records import Product
 from bot.sheets import Row, Sheet
+from bot.sizing import MEASURES
 from bot.store import Store
 
 TOGETHER = 200
-MEASURES: Mapping[str, Sequence[str]] = {
-    "height": ("身高", "适合身高"),
-    "weight": ("体重", "體重", "适合体重"),
-    "bust": ("胸围", "胸圍", "chest"),
-    "waist": ("腰围", "腰圍"),
-    "hips": ("臀围", "臀圍", "hip"),
-    "foot": ("脚长", "腳長", "foot length"),
-    "shoulder": ("肩宽", "肩寬"),
-    "length": ("衣长", "衣長", "裤长", "褲長"),
-    "sleeve": ("袖长", "袖長"),
-}
-"""What a size measures; a column of these names fills the size chart."""
 COLUMNS: sheets.Columns = {
     "id": ("product id", "商品编号", "商品編號", "商品id", "商品货号", "货号", "貨號", "款号", "款號", "编号", "編號"),
     "title": ("name", "product name", "商品名称", "商品名稱", "名称", "名稱", "标题", "標題", "商品标题", "品名"),

@@ -189,8 +189,9 @@ def size_rank(size: str) -> tuple[int, float]:
 
 def same_size(size: str) -> str:
     """A size's one spelling: `2xl` is XXL, `Ｍ码` is M."""
-    name = unicodedata.normalize("NFKC", size).strip().upper().removesuffix("码").removesuffix("碼").removesuffix("號")
-    name = name.removesuffix("号").strip()
+    name = unicodedata.normalize("NFKC", size).strip().upper()
+    if name not in _SAME_SIZE and len(name) > 1 and name[-1] in "码碼号號":
+        name = name[:-1].strip()
     return _SAME_SIZE.get(name, name)
 
 

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct, field
 
-from bot.events import BuyerFacts, Item, Money, Ms, OrderBrief, SizeRow, TouchAsked
+from bot.events import BuyerFacts, Item, ItemRef, Money, Ms, OrderBrief, RefundItem, SizeRow, TouchAsked
 
 Verdict: TypeAlias = Literal["granted", "refused", "unknown"]
 
@@ -143,6 +143,20 @@ class SentCount(Struct, omit_defaults=True):
     service: list[Ms] = field(default_factory=list)
 
 
+class Awaited(Struct, omit_defaults=True):
+    """A product that the buyer asked to be told of when it is back: consent to one message, with its evidence.
+
+    `product` is its subject, `sku` "" any variant; asked at the address `account`, `to`.
+    """
+
+    product: str
+    sku: str
+    at: Ms
+    account: str
+    to: str
+    wording: str
+
+
 class Merging(Struct, omit_defaults=True):
     """A merge that this buyer loses, and that waits for what is on its way to its addresses: until `until` at most.
 
@@ -191,6 +205,8 @@ class Buyer(Struct, tag="buyer", omit_defaults=True):
     merged: list[str] = field(default_factory=list)  # ids of buyers merged into this one
     revoked: int = 0  # how often the links to this buyer's pages were revoked: older ones open nothing
     merging: Merging | None = None
+    about: ItemRef | None = None  # the item that was spoken of last
+    awaits: list[Awaited] = field(default_factory=list)
 
     def address(self, account: str, id: str) -> Address | None:
         """The buyer's address on an account, or None."""
@@ -235,6 +251,8 @@ class RefundCase(Struct, omit_defaults=True):
     amount: Money | None = None
     kind: str = ""
     known: dict[str, Ms] = field(default_factory=dict)  # version of each fact
+    items: tuple[RefundItem, ...] = ()
+    counted: bool = False  # its items' products were told why they came back
 
 
 class Order(Struct, tag="order", omit_defaults=True):

@@ -5,20 +5,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from bot import ids, keys, resending, subjects
+from bot import ids, keys, products, resending, subjects
 from bot.broadcasting import Broadcasts
+from bot.catalogue import Catalogue
 from bot.clock import SystemClock
 from bot.codec import load_message
 from bot.codes import Codes
 from bot.coupons import Coupons
-from bot.effects import ClaimCoupon, CodeResult, IssueCard, ProvePhone, SendCode
+from bot.effects import ClaimCoupon, CodeResult, FindProducts, FoundProducts, IssueCard, ProvePhone, SendCode
 from bot.messages import OutboundMessage
 from bot.phones import country_of
 from bot.ports import Capabilities
-from bot.records import Buyer
+from bot.records import Buyer, Product
 from bot.run import Answered, AwaitQuiet, Issued, LookedUp, LookUp, Quiet, Recall, Recalled, Run, Unresolved
 from bot.spend import Spend
 from bot.store import Store
+
+MOST_FOUND = 6
 
 
 class EffectResolver:
@@ -29,6 +32,7 @@ class EffectResolver:
         *,
         store: Store,
         coupons: Coupons,
+        catalogue: Catalogue,
         codes: Codes,
         clock: SystemClock,
         accounts: Mapping[str, Capabilities],
@@ -40,6 +44,7 @@ class EffectResolver:
         self._broadcasts = broadcasts
         self._store = store
         self._coupons = coupons
+        self._catalogue = catalogue
         self._codes = codes
         self._clock = clock
         self._spend = spend
@@ -58,6 +63,8 @@ class EffectResolver:
     async def _one(self, run: Run, effect: Unresolved) -> Answered:
         if isinstance(effect, LookUp):  # also where there is no buyer
             return LookedUp(await self._broadcasts.find(effect.due.broadcast))
+        if isinstance(effect, FindProducts):
+            return FoundProducts(tuple(await self._products(effect)), effect.data)
         buyer = run.record
         assert isinstance(buyer, Buyer)
         match effect:
@@ -73,6 +80,20 @@ class EffectResolver:
                 return Quiet(not await self._under_way(run.partition, effect))
             case Recall():
                 return Recalled(await self._failed(run, effect))
+
+    async def _products(self, wanted: FindProducts) -> list[Product]:
+        if (item := wanted.item) is not None:
+            one = await self._catalogue.get(item.shop, item.product) if item.product else None
+            found = [one] if one is not None else await self._catalogue.by_sku(item.sku, item.shop) if item.sku else []
+            found = found or (
+                [p for p in await self._catalogue.find(item.title) if p.shop == item.shop] if item.title else []
+            )
+            return [product for product in found if products.is_offered(product)][:1]
+        for text in wanted.texts:
+            found = await self._catalogue.by_sku(text) or await self._catalogue.find(text, limit=MOST_FOUND)
+            if found:
+                return found[:MOST_FOUND]
+        return []
 
     async def _failed(self, run: Run, recall: Recall) -> OutboundMessage | None:
         """A message that failed and did not go again since. When its time has come, a late receipt may have said otherwise."""

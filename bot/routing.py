@@ -1,8 +1,8 @@
 """Which handler a message is for. Pure.
 
 The order: a payload; a bare digit, for the last numbered question only; opt-out and opt-in words, always; global
-keywords, which interrupt a dialog; the dialog; nothing understood. A keyword is the whole message after trimming and
-folding, but for the prefixes of a claim.
+keywords, and questions about an item, which interrupt a dialog; the dialog; nothing understood. A keyword is the whole message
+after trimming and folding, but for the prefixes of a claim; a question is a wording with an item's name in it.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from bot.handling import Handler, Run
 from bot.records import Dialog
 
 _TAIL = " .!?~。！？～、,，…"
+BLANK = "{}"
+LONGEST_ITEM = 60
 
 
 def fold(text: str) -> str:
@@ -41,6 +43,7 @@ class Keywords:
     opt_in: frozenset[str]
     leave: frozenset[str]
     back: frozenset[str]
+    questions: tuple[tuple[str, str, str], ...] = ()  # (what comes before an item's name, what after it, intent)
 
     @classmethod
     def load(cls, path: Path) -> Keywords:
@@ -65,7 +68,29 @@ class Keywords:
         prefixes = {
             unicodedata.normalize("NFKC", p).casefold(): name for name, ps in data["prefixes"].items() for p in ps
         }
-        return cls(intents, prefixes, **sets)
+        asks = [(*p.partition(BLANK)[::2], name) for name, ps in data.get("questions", {}).items() for p in ps]
+        faults = [
+            f"keywords.toml: the question {b + a!r} must hold {BLANK} once"
+            for b, a, _ in asks
+            if not b + a or BLANK in a
+        ]
+        if faults:
+            raise ConfigError(faults)
+        questions = sorted(((_open(b), _open(a), name) for b, a, name in asks), key=lambda q: -len(q[0] + q[1]))
+        return cls(intents, prefixes, **sets, questions=tuple(questions))
+
+    def question(self, text: str) -> tuple[str, str] | None:
+        """The intent of a question about an item, and the item's name; the longest wording that fits counts."""
+        for before, after, name in self.questions:
+            middle = text[len(before) : len(text) - len(after)].strip(_TAIL)
+            if 0 < len(middle) <= LONGEST_ITEM and text.startswith(before) and text.endswith(after):
+                return name, middle
+        return None
+
+
+def _open(text: str) -> str:
+    """A part of a question, folded as texts are, with the blanks that stand before or after the item's name."""
+    return unicodedata.normalize("NFKC", text).casefold()
 
 
 class Route(Struct, frozen=True):
@@ -115,6 +140,8 @@ def route(event: Event, dialog: Dialog, keywords: Keywords, medium: str) -> Rout
     for prefix, name in keywords.prefixes.items():
         if text.startswith(prefix) and (rest := text[len(prefix) :].strip()):
             return Route("intent", name, rest.upper(), text)
+    if asked := keywords.question(text):
+        return Route("intent", *asked, text)
     if dialog.state:
         return Route("state", dialog.state, "", text)
     return Route("intent", "fallback", "", text)

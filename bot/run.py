@@ -9,7 +9,7 @@ from msgspec import Struct, field
 from bot.broadcasts import Broadcast
 from bot.buyers import Answer
 from bot.change import Change, StatusChange, Taken
-from bot.effects import ClaimCoupon, ClaimResult, Effect, IssueCard, Resolution, SendCode
+from bot.effects import ClaimCoupon, ClaimResult, Effect, FindProducts, IssueCard, Resolution, SendCode
 from bot.events import BroadcastDue, Event, Ms, TimerDue
 from bot.handling import Handler, Turn
 from bot.journal import TurnEntry
@@ -67,7 +67,7 @@ class LookedUp:
     broadcast: Broadcast | None
 
 
-Unresolved = ClaimCoupon | SendCode | IssueCard | AwaitQuiet | Recall | LookUp
+Unresolved = ClaimCoupon | SendCode | FindProducts | IssueCard | AwaitQuiet | Recall | LookUp
 Answered = Resolution | Issued | Quiet | Recalled | LookedUp
 
 

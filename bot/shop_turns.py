@@ -47,6 +47,9 @@ class ShopTurns:
             run.touched = True
             self._shop_handler(run, event, body, "order", became)
             self._apply.inform(run, run.record, changed=bool(became) or run.record.buyer != knew)
+            for subject, reasons in orders.came_back(run.record).items():
+                pieces = {reason: str(count) for reason, count in reasons.items()}
+                self._apply.post(run, subject, ShopEvent("product.returned", run.record.shop, data=pieces))
         elif order is not None:
             self._other(run, event, order, "order")
 
@@ -103,9 +106,10 @@ class ShopTurns:
             return
         if body.kind == "product.awaited":
             if product is not None:
-                name = f"{body.data['buyer']}\0{body.data['sku']}"
                 key = keys.awaited(run.partition, product.subject)
-                run.change.rows.append((key, name, str(run.now) if body.data["on"] else ""))
+                since = str(run.now) if body.data["on"] else ""
+                for buyer in body.data["buyers"].split(","):
+                    run.change.rows.append((key, f"{buyer}\0{body.data['sku']}", since))
             return
         before = products.entry(product)
         run.record = products.apply(product, event)

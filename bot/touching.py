@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Literal
 
-from bot.events import Guard, Item, Money, Ms, TouchAsked
+from bot.events import Guard, Item, ItemRef, Money, Ms, TouchAsked
 from bot.records import Cart, Order
 
 
@@ -70,6 +70,14 @@ def values(texts: Mapping[str, str], *names: str) -> dict[str, object]:
 def item_of(items: Sequence[Item]) -> str:
     """The first item's short title, else its title."""
     return (items[0].short_title or items[0].title) if items else ""
+
+
+def item_ref(record: Order | Cart) -> ItemRef | None:
+    """The first item of an order or cart, as it is spoken of."""
+    if not record.items:
+        return None
+    first = record.items[0]
+    return ItemRef(record.shop, first.product_id, first.sku, first.title, first.size)
 
 
 def others_of(items: Sequence[Item]) -> int:

@@ -24,6 +24,7 @@ from bot.effects import (
     ClaimResult,
     CodeResult,
     Effect,
+    FindProducts,
     IssueCard,
     Resolution,
     SendCode,
@@ -126,7 +127,9 @@ class Turns:
                     self._broadcasts.go_on(run, effect.due, answer.broadcast)
             elif isinstance(answer, Issued):
                 self._apply.issue(run, effect, answer.number)
-            elif isinstance(effect, ClaimCoupon | SendCode) and not isinstance(answer, Quiet | Recalled | LookedUp):
+            elif isinstance(effect, ClaimCoupon | SendCode | FindProducts) and not isinstance(
+                answer, Quiet | Recalled | LookedUp
+            ):
                 if isinstance(answer, CodeResult):
                     self._apply.queue_code(run, answer)
                 elif isinstance(answer, ClaimResult) and isinstance(run.record, Buyer):
@@ -158,7 +161,7 @@ class Turns:
         no_card = isinstance(run.record, Buyer) and run.record.member is None
         wanted: list[Unresolved] = []
         for effect in run.effects:
-            if isinstance(effect, ClaimCoupon | SendCode | AwaitQuiet | Recall | LookUp) or (
+            if isinstance(effect, ClaimCoupon | SendCode | FindProducts | AwaitQuiet | Recall | LookUp) or (
                 isinstance(effect, IssueCard) and no_card
             ):
                 wanted.append(effect)

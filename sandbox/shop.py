@@ -164,7 +164,8 @@ class ShopProvider:
 def _item(given: Mapping[str, Any]) -> dict[str, Any]:
     """The shop's one shirt."""
     names, price = _names(given), {"amount": "188.00", "currency": "CNY"}
-    return {"title": names["title"], "short_title": names["short"], "qty": 1, "sku": "LS-M", "price": price}
+    return {"title": names["title"], "short_title": names["short"], "qty": 1, "sku": "LS-M", "price": price,
+            "product_id": "linen-shirt", "variant": {"size": "M", "color": "白"}}  # fmt: skip
 
 
 def _names(given: Mapping[str, Any]) -> Mapping[str, str]:

@@ -17,10 +17,11 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 import handlers
-from bot import ids, subjects
+from bot import ids, products, subjects
 from bot.change import Change, Taken
 from bot.clock import HOUR_MS
 from bot.codec import dump_event, load_event, load_message, load_record
+from bot.effects import FindProducts, FoundProducts
 from bot.events import BuyerFacts, Event, MessageReceived, Ms, StaffAsked
 from bot.hours import ALWAYS
 from bot.identity import MERGE
@@ -28,7 +29,7 @@ from bot.lastcheck import refusal as last_check
 from bot.messages import OutboundMessage
 from bot.policy import PolicySettings
 from bot.ports import Capabilities, WindowRule
-from bot.records import Buyer, Link, Record, Task
+from bot.records import Buyer, Link, Product, Record, Task
 from bot.routing import Keywords, Registry
 from bot.run import AwaitQuiet, Quiet, Unresolved
 from bot.speaking import Speaker
@@ -193,9 +194,24 @@ class Desk:
             self._turns.resume(run, [self._quiet(question) for question in run.open])
         self._commit(subject, self._turns.finish(run))
 
-    def _quiet(self, question: Unresolved) -> Quiet:
+    def _quiet(self, question: Unresolved) -> Quiet | FoundProducts:
+        if isinstance(question, FindProducts):
+            return FoundProducts(tuple(self._products(question)), question.data)
         assert isinstance(question, AwaitQuiet), "nothing at this desk draws cards, claims coupons or sends codes"
         return Quiet(not any((one.account, one.to) in question.addresses for one in self.outbox))
+
+    def _products(self, wanted: FindProducts) -> list[Product]:
+        known = [found for found in map(self.record, self.records) if isinstance(found, Product)]
+        shown = [product for product in known if products.is_offered(product)]
+        if (item := wanted.item) is not None:
+            return [p for p in shown if p.id == item.product or item.sku in {v.sku for v in products.offered(p)}][:1]
+        for text in wanted.texts:
+            found = [p for p in shown if text in {products.fold(v.sku) for v in products.offered(p)}]
+            found = found or [p for p in shown if text in (products.fold(p.title), products.fold(p.short_title))]
+            found = found or [p for p in shown if text in products.fold(p.title)]
+            if found := found or [p for p in shown if p.short_title and products.fold(p.short_title) in text]:
+                return found
+        return []
 
     def _commit(self, subject: str, change: Change) -> None:
         if change.record:

@@ -26,7 +26,7 @@ export const EN = {
     ["Leave a cart", "Press “Leave a cart”, then move an hour on. Without consent to offers nothing goes out, and the side says why."],
     ["Opt out", "Answer STOP: marketing ends, order notices go on in the chats. START brings it back."],
   ],
-  allDone: "That was the tour. Now try agent, missing, urgent, return, my data, leave, or ask for a refund.",
+  allDone: "That was the tour. After an order, ask “in stock” or “what size”; then try agent, missing, urgent, return, my data, leave, or ask for a refund.",
   outcome: { send: "sent", defer: "later", skip: "not sent" }, sign: { send: "✓", defer: "◷", skip: "✕" }, all: "all", until: "held until",
   noDecision: "Once the buyer writes or the shop acts, every send and non-send is explained here.", noneOfThese: "No such decision.",
   state: { sent: "✓ sent", delivered: "✓✓ delivered", read: "✓✓ read" }, parts: (n) => `${n} texts`,

@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from bot.errors import PayloadError
-from bot.events import BuyerFacts, CheckoutFacts, Item, Money, Ms, OrderFacts, RefundFacts, ShipmentFacts
+from bot.events import BuyerFacts, CheckoutFacts, Item, Money, Ms, OrderFacts, RefundFacts, RefundItem, ShipmentFacts
 from bot.locales import negotiate
 
 MAX_ITEMS = 200
@@ -23,6 +23,7 @@ SHIP_STATES = frozenset(
     "label accepted in_transit arrived_city out_for_delivery delivered returned exception unknown cancelled".split()
 )
 PAY_STATES = frozenset("unpaid authorized partially_paid paid partially_refunded refunded".split())
+RETURN_REASONS = frozenset("size_small size_large quality missing not_as_shown late changed_mind other".split())
 REFUND_KINDS = frozenset(("refund_only", "return_refund", "exchange"))
 
 
@@ -229,7 +230,25 @@ def shipment_facts(data: Mapping[str, Any], reading: Reading) -> ShipmentFacts:
 def refund_facts(data: Mapping[str, Any]) -> RefundFacts:
     """What is said of the refund."""
     kind = _one_of(data, "kind", REFUND_KINDS)
-    return RefundFacts(id=id_of(data, "id"), amount=money_of(data, "amount"), kind=kind)
+    return RefundFacts(id=id_of(data, "id"), amount=money_of(data, "amount"), kind=kind, items=_returned(data))
+
+
+def _returned(data: Mapping[str, Any]) -> tuple[RefundItem, ...]:
+    found = data.get("items")
+    if found is None:
+        return ()
+    if not isinstance(found, list):
+        raise PayloadError("items must be a list", field="items")
+    out = []
+    for i, one in enumerate(found[:MAX_ITEMS]):
+        if not isinstance(one, dict):
+            raise PayloadError("an item must be an object", field="items")
+        with within(f"items.{i}"):
+            reason = text_of(one, "reason_code", 40)
+            reason = reason if not reason or reason in RETURN_REASONS else "other"
+            qty = count_of(one, "qty", 10_000) or 1
+            out.append(RefundItem(text_of(one, "sku", 100), text_of(one, "size", 30), qty, reason))
+    return tuple(out)
 
 
 def checkout_facts(data: Mapping[str, Any], reading: Reading) -> CheckoutFacts | None:

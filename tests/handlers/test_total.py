@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 import handlers
 from bot import events as ev
-from bot.effects import ClaimCoupon, ClaimResult, CodeResult, Effect, Enter, Say, SendCode
+from bot.effects import ClaimCoupon, ClaimResult, CodeResult, Effect, Enter, FindProducts, FoundProducts, Say, SendCode
 from bot.handling import AccountView, CampaignView, Facts, Handler, Run, Turn
 from bot.ports import Capabilities
-from bot.records import Address, Buyer, Consent, Coupon, Dialog, Member
+from bot.records import Address, Buyer, Consent, Coupon, Dialog, Member, Product, Variant
 from bot.routing import Registry
 from bot.wording import NoVariantError, Wordings
 
@@ -47,11 +47,29 @@ def facts(*, gift: str = "MAY", open_: bool = True) -> Facts:
 
 
 WORDS = st.sampled_from(
-    ["", "123456", "000000", "13900001234", "小满", "1月2日", "女", "M", "要", "no", "yes", "重发", "x" * 80]
+    [
+        "",
+        "165 52",
+        "1.65m 110斤",
+        "9999999",
+        "双面大衣m码",
+        "123456",
+        "000000",
+        "13900001234",
+        "小满",
+        "1月2日",
+        "女",
+        "M",
+        "要",
+        "no",
+        "yes",
+        "重发",
+        "x" * 80,
+    ]
 )
 DATA = st.dictionaries(
-    st.sampled_from(["source", "next", "phone", "digest", "expires"]),
-    st.sampled_from(["number", "+8613900001234", "good", str(NOW + DAY), "0"]),
+    st.sampled_from(["source", "next", "phone", "digest", "expires", "needs", "product"]),
+    st.sampled_from(["number", "height,weight", "31", "+8613900001234", "good", str(NOW + DAY), "0"]),
 ).filter(lambda d: d.get("expires", "0").isdigit())
 STATES = sorted(name for kind, name, record in REGISTRY._table if kind == "state" and record == "buyer")
 DIALOGS = st.builds(
@@ -98,12 +116,13 @@ BUYERS = st.builds(
     phones=st.lists(st.just("+8613900001234"), max_size=1),
     birthday=st.sampled_from(["", "01-02"]),
     gender=st.sampled_from(["", "unsaid"]),
-    sizes=st.sampled_from([{}, {"top": "M"}]),
+    sizes=st.sampled_from([{}, {"top": "M"}, {"top": "L", "height": "165", "weight": "52"}, {"height": "tall"}]),
     addresses=st.lists(ADDRESSES, max_size=3),
     member=st.sampled_from([None, Member("123456789015")]),
     coupons=st.lists(COUPONS, max_size=3),
     orders=st.lists(BRIEFS, max_size=3),
     tallies=st.sampled_from([{}, {"consent_asked": 1}]),
+    about=st.sampled_from([None, ev.ItemRef("main", "31", "A", "亚麻宽松衬衫", "S"), ev.ItemRef(title="大衣")]),
 )
 BODIES: dict[str, st.SearchStrategy[Any]] = {
     "followed": st.builds(ev.Followed, scene=st.sampled_from(["", "card", "qr:shelf"])),
@@ -141,10 +160,55 @@ def turns(draw: Any, kind: str, name: str) -> Turn:
     )
     address = draw(st.sampled_from([None, *buyer.addresses]))
     account = address.account if address is not None else draw(st.sampled_from(["", "chat", "sms"]))
-    arg = draw(st.sampled_from(["", "back", "skip", "yes", "news", "leave_club", "MAY", "LOST", "AAAA-BBBB", "female"]))
+    arg = draw(
+        st.sampled_from(
+            [
+                "",
+                "back",
+                "skip",
+                "yes",
+                "news",
+                "leave_club",
+                "MAY",
+                "LOST",
+                "AAAA-BBBB",
+                "female",
+                "@product:main:31",
+                "@x",
+                "m",
+            ]
+        )
+    )
     settings_ = facts(gift=draw(st.sampled_from(["", "MAY"])), open_=draw(st.booleans()))
     event = ev.Event("e", buyer.home, account, NOW, NOW, body)
     return Turn(event, buyer, NOW, settings_, address, arg=arg, text=text.casefold(), raw_text=text)
+
+
+VARIANTS = st.builds(
+    Variant,
+    sku=st.sampled_from(["A", "B"]),
+    size=st.sampled_from(["", "S", "M", "38"]),
+    color=st.sampled_from(["", "白"]),
+    price=st.sampled_from([None, ev.Money(Decimal("188.00"), "CNY"), ev.Money(Decimal("99.00"), "CNY")]),
+    stock=st.sampled_from([None, 0, 4]),
+)
+CHARTS = st.sampled_from(
+    [(), (ev.SizeRow("M", {"height": "160-165", "体重": "100-114斤"}), ev.SizeRow("S", {"height": "150-160"})),
+     (ev.SizeRow("38", {"脚长": "24"}),), (ev.SizeRow("M", {"衣长": "70"}),), (ev.SizeRow("M", {"bust": "80-84", "waist": "x"}),)]
+)  # fmt: skip
+PRODUCTS = st.builds(
+    Product,
+    id=st.just("31"),
+    shop=st.just("main"),
+    subject=st.just("product:main:31"),
+    title=st.sampled_from(["亚麻宽松衬衫", "皮鞋"]),
+    short_title=st.sampled_from(["", "衬衫"]),
+    url=st.sampled_from(["", "https://shop.example/p/31"]),
+    size_chart=CHARTS,
+    variants=st.lists(VARIANTS, max_size=3),
+    upserted=st.just((1, 0)),
+    returned=st.sampled_from([{}, {"size_small": 5}, {"size_large": 3, "size_small": 1}]),
+)
 
 
 def resolved(draw: Any, turn: Turn, handler: Handler, effects: list[Effect]) -> list[Effect]:
@@ -162,6 +226,9 @@ def resolved(draw: Any, turn: Turn, handler: Handler, effects: list[Effect]) -> 
                 sent, effect.phone, "good", NOW + 600_000, draw(st.sampled_from([0, NOW])), effect.data
             )
             after += handler.continuations[effect.then](turn, result_)
+        elif isinstance(effect, FindProducts):
+            found = draw(st.lists(PRODUCTS, max_size=2))
+            after += handler.continuations[effect.then](turn, FoundProducts(tuple(found), effect.data))
         else:
             after.append(effect)
     return after

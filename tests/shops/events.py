@@ -46,7 +46,8 @@ SHIPMENT = {
     "place": "小满驿站",
     "pickup_code": "12-3-4567",
 }
-REFUND = {"id": "r1", "amount": MONEY, "kind": "refund_only"}
+REFUND = {"id": "r1", "amount": MONEY, "kind": "refund_only",
+          "items": [{"sku": "LS-M", "size": "M", "qty": 1, "reason_code": "size_small"}]}  # fmt: skip
 CHECKOUT = {
     "token": "t1",
     "items": [ITEM],
