@@ -36,6 +36,11 @@ var/tools/.postgresql: scripts/postgres.sh
 	@bash scripts/postgres.sh
 	@touch $@
 
+var/tools/.redis: scripts/redis.sh
+	@mkdir -p var/tools
+	@bash scripts/redis.sh
+	@touch $@
+
 run: $(VENV)/.runtime
 	@$(BIN)/touchpoint serve --config $(CONFIG)
 
@@ -45,7 +50,7 @@ check: $(VENV)/.dev
 	$(BIN)/python -m mypy
 	$(BIN)/python -c "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports())"
 
-test: $(VENV)/.dev var/tools/.chromium var/tools/.postgresql
+test: $(VENV)/.dev var/tools/.chromium var/tools/.postgresql var/tools/.redis
 	$(BIN)/python -m pytest
 
 bench: $(VENV)/.dev

@@ -22,7 +22,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "verify, parse": ("/inbound.py", "/wire.py", "/signature.py", "/xml.py", "/crypto.py", "bot/fastjson.py", "hmac.py"),
     "intake": ("bot/intake.py", "bot/ports.py"),
     "Redis client": ("/redis/", "bot/redis_client.py"),
-    "script arguments and answers": ("bot/store.py", "bot/keys.py", "bot/subjects.py", "bot/change.py"),
+    "script arguments and answers": ("bot/store.py", "bot/storeargs.py", "bot/keys.py", "bot/subjects.py", "bot/change.py"),
     "turn: route, handler, effects": (
         "bot/worker.py", "turns.py", "bot/calls.py", "bot/touching.py", "bot/routing.py", "bot/apply.py", "bot/buyers.py", "bot/run.py", "bot/resolver.py",
         "bot/locales.py", "bot/ids.py", "handlers/", "bench/serve.py", "bot/handling.py", "bot/identity.py",

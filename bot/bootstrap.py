@@ -140,6 +140,7 @@ class Gateway:
     conductor: Conductor
     planner: Planner
     provider_timeout_s: float = PROVIDER_TIMEOUT_S
+    blocked: set[str] = field(default_factory=set)  # accounts that their provider has blocked
     stopping: bool = False
     stopped: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -206,7 +207,7 @@ def redis_url(settings: Settings) -> str:
 async def open_store(settings: Settings, owner: str) -> Store:
     """The store, with the number of partitions that it was first started with. Raises ConfigError if that changed."""
     client = connect(redis_url(settings))
-    store = Store(client, settings.redis.partitions, owner)
+    store = Store(client, settings.redis.partitions, owner, replicas=settings.redis.replicas_to_wait_for)
     if not await store.command("HEXISTS", keys.META, "partitions"):  # a write is refused while memory is full
         await store.command("HSETNX", keys.META, "partitions", settings.redis.partitions)
     known = int(await store.command("HGET", keys.META, "partitions"))

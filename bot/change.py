@@ -85,6 +85,7 @@ class Commit(IntEnum):
     GONE = 2  # the entry was handled already
     REPEATED = 3  # the event was seen before
     NOT_OWNER = 4
+    UNKNOWN = 5  # its server gave no answer: done or not, it is read again
 
 
 class Taken(Struct):

@@ -52,7 +52,7 @@ class Claiming:
             try:
                 tokens = await self._tokens(account, line, lane)
             except StoreError:
-                return granted  # the commit will say so itself
+                continue  # the commit will say so itself
             room = min(self._most_in_flight - len(self._under_way) - self.held, line.room())
             count = min(wanted[account, lane], room, tokens)
             if count > 0:
@@ -80,7 +80,7 @@ class Claiming:
                 if line is None:
                     self._hints.difference_update(hints)
                     continue
-                free = min(room, line.room(), await self._tokens(account, line, lane))
+                free = min(room, line.room(), await self._tokens_or_none(account, line, lane))
                 for partition, name, which in hints:
                     if free <= 0:
                         break
@@ -89,6 +89,15 @@ class Claiming:
                     free -= most
                     room -= most
         return wishes
+
+    async def _tokens_or_none(self, account: str, line: Line, lane: str) -> int:
+        """0 where on a cluster the server that counts this account's rate is away: the others' go on."""
+        try:
+            return await self._tokens(account, line, lane)
+        except StoreError:
+            if not self._store.scripts.apart:
+                raise
+            return 0
 
     async def _tokens(self, account: str, line: Line, lane: str) -> int:
         """The account's allowance over all processes, fetched for at most 50 ms at a time."""

@@ -179,16 +179,11 @@ class Erasure:
                 await self._store.command("DEL", name)
 
     async def _strings(self, pattern: str) -> AsyncIterator[tuple[str, bytes]]:
-        cursor = 0
-        while True:
-            position, names = await self._store.command("SCAN", cursor, "MATCH", pattern, "COUNT", PAGE)
+        async for names in self._store.scan(pattern, PAGE):
             values = await self._store.together([("GET", name) for name in names])
             for name, value in zip(names, values, strict=True):
                 if value:
                     yield name.decode(), value
-            cursor = int(position)
-            if cursor == 0:
-                return
             await asyncio.sleep(0)
 
     async def _ask_to_forget(self, subject: str) -> None:

@@ -138,6 +138,18 @@ class StoreFullError(StoreError):
     """Redis refuses writes: its memory limit is reached."""
 
 
+class PartlyStoredError(StoreError):
+    """A cluster took part of a batch: the servers of some keys are away. `failed`: positions that were not done, or unsurely.
+
+    `ready`: what became ready to send of those that were done.
+    """
+
+    def __init__(self, message: str, failed: frozenset[int], ready: frozenset[tuple[int, str, str]]) -> None:
+        super().__init__(message)
+        self.failed = failed
+        self.ready = ready
+
+
 class FenceError(StoreError):
     """Another process owns the partition now; this process's work on it is void."""
 

@@ -8,7 +8,7 @@ and a repeat of the webhook is recognised as one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -21,6 +21,7 @@ from bot.clock import SystemClock
 from bot.codec import dump_entry
 from bot.errors import (
     MediaTypeError,
+    PartlyStoredError,
     PayloadError,
     RequestError,
     SignatureError,
@@ -99,14 +100,19 @@ class Appender:
                 batch, self._waiting = self._waiting[:256], self._waiting[256:]
                 entries = [entry for group, _ in batch for entry in group]
                 error: Exception | None = None
+                failed: Collection[int] = range(len(entries))
                 try:
                     await self._store.append(entries, replicas=self._replicas)
+                except PartlyStoredError as caught:  # a cluster: the others are stored
+                    error, failed = caught, caught.failed
                 except Exception as caught:  # noqa: BLE001  # every waiting request must be answered
                     error = caught
-                for _, future in batch:
+                at = 0
+                for group, future in batch:
+                    mine, at = range(at, at + len(group)), at + len(group)
                     if future.done():
                         continue
-                    if error is None:
+                    if error is None or not any(i in failed for i in mine):
                         future.set_result(None)
                     else:
                         future.set_exception(error)

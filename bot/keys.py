@@ -216,3 +216,11 @@ def idempotency(digest: str) -> str:
 def posted(id: str) -> str:
     """String, 1 h: this event came by the API; for counting repeats in its answer."""
     return f"posted:{blake2b(id.encode(), digest_size=8).hexdigest()}"
+
+
+def guard(key: str) -> str:
+    """A key in the slot of `key` that never exists; for a name that cannot be a tag the key itself, which guards nothing."""
+    _, _, rest = key.partition("{")
+    tag, closed, _ = rest.partition("}")
+    whole = not (closed and tag)
+    return key if whole and "}" in key else f"guard:{{{key if whole else tag}}}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 from bot import keys
@@ -19,6 +20,9 @@ class Leases:
         self._ttl_ms = int(ttl_s * 1000)
         self._expected = expected
         self._sure_until = 0.0
+        self._lapsing: dict[
+            int, float
+        ] = {}  # on a cluster: held ones whose server did not answer -> until when they are sure
         self._random = random.SystemRandom()
         self.suspects: dict[int, tuple[str, str]] = {}  # partition -> ids up to which a dead owner had taken work
         self.hungry = True  # fewer than the share: look again soon
@@ -28,6 +32,10 @@ class Leases:
     def sure(self) -> bool:
         """Whether the leases hold for certain: checked just before a provider call."""
         return self._clock.monotonic() < self._sure_until
+
+    def sure_of(self, partition: int) -> bool:
+        """Whether this partition's lease holds for certain."""
+        return self.sure and self._clock.monotonic() < self._lapsing.get(partition, math.inf)
 
     async def renew(self) -> None:
         """One round: heartbeat, keep what is ours, take what is free, give back what is above the share."""
@@ -59,6 +67,11 @@ class Leases:
                 if inbox not in ("", "0") or bulk not in ("", "0"):
                     self.suspects[p] = (inbox or "0", bulk or "0")
                 self.fresh.add(p)
+        for p in answers:
+            self._lapsing.pop(p, None)
+        for p in owned[:share]:
+            if p not in answers and started >= self._lapsing.setdefault(p, self._sure_until):
+                self._drop(p)
         self._sure_until = started + self._ttl_ms / 1000 * 0.8
         self.hungry = len(store.fences) < share
         OWNED.set(len(store.fences))
@@ -71,6 +84,7 @@ class Leases:
     def _drop(self, partition: int) -> None:
         self._store.fences.pop(partition, None)
         self._store.cursors.pop(partition, None)
+        self._lapsing.pop(partition, None)
         self.suspects.pop(partition, None)
         self.fresh.discard(partition)
 

@@ -159,28 +159,54 @@ async def _watch(gateway: Gateway) -> None:
     started = gateway.clock.monotonic()
     await asyncio.sleep(0)
     LOOP_LAG.set(gateway.clock.monotonic() - started)
+    away: StoreError | None = None
+    for look in (_heed_blocks, _watch_work, _watch_money, _watch_memory, _tell_metrics):
+        try:
+            await look(gateway)
+        except StoreError as error:
+            if not gateway.store.scripts.apart:
+                raise
+            away = error  # on a cluster, what other servers hold is looked after all the same
+    if away is not None:
+        raise away
+
+
+async def _watch_work(gateway: Gateway) -> None:
     await gateway.worker.bury_failed()
     if hints := await gateway.store.ready_lanes(list(gateway.lines)):
         gateway.hints |= hints
         gateway.wake_sender.set()
+
+
+async def _watch_money(gateway: Gateway) -> None:
     await gateway.campaigns.refresh()
     await gateway.spend.refresh(gateway.clock.now())
-    await _heed_blocks(gateway)
-    info = await gateway.store.command("INFO", "memory")
-    gateway.watch_memory(info)
+
+
+async def _watch_memory(gateway: Gateway) -> None:
+    gateway.watch_memory(storecheck.fullest(await gateway.store.servers("INFO", "memory")))
     if gateway.door.is_shut_for("memory"):
         await gateway.housekeeping.make_room(gateway.clock.now())
     else:
         gateway.housekeeping.has_room()
+
+
+async def _tell_metrics(gateway: Gateway) -> None:
     await gateway.store.tell(keys.METRICS, gateway.store.owner, generate_latest(REGISTRY))
 
 
 async def _heed_blocks(gateway: Gateway) -> None:
     """Nothing goes out by an account that its provider has blocked, until the provider lifts it."""
-    found = await gateway.store.records(subjects.account(name) for name in gateway.lines)
-    for record in found.values():
-        if isinstance(record, AccountState) and record.blocked and record.name in gateway.lines:
-            gateway.lines[record.name].pause(BLOCKED_S)
+    try:
+        found = await gateway.store.records(subjects.account(name) for name in gateway.lines)
+        gateway.blocked = {
+            record.name
+            for record in found.values()
+            if isinstance(record, AccountState) and record.blocked and record.name in gateway.lines
+        }
+    finally:  # where that cannot be read now, what was known last holds
+        for name in gateway.blocked:
+            gateway.lines[name].pause(BLOCKED_S)
 
 
 async def check_store(gateway: Gateway) -> None:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from bot import ids, keys, subjects
+from bot import ids, keys, sendnews
 from bot.accounts import Line
 from bot.broadcasts import SOURCE, Broadcast
 from bot.change import Claimed, QueuedMessage, Settlement
@@ -32,17 +32,15 @@ from bot.errors import (
     AccountError,
     ConnectError,
     InDoubtError,
-    OptedOutError,
+    PartlyStoredError,
     PermanentError,
     ProviderDownError,
     SendError,
     StoreError,
     TemporaryError,
     ThrottledError,
-    UnreachableError,
-    WindowClosedError,
 )
-from bot.events import AccountAlert, Event, Ms, StatusReported
+from bot.events import Event, Ms
 from bot.journal import SendEntry, dump
 from bot.lastcheck import refusal
 from bot.leases import Leases
@@ -179,6 +177,10 @@ class Sender:
         except StoreError as error:
             REDIS_TROUBLE.labels("sender").inc()
             log.warning("store away", detail=str(error))
+            if self._store.scripts.apart and len(jobs) > 1:  # what only one of them asks for may be what is away
+                for job in jobs:
+                    await self._begin([job])
+                return
             self._give_back(jobs)
             return
         except Exception:  # as above: a claim that was not used is nobody's loss
@@ -255,7 +257,7 @@ class Sender:
             if job.refusal or standing == "cancelled":
                 self._settled(job, "skipped", reason=job.refusal or SkipReason.CANCELLED)
                 return
-            if standing == "paused" or not self._leases.sure:
+            if standing == "paused" or not self._leases.sure_of(job.claimed.partition):
                 # Staff stopped it since it was claimed, or somebody else may own the partition by now: the claim is given back
                 # without having been used.
                 self._unsent(job)
@@ -288,8 +290,7 @@ class Sender:
         if isinstance(outcome, SendError):
             # The error's own words, which hold neither text nor address: the only place for a provider's request id.
             log.warning("not sent", id=job.message.id, account=job.message.account, code=outcome.code, why=str(outcome))
-            if outcome.alert:
-                self._alert(job.message, outcome)
+            self._events += sendnews.of(job.message, outcome, self._clock.now(), doubted=bool(job.claimed.doubts))
         match outcome:
             case Receipt():
                 line.succeeded()
@@ -312,7 +313,6 @@ class Sender:
                 self._account_refused(job, outcome)
             case PermanentError():
                 line.succeeded()
-                self._tell_buyer(job, outcome)
                 self._settled(job, "failed", error=outcome)
             case _:
                 self._settled(job, "failed", error=outcome)
@@ -425,26 +425,6 @@ class Sender:
         )
         self._settle_wake.set()
 
-    def _tell_buyer(self, job: _Job, error: SendError) -> None:
-        """A refusal that says something of the address is news for the buyer's record.
-
-        Its time is when the message was planned: a window that the buyer opened later is not the one that is shut.
-        """
-        if not isinstance(error, OptedOutError | UnreachableError | WindowClosedError):
-            return
-        message = job.message
-        soft = isinstance(error, OptedOutError) and error.marketing_only
-        ref = "" if job.claimed.doubts else message.id  # one that is in doubt did not fail
-        body = StatusReported("failed", ref, code=error.code, reason=error.reason, marketing_only=soft)
-        subject = subjects.address(message.account, message.to)
-        self._events.append(Event("", subject, message.account, message.created_at, self._clock.now(), body))
-
-    def _alert(self, message: OutboundMessage, error: SendError) -> None:
-        now, account = self._clock.now(), message.account
-        body = AccountAlert(kind="send", detail=f"{error.reason} {error.code}: {error}")
-        id = f"{account}|{error.code}|{now // HOUR_MS}"
-        self._events.append(Event(id, subjects.account(account), account, now, now, body))
-
     async def _settle_loop(self) -> None:
         """Writes outcomes in batches; an outcome is kept until it is written, however long Redis is away."""
         while not (self.stopping and not (self._tasks or self._claiming.held or self._settling or self._events)):
@@ -460,7 +440,7 @@ class Sender:
             self._lines_out.clear()
             try:
                 # First: what was not accepted is free again before another attempt is claimed.
-                await self._outlays.write(self._clock.now())
+                await self._store.unless_away(self._outlays.write(self._clock.now()))
                 await self._write_outcomes()
                 await self._write_events()
             except StoreError as error:
@@ -477,9 +457,16 @@ class Sender:
             return
         try:
             found = await self._store.settle(batch, today=self._clock.now())
-        except StoreError:
+        except PartlyStoredError as error:
+            # Those whose server is away go last: the others need not wait for it.
+            self._settling[: len(batch)] = []
+            self._settling += [batch[i] for i in sorted(error.failed)]
+            self._hints |= error.ready
+            self._wake.set()
             raise
-        except Exception:
+        except Exception as error:
+            if isinstance(error, StoreError):
+                raise
             log.exception("outcomes refused", items=len(batch))
             found = await self._settle_each(batch)
         del self._settling[: len(batch)]

@@ -16,12 +16,11 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 
-from bot import hours
+from bot import hours, redis_urls
 from bot.broadcast_config import Broadcasts
 from bot.config import AccountConfig, Country, Currency, Privacy, Section
 from bot.errors import ConfigError
@@ -63,13 +62,8 @@ def _duration_h(value: object) -> object:
 
 
 def _redis_url(value: str) -> str:
-    if not re.match(r"(embedded:.|unix://.|rediss?://.)", value):
-        raise ValueError('must begin with "embedded:" and a folder, "redis://", "rediss://" or "unix://"')
-    if value.startswith("redis"):
-        try:
-            _ = urlsplit(value).port
-        except ValueError:
-            raise ValueError("its port must be a number, as in redis://host:6379/0") from None
+    if not re.match(r"embedded:.", value):
+        redis_urls.parse(value)
     return value
 
 

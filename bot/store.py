@@ -2,11 +2,18 @@
 
 Every method raises StoreError when Redis is away or full. Reads are plain commands; work is moved by scripts alone, so
 that what a crash leaves behind is always a whole step.
+
+On one server a call takes the keys of many partitions: that is what makes it fast. On a cluster each partition is a slot:
+the calls are split by partition and run side by side (`_split`), and what a server that is away holds is left out of the
+answer, so that the others' work goes on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from typing import Any
 
 import redis.asyncio as aioredis
@@ -15,14 +22,19 @@ from redis.exceptions import RedisError
 from bot import ids, keys
 from bot.change import Change, Claimed, Commit, Settlement, Taken
 from bot.clock import DAY_MS
-from bot.codec import CodecError, load_event, load_record
-from bot.events import BroadcastDue, Event, Forwarded, Ms
+from bot.codec import load_record
+from bot.errors import PartlyStoredError, StoreError
+from bot.events import Event, Ms
 from bot.records import Link, Record
-from bot.redis_client import Scripts, as_store_error, is_away
+from bot.redis_client import Scripts
+from bot.redis_cluster import ClusterClient
+from bot.redis_wire import as_store_error, is_away
+from bot.storeargs import outcome_args, passed_on, turn_args
 from bot.subjects import partition_of
 
 SEEN_DAYS = 9
 SMALL_BATCH = 24
+LOOK_S = 0.05  # on a cluster, how often an idle process looks for what others wrote
 GATHER_S = 0.001  # below a small batch, a moment for more to gather: a script call costs the same for one or ten
 Hint = tuple[int, str, str]
 """Where something became ready to send: partition, account, lane."""
@@ -31,15 +43,17 @@ Hint = tuple[int, str, str]
 class Store:
     """Redis, as the engine uses it."""
 
-    def __init__(self, client: aioredis.Redis, partitions: int, owner: str) -> None:
+    def __init__(self, client: aioredis.Redis, partitions: int, owner: str, *, replicas: int = 0) -> None:
         self.client = client
         self.partitions = partitions
         self.owner = owner
-        self.scripts = Scripts(client)
+        self.scripts = Scripts(client, replicas=replicas)
+        self._cluster = client if isinstance(client, ClusterClient) else None
         self.fences: dict[int, int] = {}
         self.cursors: dict[int, list[str]] = {}
         self.dirty: set[int] = set()  # partitions that this process knows to have new entries
         self.seen_days: dict[int, set[int]] = {}  # days for which an owned partition holds digests
+        self.news = asyncio.Event()  # this process wrote something into a lane
 
     def partition(self, subject: str) -> int:
         """A subject's partition."""
@@ -47,13 +61,34 @@ class Store:
 
     # --- intake ---------------------------------------------------------------------------------------------------
 
-    async def append(self, entries: Sequence[tuple[str, bytes, bytes]], *, lane: str = "i", replicas: int = 0) -> None:
-        """Takes in (subject, digest, encoded event), durable when this returns. Refused whole when memory is full."""
+    async def append(
+        self, entries: Sequence[tuple[str, bytes, bytes]], *, lane: str = "i", replicas: int | None = None
+    ) -> None:
+        """Takes in (subject, digest, encoded event), durable when this returns. Refused whole when memory is full.
+
+        On a cluster PartlyStoredError says which were not taken in, where others were.
+        """
         name = keys.inbox if lane == "i" else keys.bulk
         partitions = [self.partition(subject) for subject, _, _ in entries]
-        args = [part for entry in entries for part in entry]
-        await self.scripts.run("append", [name(p) for p in partitions], args, replicas=replicas)
+        groups = self._split(partitions)
+        calls = [([name(partitions[i]) for i in g], [part for i in g for part in entries[i]]) for g in groups]
+        answers = await self.scripts.each("append", calls, replicas=replicas)
         self.dirty.update(partitions)
+        self.news.set()
+        _raise_partly(groups, answers)
+
+    def _split(self, partitions: Sequence[int]) -> list[list[int]]:
+        """The positions that go into one call each: all of them, or on a cluster those of each partition, in order."""
+        if self._cluster is None:
+            return [list(range(len(partitions)))]
+        groups: dict[int, list[int]] = {}
+        for i, p in enumerate(partitions):
+            groups.setdefault(p, []).append(i)
+        return list(groups.values())
+
+    def _together(self, partitions: Iterable[int]) -> list[list[int]]:
+        """Different partitions, by call: all in one, or on a cluster each in its own."""
+        return [list(partitions)] if self._cluster is None else [[p] for p in partitions]
 
     # --- leases ---------------------------------------------------------------------------------------------------
 
@@ -68,13 +103,31 @@ class Store:
         """
         if not wishes:
             return {}
-        partitions = list(wishes)
-        found = await self.scripts.run(
-            "lease", [keys.lease(p) for p in partitions], [self.owner, ttl_ms, most, *(wishes[p] for p in partitions)]
-        )
+        if self._cluster is None:
+            return await self._lease(list(wishes), wishes, ttl_ms, most)
+        # Each partition's server counts for itself, so the room is given out here: first to what is held already.
+        kept = [p for p in wishes if wishes[p] == "x" or p in self.fences]
+        others = [p for p in wishes if p not in kept]
+        answers = await self._lease(kept, wishes, ttl_ms, 1)
+        room = most - sum(wishes[p] == "k" for p in kept)
+        while others and room > 0:
+            part, others = others[:room], others[room:]
+            found = await self._lease(part, wishes, ttl_ms, 1)
+            room -= sum(fence > 0 for fence, _, _ in found.values())
+            answers.update(found)
+        return answers
+
+    async def _lease(
+        self, partitions: Sequence[int], wishes: Mapping[int, str], ttl_ms: int, most: int
+    ) -> dict[int, tuple[int, str, str]]:
+        groups = self._together(partitions) if partitions else []
+        calls = [([keys.lease(p) for p in g], [self.owner, ttl_ms, most, *(wishes[p] for p in g)]) for g in groups]
+        answers = await self.scripts.each("lease", calls)
         return {
             p: (int(fence), inbox.decode(), bulk.decode())
-            for p, (fence, inbox, bulk) in zip(partitions, found, strict=True)
+            for g, found in zip(groups, answers, strict=True)
+            if not isinstance(found, StoreError)
+            for p, (fence, inbox, bulk) in zip(g, found, strict=True)
         }
 
     # --- turns ----------------------------------------------------------------------------------------------------
@@ -94,6 +147,9 @@ class Store:
         """Marks which of the owned partitions hold unread entries; waits up to `block_ms` for the first."""
         if not partitions:
             return
+        if self._cluster is not None:
+            await self._look_apart(partitions, block_ms)
+            return
         names = [keys.inbox(p) for p in partitions] + [keys.bulk(p) for p in partitions]
         marks = [self.cursors[p][0] for p in partitions] + [self.cursors[p][1] for p in partitions]
         block = ["BLOCK", block_ms] if block_ms else []
@@ -101,50 +157,88 @@ class Store:
         for name, _ in found or ():
             self.dirty.add(int(name.partition(b"{p")[2].partition(b"}")[0]))
 
+    async def _look_apart(self, partitions: Sequence[int], block_ms: int) -> None:
+        """On a cluster no one command waits for several slots: they are looked at in turn, own news at once."""
+        end = time.monotonic() + block_ms / 1000
+        while True:
+            self.news.clear()
+            looks = [
+                ("XREAD", "COUNT", 1, "STREAMS", keys.inbox(p), keys.bulk(p), *self.cursors[p])
+                for p in partitions
+                if p in self.cursors
+            ]
+            found = await self._answers(looks)
+            if looks and all(isinstance(answer, StoreError) for answer in found):
+                raise found[0]
+            for answer in found:
+                for name, _ in (answer or ()) if not isinstance(answer, StoreError) else ():
+                    self.dirty.add(int(name.partition(b"{p")[2].partition(b"}")[0]))
+            left = end - time.monotonic()
+            if self.dirty or left <= 0:
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.news.wait(), min(left, LOOK_S))
+
     async def take(self, partitions: Sequence[int], *, inbox: int, bulk: int) -> tuple[list[Taken], dict[str, bytes]]:
         """Unread entries of owned partitions (at most so many per lane) and the records that they are about."""
         if not partitions:
             return [], {}
-        args: list[Any] = [inbox, bulk]
-        for p in partitions:
-            days = self.seen_days.get(p, ())
-            args += [keys.tag(p), self.fences[p], *self.cursors[p], len(days), *days]
-        entries, records = await self.scripts.run("take", [keys.lease(p) for p in partitions], args)
-        taken = []
-        for index, lane, entry, subject, digest, seen, body, timer, due in entries:
-            p = partitions[index - 1]
-            one = lane.decode()
-            id = entry.decode()
-            self.cursors[p][0 if one == "i" else 1] = id
-            taken.append(
-                Taken(p, one, id, subject.decode(), digest, bool(seen), body, timer.decode(), int(float(due or b"0")))
-            )
-        return taken, {subject.decode(): body for _, subject, body in records}
+        groups, calls = self._together(partitions), []
+        for g in groups:
+            args: list[Any] = [-(-inbox // len(groups)), -(-bulk // len(groups))]
+            for p in g:
+                days = self.seen_days.get(p, ())
+                args += [keys.tag(p), self.fences[p], *self.cursors[p], len(days), *days]
+            calls.append(([keys.lease(p) for p in g], args))
+        taken, bodies = list[Taken](), dict[str, bytes]()
+        for g, answer in zip(groups, await self.scripts.each("take", calls), strict=True):
+            if isinstance(answer, StoreError):
+                continue  # read when its server is back: the marks are where they were
+            entries, records = answer
+            for index, lane, entry, subject, digest, seen, body, timer, due in entries:
+                p = g[index - 1]
+                one = lane.decode()
+                id = entry.decode()
+                self.cursors[p][0 if one == "i" else 1] = id
+                at = int(float(due or b"0"))
+                taken.append(Taken(p, one, id, subject.decode(), digest, bool(seen), body, timer.decode(), at))
+            bodies.update((subject.decode(), body) for _, subject, body in records)
+        return taken, bodies
 
     async def commit(
         self, changes: Sequence[Change], *, now: Ms
     ) -> tuple[list[tuple[Commit, list[tuple[str, int]]]], set[str]]:
         """Commits turns in order. Answers per turn, with the (entry, sequence) of each mail it posted.
 
-        Second, the ids of the messages that were claimed for sending as they asked for by `claim_at`.
+        Second, the ids of the messages that were claimed for sending as they asked for by `claim_at`. On a cluster, turns
+        whose server gave no answer are UNKNOWN; on one server that is a StoreError.
         """
+        groups = self._split([change.partition for change in changes])
+        calls = [self._commit_call([changes[i] for i in g], now // DAY_MS) for g in groups]
+        turns: list[tuple[Commit, list[tuple[str, int]]]] = [(Commit.UNKNOWN, [])] * len(changes)
+        all_claimed: set[str] = set()
+        for g, answer in zip(groups, await self.scripts.each("commit", calls), strict=True):
+            for p in {changes[i].partition for i in g}:
+                self._seen_today(p, now // DAY_MS)
+            if isinstance(answer, StoreError):
+                continue
+            found, claimed = answer
+            for i, one in zip(g, found, strict=True):
+                turns[i] = (Commit(int(one[0])), [(one[k].decode(), int(one[k + 1])) for k in range(1, len(one), 2)])
+            all_claimed.update(id.decode() for id in claimed)
+        return turns, all_claimed
+
+    def _commit_call(self, changes: Sequence[Change], today: int) -> tuple[list[str], list[Any]]:
         partitions = sorted({change.partition for change in changes})
         position = {p: i + 1 for i, p in enumerate(partitions)}
-        args: list[Any] = [now // DAY_MS, len(changes)]
+        args: list[Any] = [today, len(changes)]
         for p in partitions:
             args += [keys.tag(p), self.fences.get(p, 0)]
         for change in changes:
-            turn = _turn_args(change, position[change.partition])
+            turn = turn_args(change, position[change.partition])
             args.append(len(turn))
             args += turn
-        found, claimed = await self.scripts.run("commit", [keys.lease(p) for p in partitions], args)
-        for p in partitions:
-            self._seen_today(p, now // DAY_MS)
-        turns = [
-            (Commit(int(answer[0])), [(answer[i].decode(), int(answer[i + 1])) for i in range(1, len(answer), 2)])
-            for answer in found
-        ]
-        return turns, {id.decode() for id in claimed}
+        return [keys.lease(p) for p in partitions], args
 
     def _seen_today(self, partition: int, today: int) -> None:
         days = self.seen_days.setdefault(partition, set())
@@ -153,19 +247,29 @@ class Store:
             days.intersection_update(range(today - SEEN_DAYS + 1, today + 1))
 
     async def deliver(self, letters: Sequence[tuple[int, int, int, str, bytes, bytes]]) -> None:
-        """Relays mail (destination, source, sequence, subject, digest, body) to the inboxes of their destinations."""
+        """Relays mail (destination, source, sequence, subject, digest, body) to the inboxes of their destinations.
+
+        On a cluster PartlyStoredError says which were not delivered, where others were.
+        """
         if letters:
-            args: list[Any] = []
-            for dst, src, sequence, subject, digest, body in letters:
-                args += [keys.tag(dst), keys.tag(src), sequence, subject, digest, body]
-            await self.scripts.run("deliver", [keys.inbox(letter[0]) for letter in letters], args)
+            groups = self._split([letter[0] for letter in letters])
+            calls = []
+            for g in groups:
+                args: list[Any] = []
+                for dst, src, sequence, subject, digest, body in (letters[i] for i in g):
+                    args += [keys.tag(dst), keys.tag(src), sequence, subject, digest, body]
+                calls.append(([keys.inbox(letters[i][0]) for i in g], args))
+            answers = await self.scripts.each("deliver", calls)
             self.dirty.update(letter[0] for letter in letters)
+            _raise_partly(groups, answers)
 
     async def forget_mail(self, entries: Mapping[int, Sequence[str]]) -> None:
         """Deletes relayed mail at its sources, in one call."""
         pairs = [(keys.mail(p), entry) for p, relayed in entries.items() for entry in relayed]
         if pairs:
-            await self.scripts.run("unpost", [name for name, _ in pairs], [entry for _, entry in pairs])
+            groups = self._split([p for p, relayed in entries.items() for _ in relayed])
+            calls = [([pairs[i][0] for i in g], [pairs[i][1] for i in g]) for g in groups]
+            _raise_partly(groups, await self.scripts.each("unpost", calls))
 
     async def waiting_mail(self, partition: int, limit: int = 500) -> list[tuple[str, int, int, str, bytes, bytes]]:
         """Mail not yet relayed: (entry, destination, sequence, subject, digest, body)."""
@@ -198,7 +302,7 @@ class Store:
         stream = keys.inbox(taken.partition) if taken.lane == "i" else keys.bulk(taken.partition)
         names = [stream, keys.dead(taken.partition), keys.tries(taken.partition)]
         held = taken.timer.removeprefix("wait:") if taken.timer.startswith("wait:m_") else ""
-        args = [taken.entry, error, taken.tries, now, keys.tag(taken.partition), _passed_on(taken.body), held]
+        args = [taken.entry, error, taken.tries, now, keys.tag(taken.partition), passed_on(taken.body), held]
         found = await self.scripts.run("bury", names, args)
         return str(found.decode())
 
@@ -238,16 +342,29 @@ class Store:
         wishes = [wish for wish in wishes if wish[0] in self.fences]
         if not wishes:
             return []
-        partitions = sorted({wish[0] for wish in wishes})
-        position = {p: i + 1 for i, p in enumerate(partitions)}
-        args: list[Any] = [now, virtual or now, len(wishes)]
-        for p in partitions:
-            args += [keys.tag(p), self.fences[p]]
-        for p, account, lane, most in wishes:
-            args += [position[p], account, lane, most]
-        found = await self.scripts.run("pull", [keys.lease(p) for p in partitions], args)
+        groups, calls = self._split([wish[0] for wish in wishes]), []
+        for g in groups:
+            position = {p: i + 1 for i, p in enumerate(sorted({wishes[i][0] for i in g}))}
+            args: list[Any] = [now, virtual or now, len(g)]
+            for p in position:
+                args += [keys.tag(p), self.fences[p]]
+            for p, account, lane, most in (wishes[i] for i in g):
+                args += [position[p], account, lane, most]
+            calls.append(([keys.lease(p) for p in position], args))
+        answers = await self.scripts.each("pull", calls)
         return [
-            Claimed(partitions[k - 1], id.decode(), int(attempt), body, tries=int(tries), doubts=int(doubts))
+            Claimed(
+                sorted({wishes[i][0] for i in g})[k - 1],
+                id.decode(),
+                int(attempt),
+                body,
+                tries=int(tries),
+                doubts=int(doubts),
+            )
+            for g, found in zip(groups, answers, strict=True)
+            if not isinstance(
+                found, StoreError
+            )  # what it may have claimed is found by the pump, as of a sender that died
             for id, attempt, body, k, tries, doubts in found
         ]
 
@@ -256,28 +373,37 @@ class Store:
         partitions = list(self.fences)
         if not partitions or not accounts:
             return set()
-        args = [len(accounts), *accounts, *(keys.tag(p) for p in partitions)]
-        found = await self.scripts.run("ready", [keys.lease(p) for p in partitions], args)
-        return {(partitions[k - 1], account.decode(), lane.decode()) for k, account, lane in found}
+        groups = self._together(partitions)
+        calls = [([keys.lease(p) for p in g], [len(accounts), *accounts, *map(keys.tag, g)]) for g in groups]
+        answers = await self.scripts.each("ready", calls)
+        return {
+            (g[k - 1], account.decode(), lane.decode())
+            for g, found in zip(groups, answers, strict=True)
+            if not isinstance(found, StoreError)
+            for k, account, lane in found
+        }
 
     async def settle(self, items: Sequence[Settlement], *, today: Ms) -> set[Hint]:
-        """Writes the outcomes of provider calls (`today` is any time of the virtual day); answers what became ready."""
-        args: list[Any] = [today // DAY_MS]
-        for item in items:
-            args += [keys.tag(item.partition), item.id, item.attempt, item.state, item.reason, item.provider]
-            args += [
-                item.again_at or "",
-                item.hold_until or "",
-                "1" if item.unread else "",
-                item.at,
-                item.journal,
-                item.parts or "",
-            ]
-        found = await self.scripts.run("settle", [keys.sending(item.partition) for item in items], args)
+        """Writes the outcomes of provider calls (`today` is any time of the virtual day); answers what became ready.
+
+        On a cluster PartlyStoredError says which were not written, where others were, and what became ready of those.
+        """
+        groups = self._split([item.partition for item in items])
+        calls = []
+        for g in groups:
+            args: list[Any] = [today // DAY_MS]
+            for item in (items[i] for i in g):
+                args += outcome_args(item)
+            calls.append(([keys.sending(items[i].partition) for i in g], args))
+        answers = await self.scripts.each("settle", calls)
         hints: set[Hint] = set()
-        for item, answer in zip(items, found, strict=True):
-            for i in range(1, len(answer), 2):
-                hints.add((item.partition, answer[i].decode(), answer[i + 1].decode()))
+        for g, found in zip(groups, answers, strict=True):
+            if isinstance(found, StoreError):
+                continue
+            for i, answer in zip(g, found, strict=True):
+                for k in range(1, len(answer), 2):
+                    hints.add((items[i].partition, answer[k].decode(), answer[k + 1].decode()))
+        _raise_partly(groups, answers, hints)
         return hints
 
     async def pump(
@@ -287,10 +413,20 @@ class Store:
         partitions = list(self.fences)
         if not partitions:
             return 0, set(), []
-        args: list[Any] = [now, real, left_behind, most, *(keys.tag(p) for p in partitions)]
-        moved, ready, behind = await self.scripts.run("pump", [keys.timers(p) for p in partitions], args)
-        hints = {(partitions[k - 1], account.decode(), lane.decode()) for k, account, lane in ready}
-        return int(moved), hints, [(partitions[k - 1], id.decode()) for k, id in behind]
+        groups = self._together(partitions)
+        calls = [([keys.timers(p) for p in g], [now, real, left_behind, most, *map(keys.tag, g)]) for g in groups]
+        total, hints, left = 0, set[Hint](), list[tuple[int, str]]()
+        for g, answer in zip(groups, await self.scripts.each("pump", calls), strict=True):
+            if isinstance(answer, StoreError):
+                continue
+            moved, ready, behind = answer
+            total += int(moved)
+            hints.update((g[k - 1], account.decode(), lane.decode()) for k, account, lane in ready)
+            left += [(g[k - 1], id.decode()) for k, id in behind]
+        if total and self._cluster is not None:
+            self.news.set()
+            self.dirty.update(partitions)
+        return total, hints, left
 
     async def allowance(
         self, account: str, wanted: int, per_second: float, *, burst_s: float = 0.05, owed: int = 0
@@ -315,7 +451,13 @@ class Store:
         return [any(found[i : i + SEEN_DAYS]) for i in range(0, len(found), SEEN_DAYS)]
 
     async def together(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """Several plain commands in one round trip, their answers in order."""
+        """Several plain commands of one key each in one round trip (one a server), their answers in order."""
+        if self._cluster is not None:
+            found = await self._answers(commands)
+            for answer in found:
+                if isinstance(answer, StoreError):
+                    raise answer
+            return found
         pipe = self.client.pipeline(transaction=False)
         for command in commands:
             pipe.execute_command(*command)
@@ -323,6 +465,25 @@ class Store:
             return list(await pipe.execute()) if commands else []
         except (TimeoutError, RedisError, OSError) as error:
             raise as_store_error(error) from error
+
+    async def _answers(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """On a cluster: the answers as the servers gave them, a StoreError in the place of a failure."""
+        assert self._cluster is not None  # of its callers
+        found = await self._cluster.side_by_side(commands)
+        return [as_store_error(answer) if isinstance(answer, Exception) else answer for answer in found]
+
+    async def unless_away(self, work: Awaitable[object]) -> bool:
+        """Whether the work was done. False where its server of a cluster is away: that of the others goes on.
+
+        On one server there are no others: raises StoreError.
+        """
+        try:
+            await work
+        except StoreError:
+            if self._cluster is None:
+                raise
+            return False
+        return True
 
     async def command(self, *args: Any) -> Any:
         """One plain command with the store's errors."""
@@ -332,6 +493,31 @@ class Store:
             if is_away(error):
                 raise as_store_error(error) from error
             raise
+
+    async def servers(self, *args: Any) -> list[Any]:
+        """A command's answer of every server that holds data: one, or the primaries of a cluster."""
+        if self._cluster is None:
+            return [await self.command(*args)]
+        try:
+            return await self._cluster.on_primaries(*args)
+        except (TimeoutError, RedisError, OSError) as error:
+            if is_away(error):
+                raise as_store_error(error) from error
+            raise
+
+    async def scan(self, pattern: str, count: int = 300) -> AsyncIterator[list[bytes]]:
+        """The names of all keys that match, in pages, over all servers; some may come twice."""
+        page: list[bytes] = []
+        try:
+            async for name in self.client.scan_iter(match=pattern, count=count):
+                page.append(name)
+                if len(page) == count:
+                    yield page
+                    page = []
+        except (TimeoutError, RedisError, OSError) as error:
+            raise as_store_error(error) from error
+        if page:
+            yield page
 
     async def record(self, subject: str) -> Record | None:
         """The record at a subject, links not followed."""
@@ -362,48 +548,7 @@ class Store:
         return None
 
 
-def _passed_on(body: bytes) -> str:
-    """The broadcast of an event that a link or a merge passed on, "" for any other."""
-    try:
-        event = load_event(body)
-        while isinstance(event.body, Forwarded):
-            event = load_event(event.body.event)
-    except CodecError:
-        return ""
-    due = event.body
-    return due.broadcast if isinstance(due, BroadcastDue) and due.moved else ""
-
-
-def _turn_args(change: Change, position: int) -> list[Any]:
-    args: list[Any] = [
-        position,
-        change.lane,
-        change.entry,
-        change.digest,
-        change.subject,
-        change.record,
-        change.journal,
-        len(change.timers),
-    ]
-    for timer in change.timers:
-        args += timer
-    args.append(len(change.messages))
-    for m in change.messages:
-        args += [m.id, m.account, m.to, m.lane, m.state, m.reason, m.created_at, m.purpose, m.body]
-        args += [m.claim_at or "", m.bc]
-    args.append(len(change.mails))
-    for letter in change.mails:
-        args += [keys.tag(letter.partition), letter.subject, letter.digest, letter.body, "i"]
-    args.append(len(change.index))
-    for pair in change.index:
-        args += pair
-    args.append(len(change.tasks))
-    for task in change.tasks:
-        args += task
-    args.append(len(change.statuses))
-    for s in change.statuses:
-        args += [s.how, s.what, s.state, s.at, s.reason, s.provider, s.parts or ""]
-    args.append(len(change.rows))
-    for row in change.rows:
-        args += row
-    return args
+def _raise_partly(groups: Sequence[Sequence[int]], answers: Sequence[Any], hints: Iterable[Hint] = ()) -> None:
+    failed = [(g, answer) for g, answer in zip(groups, answers, strict=True) if isinstance(answer, StoreError)]
+    if failed:
+        raise PartlyStoredError(str(failed[0][1]), frozenset(i for g, _ in failed for i in g), frozenset(hints))

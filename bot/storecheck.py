@@ -7,7 +7,7 @@ a power cut, an evicting server throws queues away, a replica takes no writes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,8 +21,8 @@ REDIS_FLOOR, VALKEY_FLOOR = 7, 8  # major versions: flags of `#!lua` scripts
 class Asks(Protocol):
     """What the check needs of a store: plain commands that raise StoreError."""
 
-    async def command(self, *args: Any) -> Any:
-        """One command's answer."""
+    async def servers(self, *args: Any) -> list[Any]:
+        """A command's answer of every server that holds data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +96,26 @@ def _replicas(info: Mapping[str, str], wanted: int) -> list[Fault]:
 
 async def inspect(store: Asks, *, replicas: int = 0) -> list[Fault]:
     """Asks the server. Raises StoreError when it is away."""
-    info = _texts(await store.command("INFO"))
-    config: dict[str, str] | None
+    infos = [_texts(answer) for answer in await store.servers("INFO")]
+    configs: list[dict[str, str]] | list[None]
     try:
-        config = _texts(await store.command("CONFIG", "GET", "*append*"))
+        configs = [_texts(answer) for answer in await store.servers("CONFIG", "GET", "*append*")]
     except ResponseError:  # forbidden by an ACL, or renamed away by a host
-        config = None
-    return faults(info, config, replicas=replicas)
+        configs = [None] * len(infos)
+    found = [
+        fault for info, config in zip(infos, configs, strict=True) for fault in faults(info, config, replicas=replicas)
+    ]
+    return list(dict.fromkeys(found))
+
+
+def fullest(infos: Sequence[Any]) -> dict[str, str]:
+    """Of several servers' INFO memory, that of the one with the least room below its limit."""
+
+    def share(info: Mapping[str, str]) -> float:
+        limit = int(info.get("maxmemory") or 0)
+        return int(info.get("used_memory") or 0) / limit if limit else 0.0
+
+    return max(map(_texts, infos), key=share)
 
 
 def _texts(answer: Any) -> dict[str, str]:

@@ -63,8 +63,8 @@ class VirtualClock:
 
     async def next_due(self) -> Ms:
         """When the next timer of any record is due; 0 for none."""
-        pipe = self._store.client.pipeline(transaction=False)
-        for partition in range(self._store.partitions):
-            _ = pipe.zrange(keys.timers(partition), 0, 0, withscores=True)
-        found = [rows[0][1] for rows in await pipe.execute() if rows]
-        return int(min(found)) if found else 0
+        partitions = range(self._store.partitions)
+        first = await self._store.together([("ZRANGE", keys.timers(p), 0, 0) for p in partitions])
+        named = [(keys.timers(p), rows[0]) for p, rows in zip(partitions, first, strict=True) if rows]
+        found = await self._store.together([("ZSCORE", name, member) for name, member in named])
+        return int(min((float(due) for due in found if due is not None), default=0))

@@ -18,7 +18,7 @@ from bot import keys
 from bot.change import Change, Commit, QueuedMessage, Taken
 from bot.clock import SystemClock
 from bot.codec import CodecError, load_record
-from bot.errors import StoreError
+from bot.errors import PartlyStoredError, StoreError
 from bot.leases import Leases
 from bot.log import places
 from bot.metrics import BURIED, REDIS_TROUBLE, TURN_SECONDS, TURNS, child
@@ -180,7 +180,8 @@ class Worker:
         """The owned partitions with news, each of them first in its turn."""
         store = self._store
         dirty, store.dirty = store.dirty, set()
-        owned = sorted(dirty.intersection(store.fences))
+        # What is not taken over yet, or has mail that is not relayed, waits: later mail would pass it.
+        owned = sorted(dirty.intersection(store.fences) - self._unposted - self._leases.fresh)
         self._offset = (self._offset + 7) % max(1, len(owned))
         return owned[self._offset :] + owned[: self._offset]
 
@@ -188,22 +189,34 @@ class Worker:
 
     async def _adopt(self) -> None:
         """Partitions taken since the last round: relay what a dead owner left unposted, and be careful with what it held."""
-        await self._acquit()
+        await self._store.unless_away(self._acquit())
         for partition in sorted(self._unposted):
-            await self._relay_left(partition)
-            self._unposted.discard(partition)
-        if self._leases.fresh:
+            if await self._store.unless_away(self._relay_left(partition)):
+                self._unposted.discard(partition)
+                self._store.dirty.add(partition)
+        if self._leases.fresh and not self._store.scripts.apart:
             await self._store.learn_days(self._leases.fresh, self._clock.now())
-        while self._leases.fresh:
-            partition = self._leases.fresh.pop()
-            await self._relay_left(partition)
-            marks = self._leases.suspects.pop(partition, None)
-            if marks:
-                await self._careful(partition, marks)
+        for partition in list(self._leases.fresh):
+            self._leases.fresh.discard(partition)
+            if not await self._store.unless_away(self._take_over(partition)):
+                if partition in self._store.fences:
+                    self._leases.fresh.add(partition)
+                continue
             for account in self._lanes_of(partition):
                 self._hints.add(account)
             self._store.dirty.add(partition)
             self._wake_sender.set()
+
+    async def _take_over(self, partition: int) -> None:
+        if self._store.scripts.apart:
+            await self._store.learn_days([partition], self._clock.now())
+        await self._relay_left(partition)
+        if marks := self._leases.suspects.pop(partition, None):
+            try:
+                await self._careful(partition, marks)
+            except StoreError:
+                self._leases.suspects.setdefault(partition, marks)
+                raise
 
     def _lanes_of(self, partition: int) -> list[Hint]:
         return [(partition, account, lane) for account in self._turns.accounts for lane in ("hi", "lo")]
@@ -355,7 +368,7 @@ class Worker:
         sources: dict[int, list[str]] = {}
         committed = []
         outcomes: Counter[Commit] = Counter()
-        refused = False
+        again = False
         for (_, run, change), (outcome, mails) in zip(done, answers, strict=True):
             outcomes[outcome] += 1
             if outcome is Commit.DONE:
@@ -365,22 +378,40 @@ class Worker:
                 for message in change.messages:
                     if message.state == "queued" and message.account and message.id not in claimed:
                         self._hints.add((change.partition, message.account, message.lane))
-            elif outcome is Commit.REFUSED:
-                refused = True
+            elif outcome in (Commit.REFUSED, Commit.UNKNOWN):
+                again = True
         for outcome, count in outcomes.items():
             child(TURNS, outcome.name.lower()).inc(count)
         if self._hints:
             self._wake_sender.set()
-        for _, message in asked:
-            if message.id not in claimed:
+        silent = {
+            change.partition for change, (outcome, _) in zip(changes, answers, strict=True) if outcome is Commit.UNKNOWN
+        }
+        self._outgoing.unsure([one for one in asked if one[0] in silent])
+        for partition, message in asked:
+            if message.id not in claimed and partition not in silent:
                 self._outgoing.unused(message.account, 1)
         await self._outgoing.start([(partition, message) for partition, message in asked if message.id in claimed])
         if letters:
-            await self._store.deliver(letters)
-            await self._store.forget_mail(sources)
-        if refused:
+            await self._relay(letters, sources)
+        if again:
             self.forget()  # read again from before them
         await self._resolver.settled(committed)
+
+    async def _relay(
+        self, letters: Sequence[tuple[int, int, int, str, bytes, bytes]], sources: dict[int, list[str]]
+    ) -> None:
+        """Delivers mail and forgets it. What cannot be delivered now holds up its source: later mail must not pass it."""
+        try:
+            await self._store.deliver(letters)
+        except PartlyStoredError as error:
+            for source in {letters[i][1] for i in error.failed}:
+                self._unposted.add(source)
+                sources.pop(source, None)
+        try:
+            await self._store.forget_mail(sources)
+        except PartlyStoredError:
+            self._unposted.update(sources)
 
     async def _ask_to_claim(self, changes: Sequence[Change]) -> list[tuple[int, QueuedMessage]]:
         """Marks the messages that may go out at once; their claim is part of the commit. Answers them.

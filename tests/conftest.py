@@ -8,22 +8,48 @@ import pytest
 import redis.asyncio as aioredis
 
 from bot.redis_client import connect
+from tests import stores
 from tests.postgresql import Postgresql
 from tests.servers import Valkey
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--store redis` runs what asks for a store on that kind, not on a Valkey such as the embedded one."""
+    parser.addoption("--store", default="embedded", choices=stores.KINDS, help="the kind of store to run on")
+
+
 @pytest.fixture(scope="session")
-def valkey() -> Iterator[Valkey]:
-    """A real Valkey for the session."""
-    server = Valkey().start()
-    yield server
-    server.stop()
+def running_stores() -> Iterator[dict[str, stores.Store]]:
+    """The stores of this session by kind, started when they are first asked for."""
+    running: dict[str, stores.Store] = {}
+    yield running
+    for store in running.values():
+        store.stop()
+
+
+def store_of(running: dict[str, stores.Store], kind: str) -> stores.Store:
+    """A running store of a kind."""
+    if kind not in running:
+        running[kind] = stores.start(kind)
+    return running[kind]
 
 
 @pytest.fixture
-async def redis_client(valkey: Valkey) -> AsyncIterator[aioredis.Redis]:
-    """An empty database, by the product's own client."""
-    client = connect(valkey.url)
+def store_kind(request: pytest.FixtureRequest) -> str:
+    """The kind that a test runs on: what it is parametrised with, or `--store`."""
+    return str(getattr(request, "param", request.config.getoption("--store")))
+
+
+@pytest.fixture(scope="session")
+def valkey(request: pytest.FixtureRequest, running_stores: dict[str, stores.Store]) -> Valkey:
+    """A real Valkey for the session, or the store that `--store` asks for."""
+    return store_of(running_stores, request.config.getoption("--store"))  # type: ignore[return-value]
+
+
+@pytest.fixture
+async def redis_client(running_stores: dict[str, stores.Store], store_kind: str) -> AsyncIterator[aioredis.Redis]:
+    """An empty store, by the product's own client."""
+    client = connect(store_of(running_stores, store_kind).url)
     await client.flushall()
     yield client
     await client.aclose()

