@@ -22,6 +22,7 @@ BUSY_MS = 5_000
 CONNECT_S = 5.0
 ANSWER_S = 60.0
 POOL = 4
+MAPPED = 2_147_418_112  # bytes of a file that SQLite reads as memory: the most that it takes
 _MISSING = ("no such table", "no such column", "UndefinedTable", "UndefinedColumn")
 SQLITE = "sqlite:"
 
@@ -79,7 +80,7 @@ def _sqlite(url: URL, *, writer: bool) -> AsyncEngine:
         cursor.execute("PRAGMA synchronous = NORMAL")
         cursor.execute(f"PRAGMA cache_size = {-65_536 if writer else -16_384}")
         cursor.execute("PRAGMA temp_store = MEMORY")
-        cursor.execute("PRAGMA mmap_size = 268435456")
+        cursor.execute(f"PRAGMA mmap_size = {MAPPED}")
         cursor.close()
 
     @event.listens_for(engine.sync_engine, "begin")

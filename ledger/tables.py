@@ -25,6 +25,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    text,
 )
 
 SCALE = 10_000
@@ -100,6 +101,7 @@ journal = Table(
 
 # --- buyers -----------------------------------------------------------------------------------------------------------
 
+_MERGED = text("merged_into <> ''")
 buyers = Table(
     "buyers",
     metadata,
@@ -142,6 +144,7 @@ buyers = Table(
     Index("ix_buyers_partition_id", "partition", "id"),
     Index("ix_buyers_member_no", "member_no"),
     Index("ix_buyers_last_order_at", "last_order_at"),
+    Index("ix_buyers_merged_into", "merged_into", sqlite_where=_MERGED, postgresql_where=_MERGED),
     **_CLUSTERED,
 )
 
@@ -226,7 +229,10 @@ orders = Table(
     _ms("placed_at"),
     _ms("paid_at"),
     _ms("updated_at"),
+    Column("buyer", Text, nullable=False, default="", server_default="", info=RECKONED),  # follows from `owners`
     Index("ix_orders_placed_at", "placed_at"),
+    Index("ix_orders_paid_at_shop_currency_total_buyer", "paid_at", "shop", "currency", "total", "buyer"),
+    Index("ix_orders_city_placed_at_buyer", "city", "placed_at", "buyer"),
 )
 
 owners = Table(
@@ -250,8 +256,10 @@ items = Table(
     _count("qty"),
     Column("price", Amount, nullable=False, default=Decimal(0)),
     _ms("paid_at"),  # of the order; 0 unpaid
-    Index("ix_items_product_paid_at", "product", "paid_at"),
-    Index("ix_items_sku_paid_at", "sku", "paid_at"),
+    Column("buyer", Text, nullable=False, default="", server_default="", info=RECKONED),  # follows from `owners`
+    Index("ix_items_product_paid_at_buyer", "product", "paid_at", "buyer"),
+    Index("ix_items_sku_paid_at_buyer", "sku", "paid_at", "buyer"),
+    Index("ix_items_title_paid_at_buyer", "title", "paid_at", "buyer"),
     **_CLUSTERED,
 )
 
@@ -394,4 +402,12 @@ audiences = Table(
     _text("home"),
     _text("variant"),
     **_CLUSTERED,
+)
+
+frozen = Table(
+    "frozen",  # which audiences are complete: one may well be empty; not derived
+    metadata,
+    _text("broadcast", primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    _ms("at"),
 )

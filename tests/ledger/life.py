@@ -24,7 +24,7 @@ PHONE, OTHER = "+8613900001234", "+8613900005678"
 DERIVED = [
     table
     for table in tables.metadata.sorted_tables
-    if table.name not in ("facts", "positions", "journal", "segments", "audiences")
+    if table.name not in ("facts", "positions", "journal", "segments", "audiences", "frozen")
 ]
 Journals = dict[int, list[tuple[int, int, str, bytes]]]
 

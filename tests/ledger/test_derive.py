@@ -40,6 +40,17 @@ async def test_the_day_was_rich(whole):
     assert whole.unreadable == 0
 
 
+async def test_orders_and_items_name_whose_they_are(whole):
+    """After a merge too: segments ask them alone what a buyer bought."""
+    found = await whole.dump()
+    owners = {row[0]: row[1] for row in found["owners"]}
+    survivor = {row[15] for row in found["buyers"] if row[15]}
+
+    assert {row[0]: row[-1] for row in found["orders"]} == owners
+    assert {row[0]: row[-1] for row in found["items"]} == owners
+    assert set(owners.values()) == survivor
+
+
 @pytest.mark.parametrize("seed", range(25))
 async def test_any_interleaving_and_any_batches_give_the_same_tables(journals, whole, tmp_path, seed):
     draw = random.Random(seed)
