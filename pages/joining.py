@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 from aiohttp import web
 
 from bot import subjects
@@ -13,6 +15,14 @@ from pages.deeds import draw_code
 from pages.deps import PageDeps
 from pages.sheet import locale_of, page
 from pages.visit import COOKIE, Guesses, StopError, Visit, ask, check_form, csrf_of, form_of, remember, see
+
+
+def is_public(sender: str) -> bool:
+    """Whether this is a visitor's own address: a proxy in front speaks for all visitors, and is not held to one's share."""
+    try:
+        return ip_address(sender).is_global
+    except ValueError:
+        return False
 
 
 class Joining:
@@ -45,10 +55,11 @@ class Joining:
         number = deps.parse_phone(given)
         if not number or not takes_texts(number):
             return self._page(request, given, "number")
-        sender = f"join|{request.remote}"
-        if self._guesses.over(sender):
-            raise StopError("too_many")
-        self._guesses.missed(sender)
+        if is_public(request.remote or ""):
+            sender = f"join|{request.remote}"
+            if self._guesses.over(sender):
+                raise StopError("too_many")
+            self._guesses.missed(sender)
         if not deps.lane_to(number):
             return self._page(request, given, "no_lane")
         buyer = await self._buyer(number)

@@ -16,6 +16,7 @@ from bot.clock import rfc3339
 from bot.events import Money, OrderBrief
 from bot.handling import CampaignView
 from bot.ids import show_member_number
+from bot.orders import at_pickup_point
 from bot.phones import mask
 from bot.records import Address, Buyer, Coupon, Order
 from bot.visits import digest
@@ -100,6 +101,12 @@ def _money(locale: str, amount: str, currency: str) -> str:
     return money(locale, Money(Decimal(amount), currency)) if amount else ""
 
 
+def usable(visit: Visit) -> int:
+    """How many coupons can be used now."""
+    now = visit.deps.clock.now()
+    return sum(one.state == "claimed" and not 0 < one.expires_at <= now for one in visit.buyer.coupons)
+
+
 async def wallet(visit: Visit) -> web.Response:
     """What the buyer holds, what is over, and what can be claimed now."""
     now, campaigns = visit.deps.clock.now(), {one.key: one for one in visit.deps.coupons.views()}
@@ -171,7 +178,7 @@ async def orders(visit: Visit) -> web.Response:
                 "state": _parcel(one.lane.state),
                 "eta": one.eta if one.lane.state not in ("delivered", "returned") else 0,
                 "place": one.place,
-                "pickup": one.pickup_code if one.lane.state != "delivered" else "",
+                "pickup": one.pickup_code if at_pickup_point(one) and one.lane.state != "delivered" else "",
                 "link": web_link(one.tracking_url),
                 "stuck": bool(one.exception),
             }
@@ -309,7 +316,7 @@ async def data(visit: Visit) -> web.Response:
         buyer=buyer,
         phones=[mask(phone) for phone in buyer.phones],
         number=show_member_number(buyer.member.number) if buyer.member else "",
-        coupons=sum(coupon.state == "claimed" for coupon in buyer.coupons),
+        coupons=usable(visit),
         lines=lines_of(visit),
         said=visit.request.query.get("said", "") if visit.request.query.get("said") == "kept" else "",
     )
@@ -323,7 +330,7 @@ async def erase(visit: Visit) -> web.Response:
 def show_erase(visit: Visit, *, fault: bool) -> web.Response:
     """The question, and whether it was answered without the tick."""
     buyer = visit.buyer
-    coupons = sum(coupon.state == "claimed" for coupon in buyer.coupons)
+    coupons = usable(visit)
     open_orders = sum(state_of(order) not in ("delivered", "closed", "refunded", "returned") for order in buyer.orders)
     return visit.show(
         "erase", status=400 if fault else 200, buyer=buyer, coupons=coupons, open_orders=open_orders, fault=fault

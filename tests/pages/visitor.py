@@ -24,12 +24,12 @@ __all__ = ["LINK", "PHONE", "Visitor", "ask", "buyer", "code", "join", "shop_wit
 
 
 @asynccontextmanager
-async def shop_with_pages(valkey, tmp_path, extra: str = ""):
+async def shop_with_pages(valkey, tmp_path, extra: str = "", *, public: str = PUBLIC):
     """A gateway that knows its public address."""
     twilio = TwilioPeer()
     async with (
         provider(twilio) as (base, _),
-        running(valkey, tmp_path, extra=account(base) + extra, server=f'public_url = "{PUBLIC}"') as harness,
+        running(valkey, tmp_path, extra=account(base) + extra, server=f'public_url = "{public}"') as harness,
     ):
         yield Sms(harness, twilio, None)
 
