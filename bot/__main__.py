@@ -34,7 +34,9 @@ app.add_typer(token_app, name="token")
 app.add_typer(links_app, name="links")
 products_app = typer.Typer(no_args_is_help=True, help="The product catalogue.")
 app.add_typer(coupons_app, name="coupons")
+members_app = typer.Typer(no_args_is_help=True, help="Members.")
 app.add_typer(products_app, name="products")
+app.add_typer(members_app, name="members")
 
 Config = Annotated[Path, typer.Option("--config", help="The configuration file.")]
 DEFAULT = Path("config.toml")
@@ -321,6 +323,70 @@ def _finish(sheet: Sheet, *, dry_run: bool, handled: bool) -> None:
     typer.echo(f"{rows} kept aside in {aside}: mend and import that file" if aside else f"{rows} at fault", err=True)
     if dry_run or len(sheet.rejected) >= len(sheet.rows):
         raise typer.Exit(1)
+
+
+@members_app.command("import")
+def members_import(
+    file: Path,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, change nothing.")] = False,  # noqa: FBT002
+    config: Config = DEFAULT,
+) -> None:
+    """Take over members of another system from a CSV file. Without proof of consent they get service notices only."""
+    from bot import bulk, member_import  # noqa: PLC0415
+    from bot.phones import parse as parse_phone  # noqa: PLC0415
+
+    settings = _settings(config)
+    now = _with_store(config, bulk.now_of)
+    found = _read(
+        lambda: member_import.read(file, lambda text: parse_phone(text, settings.brand.country), settings.zone, now)
+    )
+
+    async def run(store: Store) -> tuple[member_import.Done, bool]:
+        done = await member_import.look(store, found)
+        if dry_run:
+            return done, True
+        events = member_import.events(found, file.name, await bulk.now_of(store))
+        with typer.progressbar(length=len(events), label="members", file=sys.stderr) as bar:
+            await bulk.put_in(store, events, bar.update)
+        return done, await bulk.handled(store)
+
+    done, handled = _with_store(config, run)
+    for note in found.notes[:20]:
+        typer.echo(note, err=True)
+    if len(found.notes) > 20:
+        typer.echo(f"and {len(found.notes) - 20} more", err=True)
+    would = "would be" if dry_run else "are"
+    typer.echo(
+        f"{done.new} members {would} new; {done.known} were buyers already, {done.cards} of them with a card that stays"
+    )
+    typer.echo(f"{found.joined} rows joined to another of the same number, {found.renumbered} card numbers replaced")
+    typer.echo(f"{found.unproved} said yes to marketing without proof: service notices only")
+    _finish(found.sheet, dry_run=dry_run, handled=handled)
+
+
+@members_app.command("export")
+def members_export(
+    file: Path,
+    bom: Annotated[bool, typer.Option("--excel/--plain", help="With the mark by which Excel knows UTF-8.")] = True,  # noqa: FBT002
+    config: Config = DEFAULT,
+) -> None:
+    """Write all members to a CSV file that only you may read."""
+    from bot import member_export  # noqa: PLC0415
+    from bot.queries import Queries  # noqa: PLC0415
+
+    async def run(store: Store) -> int:
+        with (
+            member_export.opened(file, bom=bom) as out,
+            typer.progressbar(length=store.partitions, label="members", file=sys.stderr) as bar,
+        ):
+            return await member_export.write(Queries(store), store.partitions, out, bar.update)
+
+    try:
+        count = _with_store(config, run)
+    except OSError as error:
+        typer.echo(f"{file}: cannot be written ({error.strerror})", err=True)
+        raise typer.Exit(2) from error
+    typer.echo(f"{count} members in {file}")
 
 
 @app.command()

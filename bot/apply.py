@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from msgspec import structs
 
-from bot import buyers, ids, orders, subjects
+from bot import buyers, ids, imported, orders, subjects
 from bot.change import Letter, StatusChange
 from bot.codec import dump_event, load_event, pack
 from bot.effects import (
@@ -352,9 +352,11 @@ class Applier:
         """Gives the buyer the card whose number was drawn."""
         record = run.record
         if isinstance(record, Buyer) and record.member is None and isinstance(effect, IssueCard):
-            record.member = Member(number=number, joined_at=run.now, source=effect.source)
+            record.member = Member(
+                number, effect.level or "basic", effect.points, effect.joined_at or run.now, effect.source
+            )
             record.left_club_at = 0
-            run.change.index.append((f"m:{number}", record.home))
+            _point_card(run, number, record.home)
             run.entry.notes.append(NoteRecord("member", "joined"))
 
     def _leave_club(self, run: Run, buyer: Buyer) -> None:
@@ -472,6 +474,8 @@ class Applier:
                     data["evidence"],
                     asked.by,
                 )
+            case "import_member":
+                imported.take(buyer, data, self.speaker.policy.accounts)
             case "complete_task":
                 return self.staff_task(run, buyer, asked)
             case "take":
@@ -483,7 +487,7 @@ class Applier:
             case _:
                 return False
         run.entry.notes.append(NoteRecord("staff", f"{asked.action} by {asked.by}"))
-        return asked.action != "coupon"  # its handler reminds of the end
+        return asked.action not in ("coupon", "import_member")  # a handler goes on: reminds of the end, issues the card
 
     def staff_task(self, run: Run, record: Buyer | Order | Cart, asked: StaffAsked) -> bool:
         """Staff completed a task of this record, or its buyer is to be forgotten."""
@@ -522,8 +526,19 @@ def _watch_owed(record: Order | Buyer) -> None:
 
 
 def _forget_card(run: Run, buyer: Buyer) -> None:
-    if buyer.member is not None:
-        run.change.index.extend((f"m:{number}", "") for number in buyer.member.numbers)
+    for number in buyer.member.numbers if buyer.member is not None else ():
+        _point_card(run, number, "")
+
+
+def _point_card(run: Run, number: str, home: str) -> None:
+    """A card's number is looked up in the partition that it names: an imported one may name another than its buyer's."""
+    partition = ids.member_partition(number)
+    if partition in (None, run.partition):
+        run.change.index.append((f"m:{number}", home))
+        return
+    asked = StaffAsked("point", "engine", json.dumps({"home": home}).encode())
+    event = Event("", subjects.card(number), "", run.now, run.now, asked)
+    run.change.mails.append(Letter(event.subject, b"", dump_event(event), partition))
 
 
 def _end_broadcasts(run: Run, buyer: Buyer) -> None:

@@ -87,9 +87,16 @@ class Cancel(Struct, frozen=True):
 
 
 class IssueCard(Struct, frozen=True):
-    """Give the buyer a member card (engine: number from the partition's counter). Does nothing if there is one."""
+    """Give the buyer a member card. Does nothing if there is one.
+
+    The engine draws its number from the partition's counter, or takes `number` where that is free.
+    """
 
     source: str
+    number: str = ""
+    level: str = ""
+    points: int = 0
+    joined_at: Ms = 0
 
 
 class LeaveClub(Struct, frozen=True):

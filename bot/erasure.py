@@ -212,11 +212,16 @@ class Erasure:
             await self._store.command("HSET", keys.tasks(partition), id, pack(bare))
 
     async def _index(self, partition: int, wanted: Wanted) -> None:
-        """Open tasks of the record, and what the buyer waits for; the id itself stays (`_identities`)."""
+        """Open tasks of the record, what the buyer waits for, its cards' numbers; the id itself stays (`_identities`)."""
         tasks = tuple(f"t:{subject}|".encode() for subject in wanted.subjects)
         waits = tuple(f":{id}".encode() for id in wanted.ids)
         names = await self._store.command("HKEYS", keys.index(partition))
-        gone = [name for name in names if name.startswith(tasks) or (name.endswith(waits) and name[:2] != b"b:")]
+        cards = {f"m:{word}".encode() for word in wanted.words}
+        gone = [
+            name
+            for name in names
+            if name.startswith(tasks) or (name.endswith(waits) and name[:2] != b"b:") or name in cards
+        ]
         if gone:
             await self._store.command("HDEL", keys.index(partition), *gone)
 

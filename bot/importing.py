@@ -1,20 +1,25 @@
 """`touchpoint coupons import`: own codes of campaigns from a file, checked whole before the first one is taken.
 
-One code per line, or CSV with a header of `code` and perhaps `campaign`. Every fault is named by its line; with one fault
+One code per line, or a table with a column `code` and perhaps `campaign`, in any form that `bot.sheets` reads. Every fault is named by its line; with one fault
 nothing is imported.
 """
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bot import sheets
 from bot.coupons import ALPHABET, Campaign, Coupons
 from bot.errors import GatewayError
+from bot.sheets import NoColumnsError, SheetError
 
+COLUMNS: sheets.Columns = {
+    "code": ("coupon", "coupon code", "券码", "优惠券码", "兑换码", "券碼", "折價券碼"),
+    "campaign": ("campaign key", "活动", "活动编号", "活動", "活動編號"),
+}
 CODE = re.compile(f"[{ALPHABET}]{{12}}")
 MOST_CODES = 200_000
 TOGETHER = 500
@@ -51,20 +56,12 @@ class CodeList:
 
 def read(path: Path, campaign: str) -> CodeList:
     """The file's codes. Raises ImportFaultError naming every line at fault."""
-    try:
-        rows = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
-    except OSError as error:
-        raise ImportFaultError([f"{path}: cannot be read ({error.strerror})"]) from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ImportFaultError([f"{path}: must be a text or CSV file in UTF-8"]) from error
-    header = [cell.strip().lower() for cell in rows[0]] if rows else []
-    named = "code" in header
     found = CodeList()
-    for line, row in enumerate(rows, 1):
-        if (named and line == 1) or not any(cell.strip() for cell in row):
-            continue
-        cells = dict(zip(header, row, strict=False)) if named else {"code": ",".join(row)}
-        found.add(line, cells.get("code", "").strip(), (cells.get("campaign") or "").strip() or campaign)
+    try:
+        for line, code, key in _lines(path):
+            found.add(line, code, key or campaign)
+    except SheetError as error:
+        raise ImportFaultError([str(error)]) from error
     count = sum(len(codes) for codes in found.codes.values())
     if not count and not found.faults:
         found.faults.append(f"{path}: holds no codes")
@@ -73,6 +70,21 @@ def read(path: Path, campaign: str) -> CodeList:
     if found.faults:
         raise ImportFaultError(found.faults)
     return found
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str, str]]:
+    """Line, code and campaign of each row: a table with a column of codes, else a code on each line."""
+    try:
+        sheet = sheets.read(path, COLUMNS, needs=[("code",)])
+    except NoColumnsError:
+        for line, text in enumerate(sheets.text_of(path).splitlines(), 1):
+            if text.strip():
+                yield line, text.strip(), ""
+        return
+    if sheet.rejected:
+        raise SheetError("\n".join(sheets.told_faults(sheet)))
+    for row in sheet.rows:
+        yield row.line, row["code"], row["campaign"]
 
 
 async def take(coupons: Coupons, found: CodeList, progress: Callable[[int], None]) -> dict[str, int]:

@@ -100,6 +100,12 @@ class Queries:
                     found.append(buyer)
         return found, ""
 
+    async def every_buyer(self, partition: int) -> AsyncIterator[list[Buyer]]:
+        """All buyers of a partition, some at a time."""
+        names = await self._buyer_ids(partition, "")
+        for start in range(0, len(names), PAGE):
+            yield await self._at_home(partition, names[start : start + PAGE])
+
     async def _buyer_ids(self, partition: int, after: str) -> list[str]:
         position, names = 0, set[str]()
         while True:

@@ -69,8 +69,7 @@ class EffectResolver:
         assert isinstance(buyer, Buyer)
         match effect:
             case IssueCard():
-                count = await self._store.count(keys.cards(run.partition))
-                return Issued(ids.member_number(run.partition, count))
+                return Issued(await self._number(run.partition, effect.number, buyer.home))
             case ClaimCoupon():
                 now = self._clock.now()
                 return await self._coupons.claim(effect.campaign, buyer.id, now, effect.data, merged=buyer.merged)
@@ -80,6 +79,20 @@ class EffectResolver:
                 return Quiet(not await self._under_way(run.partition, effect))
             case Recall():
                 return Recalled(await self._failed(run, effect))
+
+    async def _number(self, partition: int, wanted: str, home: str) -> str:
+        """A number that nobody has: the one that is wanted, else the next of the partition."""
+        named = ids.member_partition(wanted) if wanted else None
+        if named is not None and named < self._store.partitions:
+            owner = await self._store.command("HGET", keys.index(named), f"m:{wanted}")
+            if not owner or owner == home.encode():
+                return wanted
+        while True:
+            number = ids.member_number(partition, await self._store.count(keys.cards(partition)))
+            if not await self._store.command(
+                "HEXISTS", keys.index(partition), f"m:{number}"
+            ):  # imported ones are skipped
+                return number
 
     async def _products(self, wanted: FindProducts) -> list[Product]:
         if (item := wanted.item) is not None:

@@ -33,6 +33,10 @@ class SheetError(GatewayError):
     """A file that cannot be read as a table."""
 
 
+class NoColumnsError(SheetError):
+    """None of the wanted columns is named in the first line."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One row: the line of the file on which it begins, and its cells by column, trimmed."""
@@ -91,12 +95,7 @@ def plain(name: str) -> str:
 
 def read(path: Path, columns: Columns, *, needs: Sequence[Sequence[str]] = ()) -> Sheet:
     """The file's rows. `needs`: of each group of columns one must be there. Raises SheetError in one plain line."""
-    try:
-        if path.stat().st_size > MOST_BYTES:
-            raise SheetError(f"{path}: is over {MOST_BYTES >> 20} MiB; split it")
-        data = path.read_bytes()
-    except OSError as error:
-        raise SheetError(f"{path}: cannot be read ({error.strerror})") from error
+    data = _bytes(path)
     names = {plain(alias): column for column, aliases in columns.items() for alias in (column, *aliases)}
     best: tuple[int, str, str, tuple[str, ...], str] | None = None
     for encoding, text in _texts(data):
@@ -107,7 +106,7 @@ def read(path: Path, columns: Columns, *, needs: Sequence[Sequence[str]] = ()) -
                 best = (known, encoding, separator, header, text)
     if best is None:
         wanted = ", ".join(group[0] for group in needs) or ", ".join(list(columns)[:6])
-        raise SheetError(
+        raise NoColumnsError(
             f"{path}: its first line must name columns, such as {wanted}; in UTF-8, GBK or UTF-16, separated by , ; or tabs"
         )
     _, encoding, separator, header, text = best
@@ -129,6 +128,20 @@ def read(path: Path, columns: Columns, *, needs: Sequence[Sequence[str]] = ()) -
         elif any(cell.strip() for cell in row.raw):
             sheet.rows.append(row)
     return sheet
+
+
+def text_of(path: Path) -> str:
+    """The file's text, in the likeliest reading of its bytes. Raises SheetError for a file that cannot be read."""
+    return next(_texts(_bytes(path)))[1]
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise SheetError(f"{path}: is over {MOST_BYTES >> 20} MiB; split it")
+        return path.read_bytes()
+    except OSError as error:
+        raise SheetError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def _texts(data: bytes) -> Iterator[tuple[str, str]]:

@@ -30,6 +30,11 @@ def product(shop: str, id: str) -> str:
     return f"product:{shop}:{id}"
 
 
+def card(number: str) -> str:
+    """The subject of a member card's number, in the partition that the number names."""
+    return f"card:{number}"
+
+
 def phone(e164: str) -> str:
     """The subject of a phone number, E.164 with plus."""
     return f"phone:{e164}"

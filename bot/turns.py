@@ -6,6 +6,7 @@ codes, card numbers), `finish` (effects applied, the change complete).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
@@ -195,7 +196,10 @@ class Turns:
             self._at_link(run, event, run.record)
             return
         kind = subjects.kind(run.taken.subject)
-        if kind in KINDS:
+        if kind == "card" and isinstance(body, StaffAsked):
+            number = run.taken.subject.partition(":")[2]
+            run.change.index.append((f"m:{number}", json.loads(body.data)["home"]))
+        elif kind in KINDS:
             self._shop.take(run, event, kind)
         else:
             self._buyer.take(run, event)

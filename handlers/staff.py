@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 
 from bot.clock import MINUTE_MS
-from bot.effects import CloseTask, Effect, Say, StaffOwns
+from bot.effects import CloseTask, Effect, IssueCard, Say, StaffOwns
 from bot.events import StaffAsked
 from bot.handling import Handler, Trigger, Turn
 
@@ -43,6 +43,14 @@ def message(turn: Turn) -> Sequence[Effect]:
     ]
 
 
+def imported(turn: Turn) -> Sequence[Effect]:
+    """A member of another system: the card that they had, if its number can be kept, else a new one."""
+    body = turn.event.body
+    assert isinstance(body, StaffAsked)
+    data = json.loads(body.data)
+    return [IssueCard(body.by, data["number"], data["level"], data["points"], data["joined_at"])]
+
+
 HANDLER = Handler(
     name="staff",
     runs={
@@ -50,5 +58,6 @@ HANDLER = Handler(
         Trigger("event", "staff_took"): spoke,
         Trigger("event", "staff_released"): released,
         Trigger("staff", "message"): message,
+        Trigger("staff", "import_member"): imported,
     },
 )

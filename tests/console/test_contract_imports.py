@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from pathlib import Path
 
 import pytest
 
-from tests.console.served import Served
+from bot import ids
+from tests.console.served import Served, until
 
 SHEET = """商品编号,商品名称,短标题,分类,SKU,尺码,颜色,售价,库存,身高,体重
 SHIRT,亚麻宽松衬衫,亚麻衬衫,上装|夏,LS-S,S,白,188,0,155-160,43-50
@@ -84,3 +87,107 @@ def test_what_cannot_be_imported_at_all(gw: Served, tmp_path: Path, content, opt
     assert done.returncode == 2
     assert told in done.stderr
     assert "Traceback" not in done.stderr
+
+
+# --- members ----------------------------------------------------------------------------------------------------------
+
+MEMBERS = """手机号,姓名,会员卡号,等级,积分,入会时间,生日,性别,上装尺码,标签,营销同意,同意时间,同意文案,同意来源
+{a},林小满,{good},gold,120,2024-05-01,1990-01-02,女,M,casual|formal,是,2026-01-01 10:00,我要收会员日消息,门店表格
+{b},王五,8000 0000 0000,,5,2024/5/2,,,,,是,,,
+{a},,,,300,2023-01-01,,,,vip,否,2026-02-01,,
+1.39E+10,科学,,,,,,,,,,,,
+{c},小朋友,,,,,2020-01-01,,,,,,,
+12345,短号,,,,,,,,,,,,
+{d},=cmd|' /C calc'!A1,,,,,,,,,,,,
+"""
+
+
+def members(gw: Served, tmp_path: Path, encoding: str, start: int) -> tuple[Path, list[str]]:
+    phones = [f"1390000{start + n}" for n in range(4)]
+    good = ids.show_member_number(ids.member_number(7, 900_000 + start))
+    text = MEMBERS.format(a=phones[0], b=phones[1], c=phones[2], d=phones[3], good=good)
+    path = tmp_path / "members.csv"
+    path.write_bytes(text.encode(encoding))
+    return path, [f"+86{phone}" for phone in phones] + [good]
+
+
+@pytest.mark.timeout(240)
+def test_members_from_another_system(gw: Served, tmp_path: Path) -> None:
+    """Cards keep numbers that are ours; consent needs its proof; one number is one member; again changes nothing."""
+    path, (a, b, c, d, good) = members(gw, tmp_path, "gbk", 4100)
+    for told in (
+        "3 members are new; 0 were buyers already",
+        "0 members are new; 3 were buyers already, 3 of them with a card",
+    ):
+        done = gw.cli("members", "import", str(path))
+        assert done.returncode == 0, done.stderr
+        assert told in done.stdout
+        lin = gw.get("/buyers", phone=a)["items"][0]
+        assert (lin["name"], lin["birthday"], lin["gender"], lin["sizes"]) == (
+            "林小满",
+            "1990-01-02",
+            "female",
+            {"top": "M"},
+        )
+        assert sorted(lin["tags"]) == ["casual", "formal", "vip"]
+        card = lin["member"]
+        assert (card["number"], card["level"], card["points"]) == (good, "gold", 300)
+        assert card["joined_at"].startswith("2022-12-31T16:00")
+        assert card["source"] == "import:members.csv"
+        sms = [address for address in lin["addresses"] if address["id"] == a]
+        assert sms
+        assert {address["consent"]["marketing"] for address in sms} == {"refused"}
+        wang = gw.get("/buyers", phone=b)["items"][0]
+        assert wang["member"]["number"] not in ("8000 0000 0000", "")
+        assert {one["consent"]["marketing"] for one in wang["addresses"]} == {"unknown"}
+        assert {one["consent"]["service"] for one in wang["addresses"]} == {"granted"}
+        assert gw.get("/buyers", member_no=good)["items"][0]["id"] == lin["id"]
+        assert gw.get("/buyers", phone=c)["items"] == []
+    for told in ("left unknown, service notices only", "its card number cannot be kept", "the same number as on line 2",
+                 "line 5: phone was cut by the spreadsheet", "line 6: is under 14", "line 7: phone is not a mobile number"):  # fmt: skip
+        assert told in done.stderr
+    assert "13900004" not in done.stderr
+    rejected = (tmp_path / "members.csv.rejected.csv").read_text(encoding="utf-8-sig")
+    assert [line.split(",")[0] for line in rejected.splitlines()] == ["line", "5", "6", "7"]
+
+    out = tmp_path / "out.csv"
+    done = gw.cli("members", "export", str(out))
+    assert done.returncode == 0, done.stderr
+    assert out.stat().st_mode & 0o077 == 0
+    assert out.read_bytes().startswith(b"\xef\xbb\xbf")
+    rows = {row["phone"]: row for row in csv.DictReader(io.StringIO(out.read_text(encoding="utf-8-sig")))}
+    assert (rows[a]["member_no"], rows[a]["points"], rows[a]["marketing"]) == (good, "300", "no")
+    assert rows[d]["name"] == "'=cmd|' /C calc'!A1"
+    assert rows[b]["marketing"] == ""
+    again = gw.cli("members", "import", str(out), "--dry-run")
+    assert again.returncode == 0, again.stderr
+    assert " 0 members would be new" in f" {again.stdout}"
+
+
+def test_proof_of_consent_is_kept_word_for_word(gw: Served, tmp_path: Path) -> None:
+    """When, to which words, where: then marketing by SMS to that number; what the buyer says later counts."""
+    path = tmp_path / "one.csv"
+    phone = "+8613900004199"
+    path.write_text(
+        f"phone\tmarketing\tconsent_at\tconsent_wording\tconsent_source\n{phone}\tyes\t2026-01-01T10:00:00Z\tI want member days\tshop form 12\n",
+        encoding="utf-16",
+    )
+    assert gw.cli("members", "import", str(path)).returncode == 0
+    buyer = gw.get("/buyers", phone=phone)["items"][0]
+    assert {a["consent"]["marketing"] for a in buyer["addresses"]} == {"granted"}
+    held = gw.api("GET", f"/buyers/{buyer['id']}/export").raw.decode()
+    for told in ("I want member days", "import:shop form 12"):
+        assert told in held
+    gw.say("sms-main", "TD", phone)
+    until(lambda: gw.get("/buyers", phone=phone)["items"][0]["addresses"][0]["opted_out"], 10, "opted out")
+    assert gw.cli("members", "import", str(path)).returncode == 0
+    assert "granted" not in {a["consent"]["marketing"] for a in gw.get("/buyers", phone=phone)["items"][0]["addresses"]}
+
+
+def test_codes_in_a_table_of_any_form(gw: Served, tmp_path: Path) -> None:
+    gw.api("POST", "/campaigns", {"key": "SHEET1", "title": "x", "kind": "gift", "stock": 1})
+    path = tmp_path / "codes.csv"
+    path.write_bytes("券码;活动编号\nBBBBKKKKLLL2;SHEET1\nBBBBKKKKLLL3;SHEET1\n".encode("utf-16"))
+    done = gw.cli("coupons", "import", str(path))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["SHEET1: 2 codes added"]
