@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from msgspec import structs
 
-from bot import buyers, ids, imported, orders, subjects
+from bot import buyers, cards, ids, imported, orders, subjects, wishes
 from bot.change import Letter, StatusChange
 from bot.codec import dump_event, load_event, pack
 from bot.effects import (
@@ -58,14 +58,13 @@ from bot.identity import claim
 from bot.journal import NoteRecord
 from bot.locales import detect
 from bot.reasons import Rule, SkipReason
-from bot.records import Address, Awaited, Buyer, Cart, Coupon, Dialog, Member, Order, Task, Timer
+from bot.records import Address, Awaited, Buyer, Cart, Coupon, Dialog, Order, Task, Timer
 from bot.run import Run
 from bot.speaking import Speaker
 from bot.touching import item_of, item_ref, others_of
 
 MOST_OWED = 20
 MAX_TOUCHES = 60
-MOST_AWAITED = 10
 OWED = "owed"
 """The engine's own timer: the next notice that is owed will be too late."""
 
@@ -113,7 +112,7 @@ class Applier:
             case Enter() | Leave() | Missed() | StaffOwns() | Trust():
                 self._dialog(run, buyer, effect)
             case LeaveClub():
-                self._leave_club(run, buyer)
+                cards.leave(run, buyer)
             case ProvePhone():
                 identity = subjects.phone(effect.phone)
                 self.post(run, identity, claim(buyer, identity, proved=True, fact=effect.fact))
@@ -153,24 +152,17 @@ class Applier:
                 raise GatewayError(f"no way to apply {type(effect).__name__}")
 
     def _await_stock(self, run: Run, buyer: Buyer, effect: AwaitStock) -> None:
-        """A wish is kept at the buyer with its evidence, and in the product's waiting list."""
         address = self._address(run)
-        gone = [one for one in buyer.awaits if (one.product, one.sku) == (effect.product, effect.sku)]
+        letters = wishes.drop(buyer, effect.product, effect.sku) if not effect.on else []
         if effect.on and address is not None:
             shown = self.speaker.wordings.evidence(effect.wording, address.locale or buyer.locale)
             wish = Awaited(effect.product, effect.sku, run.now, address.account, address.id, shown)
-            others = [one for one in buyer.awaits if one not in gone]
-            gone, buyer.awaits = others[: -MOST_AWAITED + 1], [*others[-MOST_AWAITED + 1 :], wish]
-            self.post(run, effect.product, buyers.awaiting(buyer, wish, on=True))
-        elif not effect.on:
-            buyer.awaits = [one for one in buyer.awaits if one not in gone]
-        for one in gone if not effect.on or address is not None else ():
-            self.post(run, one.product, buyers.awaiting(buyer, one, on=False))
+            letters = wishes.wish(buyer, wish)
+        self._post_all(run, letters)
 
-    def _await_nothing(self, run: Run, buyer: Buyer) -> None:
-        for one in buyer.awaits:
-            self.post(run, one.product, buyers.awaiting(buyer, one, on=False))
-        buyer.awaits = []
+    def _post_all(self, run: Run, letters: wishes.Letters) -> None:
+        for subject, body in letters:
+            self.post(run, subject, body)
 
     # --- timers, mail, tasks --------------------------------------------------------------------------------------
 
@@ -348,25 +340,6 @@ class Applier:
 
     # --- membership, consent --------------------------------------------------------------------------------------
 
-    def issue(self, run: Run, effect: Effect, number: str) -> None:
-        """Gives the buyer the card whose number was drawn."""
-        record = run.record
-        if isinstance(record, Buyer) and record.member is None and isinstance(effect, IssueCard):
-            record.member = Member(
-                number, effect.level or "basic", effect.points, effect.joined_at or run.now, effect.source
-            )
-            record.left_club_at = 0
-            _point_card(run, number, record.home)
-            run.entry.notes.append(NoteRecord("member", "joined"))
-
-    def _leave_club(self, run: Run, buyer: Buyer) -> None:
-        _forget_card(run, buyer)
-        buyer.member, buyer.left_club_at = None, run.now
-        buyer.birthday, buyer.gender, buyer.sizes = "", "", {}
-        for address in buyer.addresses:
-            buyers.refuse(address, run.now, "left the club")
-        run.entry.notes.append(NoteRecord("member", "left"))
-
     def coupon(self, buyer: Buyer, result: ClaimResult, now: Ms) -> ClaimResult:
         """Puts a claimed coupon into the wallet. What the wallet has not seen was won now, by an attempt that died."""
         if result.outcome not in ("won", "again") or any(c.code == result.code for c in buyer.coupons):
@@ -397,7 +370,7 @@ class Applier:
         if isinstance(effect, OptIn) and effect.account:
             here = buyer.address(effect.account, effect.to)
         if isinstance(effect, OptOut):
-            self._await_nothing(run, buyer)
+            self._post_all(run, wishes.drop_all(buyer))
             for address in buyer.addresses:
                 address.opted_out = True
                 buyers.refuse(address, run.now, effect.source)
@@ -459,9 +432,9 @@ class Applier:
                 self.coupon(buyer, result, run.now)
             case "erase":
                 _end_broadcasts(run, buyer)
-                _forget_card(run, buyer)
+                cards.forget(run, buyer)
                 self._on_buyer(run, buyer, Await("coupons", on=False))
-                self._await_nothing(run, buyer)
+                self._post_all(run, wishes.drop_all(buyer))
                 run.record = buyers.erase(buyer)
             case "merge":
                 self.post(run, data["into"], claim(buyer, data["into"]))
@@ -523,22 +496,6 @@ def _watch_owed(record: Order | Buyer) -> None:
         record.timers[OWED] = Timer(due=min(touch.not_after for touch in record.owed) + 1)
     else:
         record.timers.pop(OWED, None)
-
-
-def _forget_card(run: Run, buyer: Buyer) -> None:
-    for number in buyer.member.numbers if buyer.member is not None else ():
-        _point_card(run, number, "")
-
-
-def _point_card(run: Run, number: str, home: str) -> None:
-    """A card's number is looked up in the partition that it names: an imported one may name another than its buyer's."""
-    partition = ids.member_partition(number)
-    if partition in (None, run.partition):
-        run.change.index.append((f"m:{number}", home))
-        return
-    asked = StaffAsked("point", "engine", json.dumps({"home": home}).encode())
-    event = Event("", subjects.card(number), "", run.now, run.now, asked)
-    run.change.mails.append(Letter(event.subject, b"", dump_event(event), partition))
 
 
 def _end_broadcasts(run: Run, buyer: Buyer) -> None:

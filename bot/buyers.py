@@ -18,7 +18,6 @@ from bot.events import (
     Ms,
     OrderBrief,
     Scanned,
-    ShopEvent,
     Tapped,
     TouchAsked,
     Unfollowed,
@@ -27,7 +26,7 @@ from bot.journal import ConsentRecord
 from bot.orders import PAID
 from bot.phones import country_of
 from bot.ports import Capabilities
-from bot.records import Address, Awaited, Buyer, Cart, Consent, Coupon, Dialog, Order, SentCount, Window
+from bot.records import Address, Buyer, Cart, Consent, Coupon, Dialog, Order, SentCount, Window
 
 MAX_ORDERS = 20
 MAX_TOUCHED_DAYS = 60
@@ -376,12 +375,6 @@ def erase(buyer: Buyer) -> Buyer:
 def waiting(buyer: Buyer) -> Address | None:
     """Where a conversation waits for an identity to be settled."""
     return next((address for address in buyer.addresses if address.dialog.state.endswith(".wait")), None)
-
-
-def awaiting(buyer: Buyer, wish: Awaited, *, on: bool) -> ShopEvent:
-    """What a product's record is told of a buyer who waits for it, or no longer."""
-    ids = [buyer.id] if on else [buyer.id, *buyer.merged]  # a merged buyer may have asked
-    return ShopEvent("product.awaited", "", data={"buyers": ",".join(ids), "sku": wish.sku, "on": "1" if on else ""})
 
 
 def forget(record: Order | Cart) -> None:

@@ -6,13 +6,12 @@ codes, card numbers), `finish` (effects applied, the change complete).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from msgspec import structs
 
-from bot import buyers, ids, merging, resending, subjects
+from bot import buyers, cards, ids, merging, resending, subjects
 from bot.apply import Applier
 from bot.broadcast_turns import BroadcastTurns
 from bot.broadcasts import Broadcast
@@ -127,7 +126,7 @@ class Turns:
                 if isinstance(answer, LookedUp):
                     self._broadcasts.go_on(run, effect.due, answer.broadcast)
             elif isinstance(answer, Issued):
-                self._apply.issue(run, effect, answer.number)
+                cards.issue(run, effect, answer.number)
             elif isinstance(effect, ClaimCoupon | SendCode | FindProducts) and not isinstance(
                 answer, Quiet | Recalled | LookedUp
             ):
@@ -197,8 +196,7 @@ class Turns:
             return
         kind = subjects.kind(run.taken.subject)
         if kind == "card" and isinstance(body, StaffAsked):
-            number = run.taken.subject.partition(":")[2]
-            run.change.index.append((f"m:{number}", json.loads(body.data)["home"]))
+            cards.pointed(run, body)
         elif kind in KINDS:
             self._shop.take(run, event, kind)
         else:
