@@ -30,7 +30,6 @@ SWEEP_AGAIN_S = 2.0
 DOUBT_S = 90.0  # a service notice in doubt goes once more after a minute
 LEAST = 50  # outcomes before failures say anything
 SHARE = 0.2
-REFUSALS = 5  # messages that an account could not send for its own sake: a dead token, an empty balance
 AT_ONCE = 500
 
 log = structlog.get_logger()
@@ -242,7 +241,7 @@ class Conductor:
         """Why it must not go on: too many of the last outcomes are failures, or an account can send nothing."""
         ended, failed, refused = look.failures
         seen_ended, seen_failed, seen_refused = broadcast.looked_at
-        if refused - seen_refused >= REFUSALS:
+        if refused > seen_refused:  # a dead token, an empty balance
             return "an account can send nothing: see its alerts"
         points = self._checkpoints.setdefault(broadcast.id, deque([(seen_ended, seen_failed)]))
         if points[0][0] < seen_ended:
