@@ -105,7 +105,7 @@ def start(broadcast: Broadcast, now: Ms) -> Broadcast:
 def pause(broadcast: Broadcast, why: str) -> Broadcast:
     """Nothing more is sent until it goes on."""
     need(broadcast, "scheduled", "sending", to="paused")
-    return structs.replace(broadcast, state="paused", why=why)
+    return structs.replace(broadcast, state="paused", why=why, pauses=broadcast.pauses + 1)
 
 
 def resume(broadcast: Broadcast, now: Ms, rules: Rules, *, looked_at: tuple[int, int, int]) -> Broadcast:
@@ -134,7 +134,7 @@ def edit(broadcast: Broadcast, to: Broadcast) -> Broadcast:
 
 _KEPT = (
     "id created_at created_by parent round state why submitted_by approved_by undo_until started_at frozen done_at version "
-    "recipients next_at missed looked_at"
+    "recipients next_at missed pauses looked_at"
 ).split()
 
 
@@ -186,6 +186,8 @@ def round_of(broadcast: Broadcast, at: Ms) -> Broadcast:
         not_after=at + LIFE_MS,
         next_at=0,
         missed=0,
+        pauses=0,
+        looked_at=(0, 0, 0),
         version=0,
     )
 

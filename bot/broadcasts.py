@@ -81,6 +81,7 @@ class Broadcast(Struct, omit_defaults=True):
     recipients: int = 0  # how many whoever submitted it was shown
     next_at: Ms = 0  # of a weekly one: when its next round is due
     missed: int = 0  # of a weekly one: rounds whose time passed while nothing ran
+    pauses: int = 0  # how often it was paused
     looked_at: tuple[int, int, int] = (0, 0, 0)  # ended, failed, refused by an account: what staff have seen of them
 
 

@@ -92,6 +92,8 @@ class Conductor:
 
     async def _tell(self, broadcast: Broadcast) -> None:
         """What staff decided reaches every partition, even if the process that took it died before it had told all."""
+        if not broadcast.pauses and broadcast.state != "cancelled":
+            return  # nothing ever stood still
         behind = [p for p in self._store.fences if self._told.get((broadcast.id, p), 0) < broadcast.version]
         if not behind:
             return

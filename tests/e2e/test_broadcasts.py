@@ -17,6 +17,7 @@ from bot.records import Link
 from tests.audiences import FileAudiences, buyer_of, keep
 from tests.gateway import running
 
+pytestmark = pytest.mark.timeout(180)
 TEXT = {"zh-CN": "会员日到了，{{ name }}", "en": "Member day, {{ name }}"}
 
 
@@ -51,7 +52,7 @@ class Shop:
         self.looks.append(counts)
         return counts
 
-    async def until(self, id: str, *states: str, seconds: float = 20) -> Counts:
+    async def until(self, id: str, *states: str, seconds: float = 60) -> Counts:
         end = time.monotonic() + seconds
         while True:
             counts = await self.look(id)
@@ -152,7 +153,7 @@ async def test_the_audience_is_the_one_of_the_start(shop):
     assert {body["recipient"]["id"] for body in shop.gw.graph.sent} == {b.addresses[0].id for b in buyers}
 
 
-async def wait_for(what, seconds: float = 20):
+async def wait_for(what, seconds: float = 60):
     end = time.monotonic() + seconds
     while not (found := what()):
         assert time.monotonic() < end
@@ -243,7 +244,7 @@ async def test_a_stop_on_the_way_is_heeded(shop):
     assert told == {b.addresses[0].id for b in buyers[10:]}
 
 
-async def wait_for_async(ask, enough, seconds: float = 20):
+async def wait_for_async(ask, enough, seconds: float = 60):
     end = time.monotonic() + seconds
     while not enough(found := await ask()):
         assert time.monotonic() < end, found
