@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from bot.errors import ConfigError, GatewayError, SendError
+from ledger.cli import commands_with
 
 if TYPE_CHECKING:
     from bot.bootstrap import Gateway
@@ -149,10 +150,15 @@ def check(config: Config = DEFAULT) -> None:
     """Check the configuration and reach every provider that can be reached."""
     settings = _settings(config)
     from bot.bootstrap import build  # noqa: PLC0415
+    from ledger import commands  # noqa: PLC0415
 
     async def run() -> bool:
         gateway = await build(settings, "check")
         good = await _store_is_safe(gateway)
+        ledger = await commands.checked(gateway.history.engine.url)
+        for line in ledger.lines:
+            typer.echo(line, err=not ledger.well)
+        good = good and ledger.well
         for one in await gateway.standings():
             try:
                 typer.echo(f"{one.name}: {await gateway.lines[one.name].channel.check()}")
@@ -453,6 +459,9 @@ def version() -> None:
     from bot.bootstrap import release  # noqa: PLC0415
 
     typer.echo(release())
+
+
+app.add_typer(commands_with(_settings, _with_store), name="ledger")
 
 
 def main() -> None:

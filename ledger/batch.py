@@ -15,12 +15,11 @@ from ledger import tables
 from ledger.database import writing
 from ledger.derive import Entry, Wanted, decode, fold, wanted
 from ledger.derive.entries import UnreadableError
-from ledger.epoch import EPOCH, fact, set_fact
+from ledger.facts import EPOCH, REBUILD, UNREADABLE, all_facts, fact, set_fact
 from ledger.feed import Raw
 from ledger.storing import add, load, save
 
 log = structlog.get_logger()
-UNREADABLE = "unreadable"
 _positions = tables.positions
 _move = (
     update(_positions)
@@ -104,8 +103,9 @@ async def _check(connection: AsyncConnection, epoch: str, expected: Mapping[int,
         .with_for_update()
     )
     known = {row.partition: row.last_id for row in found}
-    if known != expected or await fact(connection, EPOCH) != epoch:
-        raise LostError("another process projects")
+    facts = await all_facts(connection)
+    if known != expected or facts.get(EPOCH, "") != epoch or REBUILD in facts:
+        raise LostError("another process projects, or its tables are being derived anew")
 
 
 async def _unknown(connection: AsyncConnection, partition: int, page: Sequence[Raw], top: Ms) -> Sequence[Raw]:

@@ -77,7 +77,8 @@ def _sqlite(url: URL, *, writer: bool) -> AsyncEngine:
         cursor = connection.cursor()
         cursor.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
         cursor.execute("PRAGMA journal_mode = WAL")
-        cursor.execute("PRAGMA synchronous = NORMAL")
+        # What the projector has committed must outlive a power cut: Redis is told so, and may throw it away.
+        cursor.execute(f"PRAGMA synchronous = {'FULL' if writer else 'NORMAL'}")
         cursor.execute(f"PRAGMA cache_size = {-65_536 if writer else -16_384}")
         cursor.execute("PRAGMA temp_store = MEMORY")
         cursor.execute(f"PRAGMA mmap_size = {MAPPED}")

@@ -8,17 +8,17 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 
-from sqlalchemy import delete, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from bot.errors import LedgerError
 from ledger import tables
 from ledger.database import reading, writing
+from ledger.derive import RULES
+from ledger.facts import DERIVED, EPOCH, fact, positions_of, set_fact
 from ledger.feed import Feed, Stream
 from ledger.places import place
-from ledger.storing import upsert
 
-EPOCH = "epoch"
 ADOPT = "to go on with this pair: touchpoint ledger adopt (docs/ledger.md, What does not belong together)"
 
 
@@ -26,51 +26,37 @@ class MismatchedError(LedgerError):
     """The two stores do not belong together: nothing is projected until staff decide."""
 
 
-async def fact(connection: AsyncConnection, name: str) -> str:
-    """A fact of the ledger, "" for none."""
-    found = await connection.scalar(select(tables.facts.c.value).where(tables.facts.c.name == name))
-    return found or ""
-
-
-async def set_fact(connection: AsyncConnection, name: str, value: str) -> None:
-    """Writes a fact down; "" forgets it."""
-    if value:
-        await upsert(connection, tables.facts, [{"name": name, "value": value}])
-    else:
-        await connection.execute(delete(tables.facts).where(tables.facts.c.name == name))
-
-
-async def positions_of(connection: AsyncConnection) -> dict[int, str]:
-    """Up to where each partition is projected."""
-    found = await connection.execute(select(tables.positions.c.partition, tables.positions.c.last_id))
-    return {row.partition: row.last_id for row in found}
-
-
-async def join(feed: Feed, engine: AsyncEngine) -> str:
-    """The id of the pair, agreed on at the first start. Raises MismatchedError, LedgerError, StoreError."""
+async def look(feed: Feed, engine: AsyncEngine) -> str:
+    """The id of the pair, "" before its first start; changes nothing. Raises MismatchedError, LedgerError, StoreError."""
     async with reading(engine) as connection:
         ours, positions = await fact(connection, EPOCH), await positions_of(connection)
     theirs, marks = await feed.epoch(), await feed.marks()
     known = {partition: last for partition, last in positions.items() if last}
     if ours != theirs:
-        ours = await _agree(feed, ours, theirs, fresh=not known, projected=bool(marks))
-        async with writing(engine) as connection:
-            await set_fact(connection, EPOCH, ours)
-        return ours
-    if not ours:
-        ours = await feed.set_epoch(secrets.token_hex(8))
-        async with writing(engine) as connection:
-            await set_fact(connection, EPOCH, ours)
-        return ours
-    await _fits(feed, known, marks, await feed.streams())
-    return ours
+        _agree(ours, theirs, fresh=not known, projected=bool(marks))
+    elif ours:
+        await _fits(feed, known, marks, await feed.streams())
+    return ours if ours == theirs else ""
 
 
-async def _agree(feed: Feed, ours: str, theirs: str, *, fresh: bool, projected: bool) -> str:
-    if not ours and not projected:
-        return theirs  # its first ledger
-    if not theirs and fresh:
-        return await feed.set_epoch(ours)  # a start that broke off
+async def join(feed: Feed, engine: AsyncEngine) -> str:
+    """The id of the pair, agreed on at the first start. Raises MismatchedError, LedgerError, StoreError."""
+    if pair := await look(feed, engine):
+        return pair
+    async with reading(engine) as connection:
+        ours = await fact(connection, EPOCH)
+    pair = await feed.set_epoch(ours or secrets.token_hex(8))  # the store's own where it has one
+    async with writing(engine) as connection:
+        await set_fact(connection, EPOCH, pair)
+        if not await fact(connection, DERIVED):
+            await set_fact(connection, DERIVED, str(RULES))
+    return pair
+
+
+def _agree(ours: str, theirs: str, *, fresh: bool, projected: bool) -> None:
+    """Whether two that differ may become a pair: one that is new, or a start that broke off. Raises MismatchedError."""
+    if (not ours and not projected) or (not theirs and fresh):
+        return
     if not ours:
         raise MismatchedError(
             f"ledger.url: this ledger is new, but the store was projected into another one ({theirs}): name that one, or, {ADOPT}"

@@ -84,15 +84,25 @@ class Feed:
     async def marks(self) -> dict[int, str]:
         """Up to where each partition is projected, as housekeeping knows it."""
         found = await self._store.command("HGETALL", keys.LEDGER_MARKS)
-        return {int(partition): last.decode() for partition, last in _pairs(found)}
+        return {int(partition): last.decode() for partition, last in _pairs(found) if last}
 
     async def mark(self, positions: Mapping[int, str]) -> None:
         """Tells housekeeping what the ledger holds."""
-        await self._store.tell_all(keys.LEDGER_MARKS, positions)
+        await self._store.tell_all(keys.LEDGER_MARKS, {p: last for p, last in positions.items() if last})
 
     async def tell(self, state: Mapping[str, str | int]) -> None:
         """Says how the projection stands."""
         await self._store.tell_all(keys.LEDGER_STATE, state)
+
+    async def told(self) -> dict[str, str]:
+        """What the projector last said."""
+        found = await self._store.command("HGETALL", keys.LEDGER_STATE)
+        return {name.decode(): value.decode() for name, value in _pairs(found)}
+
+    async def holder(self) -> str:
+        """Who projects now, "" for nobody."""
+        owner, until = await self._store.command("HMGET", keys.LEDGER_LEASE, "o", "u")
+        return owner.decode() if owner and int(until or 0) > await self.now() else ""
 
     async def now(self) -> Ms:
         """The server's time, which the ids of entries carry."""

@@ -21,9 +21,11 @@ from sqlalchemy import URL
 from bot.errors import LedgerError, StoreError
 from bot.events import Ms
 from bot.store import Store
-from ledger import batch, epoch, schema
+from ledger import batch, epoch, rebuild, schema
 from ledger.batch import LostError
-from ledger.database import open_engine, shown
+from ledger.database import open_engine, reading, shown
+from ledger.derive import RULES
+from ledger.facts import DERIVED, EPOCH, REBUILD, all_facts
 from ledger.feed import Feed, Raw
 
 PAGE = 256  # entries of one partition in a batch
@@ -68,10 +70,12 @@ class Projector:
         self._positions: dict[int, str] = {}
         self._tops: dict[int, Ms] = {}
         self._held_until = 0.0
+        self._look = False
         self._told_at = 0.0
         self._trouble = ""
         self._seconds = time.monotonic
         self.meters = Meters()
+        self.projected = 0  # entries, since the start
 
     def stop(self) -> None:
         """Ends the loop after the batch under way."""
@@ -97,6 +101,7 @@ class Projector:
                 if not ready:
                     await self._prepare()
                     ready = True
+                await self._still_fits()
                 busy = await self.advance()
                 await self._tell()
                 if not busy:
@@ -117,21 +122,41 @@ class Projector:
         if now < self._held_until:
             return True
         held = await self._feed.hold()
-        if held and self._epoch and await self._feed.epoch() != self._epoch:
-            raise LostError("the store belongs to another ledger now")
         self._held_until = now + self._lease_s / 3 if held else 0.0
+        self._look = True
         return held
+
+    async def _still_fits(self) -> None:
+        """At each renewal: the pair may have been changed, or a rebuild asked for, beside this process. Raises LostError."""
+        if self._look:
+            self._look = False
+            async with reading(self._engine) as connection:
+                facts = await all_facts(connection)
+            if REBUILD in facts or not (facts.get(EPOCH) == await self._feed.epoch() == self._epoch):
+                raise LostError("the pair was changed, or its tables are to be derived anew")
 
     async def _prepare(self) -> None:
         """Tables, the pair of stores, positions: whenever the work is taken up."""
         self._epoch = ""
         await schema.migrate(self._engine)
         self._epoch = await epoch.join(self._feed, self._engine)
+        await self._rebuild()
         self._positions, self._tops = await batch.prepare(self._engine, self._feed.partitions)
         await self._feed.mark(self._positions)
         if self._trouble:
             self._say(f"ledger: {shown(self._engine.url)} takes history again")
             self._trouble = ""
+
+    async def _rebuild(self) -> None:
+        """Derives everything anew, where that was asked for; breaks off at a stop, and goes on at the next start."""
+        async with reading(self._engine) as connection:
+            facts = await all_facts(connection)
+        if REBUILD not in facts and facts.get(DERIVED) != str(RULES):
+            self._say("ledger: its tables were derived by other rules than this release has: touchpoint ledger rebuild")
+        while not self._stop.is_set() and await rebuild.step(self._engine, self._currency):
+            if not await self._hold():
+                raise LostError("another process projects")
+            await self._tell()
 
     # --- work -----------------------------------------------------------------------------------------------------
 
@@ -161,6 +186,7 @@ class Projector:
         )
         self._positions |= done.positions
         await self._feed.mark(done.positions)
+        self.projected += done.rows
         self.meters.rows.inc(done.rows)
         self.meters.unreadable.inc(done.unreadable)
         now = await self._feed.now()

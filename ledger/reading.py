@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
-from sqlalchemy import URL, select
+from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ledger import tables
 from ledger.database import open_engine, reading
+from ledger.facts import REBUILD, fact, positions_of
 from ledger.places import after
 
 
@@ -31,12 +31,14 @@ class History:
     async def positions(self) -> dict[int, str]:
         """Up to which journal entry (`ms-seq`) each partition is projected; none for one that never was."""
         async with self.connection() as connection:
-            found = await connection.execute(select(tables.positions.c.partition, tables.positions.c.last_id))
-            return {row.partition: row.last_id for row in found}
+            return await positions_of(connection)
 
     async def covers(self, wanted: Mapping[int, str]) -> bool:
         """Whether every partition is projected up to its entry in `wanted` ("" or "0-0": nothing to wait for)."""
-        known = await self.positions()
+        async with self.connection() as connection:
+            known = await positions_of(connection)
+            if await fact(connection, REBUILD):
+                return False  # its tables are being derived anew
         return not any(after(last, known.get(partition, "")) for partition, last in wanted.items())
 
     async def close(self) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from itertools import islice
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Executable, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy import ClauseElement, Dialect, Executable, Table, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -66,7 +67,7 @@ async def save(connection: AsyncConnection, state: State) -> None:
         await upsert(connection, held.table, list(held.dirty.values()))
     for table, column, owned in state.parts:
         if owned:
-            await connection.execute(_forget(table, column), [{"owner": owner} for owner in owned])
+            await _many(connection, _forget(table, column), table, [{column: owner} for owner in owned])
             await add(connection, table, [row for rows in owned.values() for row in rows])
     for table, added in state.added:
         await add(connection, table, added)
@@ -74,15 +75,32 @@ async def save(connection: AsyncConnection, state: State) -> None:
 
 
 async def add(connection: AsyncConnection, table: Table, rows: Sequence[Row]) -> None:
-    """New rows."""
-    if rows:
-        await connection.execute(insert(table), rows)
+    """New rows, each with every column."""
+    await _many(connection, _insert(table), table, rows)
 
 
 async def upsert(connection: AsyncConnection, table: Table, rows: Sequence[Row]) -> None:
-    """Rows by their keys, new or not; columns that are reckoned elsewhere stay as they are."""
+    """Rows by their keys, new or not, each with every column; what is reckoned elsewhere stays as it is."""
+    await _many(connection, _upsert(table, connection.dialect.name), table, rows)
+
+
+async def _many(connection: AsyncConnection, statement: ClauseElement, table: Table, rows: Sequence[Row]) -> None:
+    """One statement for all rows, by the driver itself: the library's own way took a third of a batch's time."""
     if rows:
-        await connection.execute(_upsert(table, connection.dialect.name), rows)
+        words, names = _spelled(statement, connection.dialect)
+        values: Iterable[tuple[Any, ...]] = (
+            map(itemgetter(*names), rows) if len(names) > 1 else ((row[names[0]],) for row in rows)
+        )
+        if exact := [n for n, name in enumerate(names) if isinstance(table.c[name].type, tables.Amount)]:
+            values = (_scaled(row, exact) for row in values)
+        await connection.exec_driver_sql(words, list(values))
+
+
+def _scaled(row: tuple[Any, ...], exact: Sequence[int]) -> tuple[Any, ...]:
+    cells = list(row)
+    for n in exact:
+        cells[n] = tables.scaled(cells[n])
+    return tuple(cells)
 
 
 async def own(connection: AsyncConnection, subjects: Iterable[str]) -> None:
@@ -102,12 +120,24 @@ _OWN = (_owning(tables.orders), _owning(tables.items))
 
 
 @cache
-def _forget(table: Table, column: str) -> Executable:
-    return delete(table).where(table.c[column] == bindparam("owner"))
+def _spelled(statement: ClauseElement, dialect: Dialect) -> tuple[str, tuple[str, ...]]:
+    """A statement in the database's own words, and the columns of its parameters in their order."""
+    compiled = statement.compile(dialect=dialect)
+    return str(compiled), tuple(compiled.positiontup or ())  # type: ignore[attr-defined]  # both dialects are positional
 
 
 @cache
-def _upsert(table: Table, dialect: str) -> Executable:
+def _forget(table: Table, column: str) -> ClauseElement:
+    return delete(table).where(table.c[column] == bindparam(column))
+
+
+@cache
+def _insert(table: Table) -> ClauseElement:
+    return insert(table)
+
+
+@cache
+def _upsert(table: Table, dialect: str) -> ClauseElement:
     keys = [column.name for column in table.primary_key.columns]
     made: Any = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
     others = [c.name for c in table.columns if c.name not in keys and not c.info.get("reckoned")]

@@ -33,6 +33,11 @@ RECKONED = {"reckoned": True}  # a column that is worked out from other rows at 
 _CLUSTERED: dict[str, Any] = {"sqlite_with_rowid": False}  # rows lie in the order of their key: one tree to write
 
 
+def scaled(value: Decimal | str | int) -> int:
+    """An amount as it is kept; what is finer than a ten-thousandth is rounded half to even."""
+    return int((Decimal(value) * SCALE).to_integral_value())
+
+
 class Amount(TypeDecorator[Decimal]):
     """A decimal amount as an integer of ten-thousandths."""
 
@@ -40,8 +45,8 @@ class Amount(TypeDecorator[Decimal]):
     cache_ok = True
 
     def process_bind_param(self, value: Decimal | str | int | None, dialect: Dialect) -> int | None:  # noqa: ARG002
-        """To the database; what is finer than a ten-thousandth is rounded half to even."""
-        return None if value is None else int((Decimal(value) * SCALE).to_integral_value())
+        """To the database."""
+        return None if value is None else scaled(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:  # noqa: ARG002
         """From the database."""
@@ -411,3 +416,7 @@ frozen = Table(
     Column("size", BigInteger, nullable=False),
     _ms("at"),
 )
+
+KEPT = (journal, segments, audiences, frozen, positions, facts)
+"""What does not follow from the journal: a rebuild leaves it, a move to another database copies it, facts last (a ledger without
+them belongs to no store, so that a move that broke off is not taken for whole)."""

@@ -51,6 +51,7 @@ def put(turn: Turn, order: Order, state: State) -> None:
             "qty": item.qty,
             "price": item.price.amount if item.price is not None else Decimal(0),
             "paid_at": order.paid_at,
+            "buyer": "",  # follows from `owners`
         }
         for line, item in enumerate(order.items)
     ]

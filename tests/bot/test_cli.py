@@ -232,11 +232,11 @@ def test_serve_from_start_to_end(config: Path) -> None:
         first = children(process.pid)
         assert len(first) == 2
         os.kill(first[0], signal.SIGKILL)
-        until(lambda: len(set(children(process.pid)) - set(first)) == 1, 5)
+        until(lambda: len(set(children(process.pid)) - set(first)) == 1, 30)
         until(lambda: ready(config), 10)
         server = int((data / "valkey.pid").read_text())
         os.kill(server, signal.SIGKILL)
-        until(lambda: "the embedded server ended" in (config.parent / "out").read_text(), 5)
+        until(lambda: "the embedded server ended" in (config.parent / "out").read_text(), 30)
         until(lambda: ready(config), 10)
         asked = time.monotonic()
         process.send_signal(signal.SIGTERM)

@@ -21,11 +21,7 @@ from tests.gateway import rfc, running
 from tests.shops.events import PAID
 
 PHONE, OTHER = "+8613900001234", "+8613900005678"
-DERIVED = [
-    table
-    for table in tables.metadata.sorted_tables
-    if table.name not in ("facts", "positions", "journal", "segments", "audiences", "frozen")
-]
+DERIVED = [table for table in tables.metadata.sorted_tables if table not in tables.KEPT]
 Journals = dict[int, list[tuple[int, int, str, bytes]]]
 
 
