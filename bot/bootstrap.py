@@ -68,6 +68,7 @@ from bot.worker import Worker
 from console.api import ApiDeps
 from console.api import add_routes as add_api_routes
 from ledger.database import database_url
+from ledger.forgetting import Forgetting
 from ledger.reading import History
 from sandbox.app import SandboxDeps
 from sandbox.app import add_routes as add_sandbox_routes
@@ -259,9 +260,11 @@ async def build(settings: Settings, owner: str, extras: Extras | None = None) ->
     audiences = extras.audiences or NoAudiences()
     appender, door = Appender(store, replicas=settings.redis.replicas_to_wait_for), Door()
     app = web.Application(client_max_size=4 * 1024 * 1024 + 1, middlewares=[as_problems])
+    history = History(database_url(settings.ledger.url, settings.root))
+    erasure = Erasure(store, clock, Forgetting(history), embedded=settings.redis.url.startswith(SCHEME))
     gateway = Gateway(
         settings, store, clock, leases, worker, sender, resolver, coupons, Openings(store, coupons), codes, links, Queries(store),
-        History(database_url(settings.ledger.url, settings.root)), Erasure(store, clock), appender, door,
+        history, erasure, appender, door,
         http, app, lines, sources, wake, hints, settings.sandbox.enabled, settings.redis.lease_seconds,
         Housekeeping(store), spend, broadcasts, catalogue,
         Conductor(store=store, broadcasts=broadcasts, audiences=audiences, clock=clock, hints=hints, wake_sender=wake),

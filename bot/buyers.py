@@ -378,10 +378,17 @@ def waiting(buyer: Buyer) -> Address | None:
 
 
 def forget(record: Order | Cart) -> None:
-    """The buyer of an order or cart was erased: it keeps its goods and amounts, and nobody is told of it any more."""
+    """The buyer of an order or cart was erased: it keeps its goods and amounts, and nobody is told of it any more.
+
+    Its links lead to pages about the buyer.
+    """
     record.buyer = None
     record.known = {fact: version for fact, version in record.known.items() if not fact.startswith("phone:")}
-    if isinstance(record, Order):
-        record.owed = []
-        for task in record.tasks.values():
-            task.brief = task.note = ""
+    if isinstance(record, Cart):
+        record.recover_url = ""
+        return
+    record.owed, record.pay_url, record.status_url = [], "", ""
+    for task in record.tasks.values():
+        task.brief = task.note = ""
+    for shipment in record.shipments:
+        shipment.tracking_url = shipment.pickup_code = ""

@@ -1,39 +1,50 @@
-"""Forgetting a buyer: after the turn that empties the record, every other key that tells of the person is cleared.
+"""Forgetting a buyer: after the turn that empties the record, everything else that tells of the person is cleared.
 
 The turn is the moment of erasure: nothing is sent any more. What follows walks over all keys, in passes that may run
 twice: links to the record, messages (their state stays, words and address go), orders and carts (asked to forget their
-buyer, in turns of their own), tasks, journals, dead letters, kept answers. What to look for lies in `erasing` until a
-pass finds nothing left to wait for; then only the id remains, and the fact. The append-only file of the server forgets
-with its next rewrite. The sandbox's simulated phones are the buyer's, not the shop's, and are left alone.
+buyer, in turns of their own), tasks, dead letters, kept answers. When nothing is under way any more, the journals are
+projected to their end; then the ledger forgets, raw rows too, and the journals after it: so no count loses what it has
+counted, and nothing is projected, or derived anew, that names the person. What to look for lies in `erasing` until then;
+afterwards only the id remains, and the fact, and the embedded server writes its append-only file anew. The sandbox's
+simulated phones are the buyer's, not the shop's, and are left alone.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
+from typing import Protocol
 
 import msgspec
+import structlog
 from msgspec import Struct, structs
 
 from bot import ids, keys, subjects
 from bot.clock import SystemClock
 from bot.codec import dump_entry, dump_message, load_message, load_record, pack
-from bot.errors import GatewayError
+from bot.errors import GatewayError, LedgerError
 from bot.events import Event, Ms, StaffAsked
 from bot.messages import Text
-from bot.queries import ERASED
+from bot.queries import ERASED, Queries
 from bot.records import Buyer, Cart, Link, Order, Parcel, Record, Task
 from bot.store import Store
 
 PAGE = 300
 AGAIN_MS = 1500
 LOCK_MS = 120_000
+ASKED, RUNNING = b"asked", b"running"  # how far the rewrite of the append-only file is
 TELLING = 6  # an id of a channel shorter than this would match by chance; such are compared whole, never searched for
 
 
-class Wanted(Struct):
-    """What tells of a buyer who is being erased. `until`: server time, ms; what came later is another person's or new."""
+log = structlog.get_logger()
+
+
+class Wanted(Struct, omit_defaults=True):
+    """What tells of a buyer who is being erased. `until`: server time, ms; what came later is another person's or new.
+
+    `heads`: by partition the newest journal entry that may name the buyer, once no other can come.
+    """
 
     id: str
     ids: list[str]
@@ -43,18 +54,42 @@ class Wanted(Struct):
     until: Ms
     next_at: Ms = 0
     passes: int = 0
+    asked: list[str] = []  # subjects of orders and carts that have a turn to forget in
+    heads: dict[int, str] = {}
+    forgotten: bool = False  # by the ledger, but for what lies on in its files
 
     def in_bytes(self, body: bytes) -> bool:
         """Whether stored bytes name the buyer."""
         return any(word.encode() in body for word in (*self.words, *self.ids))
 
 
-class Erasure:
-    """Erases what is left of buyers; any process may carry on what another began."""
+class Past(Protocol):
+    """The ledger's part. Raises LedgerError where it is away: tried again with the next pass."""
 
-    def __init__(self, store: Store, clock: SystemClock) -> None:
+    async def covers(self, wanted: Mapping[int, str]) -> bool:
+        """Whether every partition is projected up to its entry in `wanted`."""
+        ...
+
+    async def forget(self, wanted: Wanted) -> None:
+        """Erases what was projected up to `wanted.heads`."""
+        ...
+
+    async def compact(self) -> None:
+        """Makes sure that the database's own files do not keep what was erased."""
+        ...
+
+
+class Erasure:
+    """Erases what is left of buyers; any process may carry on what another began.
+
+    `embedded`: the server is our own, and writes its append-only file anew after each erasure.
+    """
+
+    def __init__(self, store: Store, clock: SystemClock, past: Past, *, embedded: bool = False) -> None:
         self._store = store
         self._clock = clock
+        self._past = past
+        self._embedded = embedded
 
     async def begin(self, buyer: Buyer) -> None:
         """Notes what to look for, before the record forgets it."""
@@ -76,7 +111,8 @@ class Erasure:
     async def advance(self) -> None:
         """One round over all who are being erased."""
         found = await self._store.command("HVALS", keys.ERASING)
-        if not found:
+        rewrite = self._embedded and await self._store.command("GET", keys.ERASING_REWRITE)
+        if not found and not rewrite:
             return
         lock = secrets.token_hex(8)
         if not await self._store.command("SET", keys.ERASING_LOCK, lock, "NX", "PX", LOCK_MS):
@@ -86,8 +122,22 @@ class Erasure:
                 wanted = msgspec.json.decode(stored, type=Wanted)
                 if wanted.next_at <= self._clock.real():
                     await self._pass(wanted)
+            if rewrite:
+                await self._rewrite(rewrite)
         finally:
             await self._store.scripts.run("erase_value", [keys.ERASING_LOCK], [lock])
+
+    async def _rewrite(self, asked: bytes) -> None:
+        """The append-only file holds every write since it was last written anew."""
+        state = await self._store.command("INFO", "persistence")
+        if state["aof_rewrite_in_progress"] or state["aof_rewrite_scheduled"] or state["rdb_bgsave_in_progress"]:
+            return
+        if asked == RUNNING and state["aof_last_bgrewrite_status"] == "ok":
+            await self._store.scripts.run("erase_value", [keys.ERASING_REWRITE], [RUNNING])
+            return
+        # Marked before it begins: who is erased meanwhile asks again.
+        await self._store.command("SET", keys.ERASING_REWRITE, RUNNING)
+        await self._store.command("BGREWRITEAOF")
 
     async def _keep(self, wanted: Wanted) -> None:
         await self._store.command("HSET", keys.ERASING, wanted.id, msgspec.json.encode(wanted))
@@ -101,21 +151,50 @@ class Erasure:
     async def _pass(self, wanted: Wanted) -> None:
         if not await self._is_forgotten(wanted):  # its turn waits behind others
             return
+        if not wanted.heads:
+            await self._clear(wanted)
+        try:
+            done = bool(wanted.heads) and await self._forget(wanted)
+        except LedgerError as error:
+            log.warning("erasure waits for the ledger", detail=str(error))
+            done = False
+        if done:
+            await self._store.command("SET", keys.ERASING_REWRITE, ASKED)
+            await self._store.command("HDEL", keys.ERASING, wanted.id)
+            await self._store.command("SET", keys.ERASING_REWRITE, ASKED)
+            return
+        wanted.passes += 1
+        wanted.next_at = self._clock.real() + AGAIN_MS
+        await self._keep(wanted)
+
+    async def _clear(self, wanted: Wanted) -> None:
+        """All keys but the journals. Nothing left to wait for: notes how far the journals may name the buyer."""
         clear = await self._messages(wanted)
         await self._identities(wanted)
         if wanted.passes == 0:
             await self._values(wanted)
         for partition in range(self._store.partitions):
-            await self._streams(partition, wanted)
+            await self._stream(keys.dead(partition), wanted, str(wanted.until))
             await self._tasks(partition, wanted)
             await self._index(partition, wanted)
         await self._codes(wanted)
-        if wanted.passes and clear:
-            await self._store.command("HDEL", keys.ERASING, wanted.id)
-            return
-        wanted.passes += 1
-        wanted.next_at = self._clock.real() + AGAIN_MS
-        await self._keep(wanted)
+        bodies = (await self._store.raw_records(wanted.asked)).values() if wanted.asked else ()
+        clear &= not any(wanted.in_bytes(body) for body in bodies)
+        if clear and wanted.passes and await self._server_ms() > wanted.until:
+            wanted.heads = await Queries(self._store).ends()
+
+    async def _forget(self, wanted: Wanted) -> bool:
+        """The ledger, once it knows all, then the journals; whether both are done."""
+        if not wanted.forgotten:
+            if not await self._past.covers(wanted.heads):
+                return False
+            await self._past.forget(wanted)
+            wanted.forgotten = True
+            await self._keep(wanted)
+        for partition, head in wanted.heads.items():
+            await self._stream(keys.journal(partition), wanted, head)
+        await self._past.compact()
+        return True
 
     async def _is_forgotten(self, wanted: Wanted) -> bool:
         home = await self._store.record(wanted.subjects[0])
@@ -171,6 +250,7 @@ class Erasure:
                 continue
             record = _record(body)
             if isinstance(record, Order | Cart):
+                wanted.asked.append(subject)
                 await self._ask_to_forget(subject)
             elif isinstance(record, Parcel):
                 await self._drop(name, body)
@@ -191,20 +271,19 @@ class Erasure:
         event = Event("", subject, "erasure", now, now, StaffAsked("forget", "erasure", b"{}"))
         await self._store.append([dump_entry(event)])
 
-    async def _streams(self, partition: int, wanted: Wanted) -> None:
-        for name in (keys.journal(partition), keys.dead(partition)):
-            start = "-"
-            while page := await self._store.command("XRANGE", name, start, wanted.until, "COUNT", PAGE):
-                gone = [entry for entry, fields in page if _about(fields.values(), wanted)]
-                if gone:
-                    await self._store.command("XDEL", name, *gone)
-                start = f"({page[-1][0].decode()}"
+    async def _stream(self, name: str, wanted: Wanted, until: str) -> None:
+        start = "-"
+        while page := await self._store.command("XRANGE", name, start, until, "COUNT", PAGE):
+            gone = [entry for entry, fields in page if _about(fields.values(), wanted)]
+            if gone:
+                await self._store.command("XDEL", name, *gone)
+            start = f"({page[-1][0].decode()}"
 
     async def _tasks(self, partition: int, wanted: Wanted) -> None:
         for id, stored in (await self._store.command("HGETALL", keys.tasks(partition))).items():
-            if not wanted.in_bytes(stored):
-                continue
             task = msgspec.msgpack.decode(stored, type=Task)
+            if not wanted.in_bytes(stored) and task.home not in wanted.orders:
+                continue
             about = task.buyer in wanted.ids
             state = "expired" if task.state == "open" and about else task.state
             home = "" if about else task.home

@@ -24,6 +24,9 @@ ERASING_LOCK = "erasing:lock"  # string: the process that erases just now
 LINK_KEYS = (
     "secret:links"  # hash: digit of a key -> time of its making, key (hex): what links to buyer pages are sealed with
 )
+ERASING_REWRITE = (
+    "erasing:rewrite"  # string: after an erasure the append-only file is to be written anew (asked, running)
+)
 CODE_SECRET = "secret:codes"  # string: what phone codes are hashed with  # noqa: S105  # a name, not a secret
 
 

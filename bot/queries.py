@@ -1,7 +1,6 @@
-"""Reads for people: the REST API, the console, the sandbox. Never on the hot path.
+"""Reads of what is now, for people: the REST API, the console, the sandbox. Never on the hot path.
 
-Until the ledger exists, timelines and lists come from the journals in Redis: newest first, paged by stream position,
-over the partitions that can hold an answer.
+What has been is the ledger's to tell (`ledger/lookups.py`); the newest messages and decisions are found here as well.
 """
 
 from __future__ import annotations
@@ -83,30 +82,13 @@ class Queries:
         subject = await self._store.command("HGET", keys.index(partition), f"m:{digits}")
         return await self.buyer_at(subject.decode()) if subject else None
 
-    async def buyers(self, *, after: str = "", limit: int = 50) -> tuple[list[Buyer], str]:
-        """All buyers in the order of their ids, paged; answers the id to go on after ("" at the end).
-
-        An id begins with its partition, so each page reads the names of few partitions and loads its own records only.
-        """
-        found: list[Buyer] = []
-        start = ids.partition_in(after) or 0
-        for partition in range(start, self._store.partitions):
-            names = await self._buyer_ids(partition, after)
-            while names:
-                part, names = names[:limit], names[limit:]
-                for buyer in await self._at_home(partition, part):
-                    if len(found) == limit:
-                        return found, found[-1].id
-                    found.append(buyer)
-        return found, ""
-
     async def every_buyer(self, partition: int) -> AsyncIterator[list[Buyer]]:
         """All buyers of a partition, some at a time."""
-        names = await self._buyer_ids(partition, "")
+        names = await self._buyer_ids(partition)
         for start in range(0, len(names), PAGE):
             yield await self._at_home(partition, names[start : start + PAGE])
 
-    async def _buyer_ids(self, partition: int, after: str) -> list[str]:
+    async def _buyer_ids(self, partition: int) -> list[str]:
         position, names = 0, set[str]()
         while True:
             position, fields = await self._store.command(
@@ -114,7 +96,7 @@ class Queries:
             )
             names.update(name[2:].decode() for name in fields)
             if int(position) == 0:
-                return sorted(name for name in names if name > after)
+                return sorted(names)
 
     async def _at_home(self, partition: int, names: Sequence[str]) -> list[Buyer]:
         """The buyers of these ids that are still their own: merged and erased ones are left out."""
@@ -167,10 +149,10 @@ class Queries:
             while names and kept < limit:
                 part, names = names[:PAGE], names[PAGE:]
                 for one in await self._rows(partition, part):
-                    if one is not None and _place(one) < before and keep(one) and kept < limit:
+                    if one is not None and message_place(one) < before and keep(one) and kept < limit:
                         found.append(one)
                         kept += 1
-        found.sort(key=_place, reverse=True)
+        found.sort(key=message_place, reverse=True)
         return found[:limit]
 
     async def _message_ids(self, partition: int, at: Ms) -> list[str]:
@@ -182,6 +164,13 @@ class Queries:
     async def _rows(self, partition: int, names: Sequence[str]) -> list[StoredMessage | None]:
         wanted = [("HMGET", keys.message(partition, name), *ROW) for name in names]
         return [_stored(values) for values in await self._store.together(wanted)]
+
+    async def messages_by_id(self, names: Sequence[str]) -> dict[str, StoredMessage]:
+        """The messages of these ids that are kept here, in one round trip."""
+        places = [(partition, name) for name in names if (partition := ids.partition_in(name)) is not None]
+        wanted = [("HMGET", keys.message(partition, name), *ROW) for partition, name in places]
+        found = (_stored(values) for values in await self._store.together(wanted))
+        return {one.message.id: one for one in found if one is not None}
 
     # --- journal --------------------------------------------------------------------------------------------------
 
@@ -236,14 +225,12 @@ class Queries:
 
     # --- tasks ----------------------------------------------------------------------------------------------------
 
-    async def tasks(self) -> list[Task]:
-        """Every task, newest first."""
-        found: list[Task] = []
-        for partition in range(self._store.partitions):
-            values = await self._store.command("HVALS", keys.tasks(partition))
-            found.extend(msgspec.msgpack.decode(value, type=Task) for value in values)
-        found.sort(key=lambda task: task.created_at, reverse=True)
-        return found
+    async def tasks_by_id(self, names: Sequence[str]) -> dict[str, Task]:
+        """The tasks of these ids, in one round trip."""
+        places = [(partition, name) for name in names if (partition := ids.partition_in(name)) is not None]
+        values = await self._store.together([("HGET", keys.tasks(partition), name) for partition, name in places])
+        found = (msgspec.msgpack.decode(value, type=Task) for value in values if value)
+        return {task.id: task for task in found}
 
     async def task(self, id: str) -> Task | None:
         """One task by id."""
@@ -266,11 +253,11 @@ class Queries:
         seconds, micros = await self._store.command("TIME")
         return max(0, int(seconds) * 1000 + int(micros) // 1000 - min(oldest)) if oldest else 0
 
-    async def ends(self) -> dict[int, str]:
-        """The newest entry of every partition's journal: what the ledger must hold to know all that has been until now."""
-        wanted = [("XREVRANGE", keys.journal(p), "+", "-", "COUNT", 1) for p in range(self._store.partitions)]
-        pages = await self._store.together(wanted)
-        return {p: page[0][0].decode() for p, page in enumerate(pages) if page}
+    async def ends(self, partitions: Sequence[int] | None = None) -> dict[int, str]:
+        """The newest entry of every journal: what the ledger must hold to know all that has been until now (None: of all)."""
+        wanted = list(partitions if partitions is not None else range(self._store.partitions))
+        pages = await self._store.together([("XREVRANGE", keys.journal(p), "+", "-", "COUNT", 1) for p in wanted])
+        return {p: page[0][0].decode() for p, page in zip(wanted, pages, strict=True) if page}
 
     async def projection(self) -> dict[str, str]:
         """What the projector last told of itself."""
@@ -289,7 +276,8 @@ class Queries:
         return sum(until is not None and int(until) > now for until in await self._store.together(wanted))
 
 
-def _place(found: StoredMessage) -> Place:
+def message_place(found: StoredMessage) -> Place:
+    """Where a message stands in a list."""
     return found.message.created_at, found.message.id
 
 

@@ -16,14 +16,15 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchTableError, SQLAlche
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from bot.errors import ConfigError, LedgerError
+from bot.errors import ConfigError, LedgerError, NotYetError
 
 BUSY_MS = 5_000
 CONNECT_S = 5.0
 ANSWER_S = 60.0
 POOL = 4
 MAPPED = 2_147_418_112  # bytes of a file that SQLite reads as memory: the most that it takes
-_MISSING = ("no such table", "no such column", "UndefinedTable", "UndefinedColumn")
+_MISSING = ("no such table", "no such column")
+_UNDEFINED = ("42P01", "42703")  # PostgreSQL: undefined_table, undefined_column
 SQLITE = "sqlite:"
 
 
@@ -82,7 +83,10 @@ def _sqlite(url: URL, *, writer: bool) -> AsyncEngine:
         cursor.execute(f"PRAGMA cache_size = {-65_536 if writer else -16_384}")
         cursor.execute("PRAGMA temp_store = MEMORY")
         cursor.execute(f"PRAGMA mmap_size = {MAPPED}")
+        cursor.execute("PRAGMA secure_delete = ON")  # what was erased must not lie on in the file
         cursor.close()
+        # Its own lower() knows ASCII only.
+        connection.create_function("fold", 1, lambda name: name.casefold(), deterministic=True)
 
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Any) -> None:
@@ -103,6 +107,10 @@ def reaching(url: URL) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
+        if _is_missing(error):
+            raise NotYetError(
+                f"ledger.url: {shown(url)} is not prepared yet; serve does that when it starts"
+            ) from error
         raise LedgerError(f"ledger.url: {_words(url, error)}") from error
     except (TimeoutError, NoSuchTableError, PoolTimeoutError, OSError) as error:
         raise LedgerError(f"ledger.url: {shown(url)} does not answer; {_cure(url)}") from error
@@ -112,11 +120,14 @@ def reaching(url: URL) -> Iterator[None]:
         raise LedgerError(f"ledger.url: {shown(url)}: {type(error).__name__}; {_cure(url)}") from error
 
 
+def _is_missing(error: DBAPIError) -> bool:
+    """Whether a table or column is not there; PostgreSQL's words for it are in the language of its server."""
+    return getattr(error.orig, "sqlstate", "") in _UNDEFINED or any(word in str(error.orig) for word in _MISSING)
+
+
 def _words(url: URL, error: DBAPIError) -> str:
     cause = str(error.orig)
     name = type(error.orig).__name__
-    if any(word in cause or word in name for word in _MISSING):
-        return f"{shown(url)} is not prepared yet; serve does that when it starts"
     if "locked" in cause:
         return f"{shown(url)} is locked by another program; end it, or wait"
     if "disk" in cause or "full" in cause:

@@ -9,6 +9,7 @@ if v[1] == 'sending' then return 0 end
 if v[1] == 'queued' then
   if v[3] then tally(tag, v[3], v[1], v[4], v[5], 'skipped', v[4], 'erased') end
   redis.call('HSET', key, 's', 'skipped', 'r', 'erased', 'u', ARGV[6], 'h', (v[2] or '') .. 'skipped ' .. ARGV[6] .. ' erased\n')
+  redis.call('XADD', 'journal:' .. tag, '*', 'k', 'status', 'b', cmsgpack.pack({id, 'skipped', tonumber(ARGV[6]), 'erased'}))
 end
 redis.call('HSET', key, 'b', ARGV[5], 'to', '')
 if account ~= '' then

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 from bot import ids
 from bot.asking import DONE_WITHIN_S
-from bot.queries import order_of
 from bot.records import Buyer
-from bot.timeline import mark_of, timeline
 from console.api import shapes
 from console.api.http import Call
+from console.api.past import past
 from console.api.refusals import Refusal
-from console.api.shared import ask, bad_cursor, buyer_of, orders_of, whereabouts
-
-MOST_EXPORTED = 10_000
-MOST_SEARCHED = 5_000
+from console.api.shared import ask, bad_cursor, buyer_of, cursor_of_mark, mark_of, page, whereabouts
+from ledger import lookups
 
 
 def _show_buyer(call: Call, buyer: Buyer) -> dict[str, Any]:
@@ -39,9 +35,12 @@ async def find_buyers(call: Call) -> tuple[int, Any]:
     elif number := call.query("member_no"):
         found = [await queries.buyer_by_member_no(number)]
     elif words := call.query("q"):
-        found = await _search(call, words)
+        known = await _direct(call, words)
+        if known is None:
+            return 200, await _listed(call, part=words.strip())
+        found = [known]
     else:
-        return 200, await _listed(call, lambda _: True)
+        return 200, await _listed(call)
     return 200, {"items": [_show_buyer(call, b) for b in found if b is not None and not b.erased], "next_cursor": None}
 
 
@@ -61,41 +60,39 @@ def _phone(call: Call, text: str) -> str:
     return number
 
 
-async def _listed(call: Call, keep: Callable[[Buyer], bool]) -> dict[str, Any]:
+async def _direct(call: Call, words: str) -> Buyer | None:
+    """By id, member number or phone number."""
+    queries = call.deps.queries
+    found = await queries.buyer(words) or await queries.buyer_by_member_no(words)
+    if found is None and (number := call.deps.parse_phone(words)):
+        found = await queries.buyer_by_phone(number)
+    return found
+
+
+async def _listed(call: Call, *, part: str = "", members: bool = False) -> dict[str, Any]:
+    """Buyers as the ledger lists them, each as its record is now. A page is full as long as there is more."""
     after = call.query("cursor")
     if after and ids.partition_in(after) is None:
         raise bad_cursor()
     kept: list[Buyer] = []
-    seen = 0
-    while True:  # a page is full as long as there is more, though few are kept
-        listed, after = await call.deps.queries.buyers(after=after, limit=call.limit + 1)
-        seen += len(listed)
-        kept += [buyer for buyer in listed if keep(buyer)]
-        if len(kept) > call.limit:
-            kept, after = kept[: call.limit], kept[call.limit - 1].id
-            break
-        if not after or seen > MOST_SEARCHED:
-            break
-    return {"items": [_show_buyer(call, b) for b in kept], "next_cursor": after or None}
-
-
-async def _search(call: Call, words: str) -> list[Buyer | None]:
-    """By number, member number or id; else by a part of the name, over the first few thousand buyers."""
-    queries = call.deps.queries
-    direct = [await queries.buyer(words), await queries.buyer_by_member_no(words)]
-    if number := call.deps.parse_phone(words):
-        direct.append(await queries.buyer_by_phone(number))
-    if any(direct):
-        return [next(found for found in direct if found is not None)]
-    matches: list[Buyer | None] = []
-    cursor, seen = "", 0
-    while seen < MOST_SEARCHED and len(matches) < call.limit:
-        listed, cursor = await queries.buyers(after=cursor, limit=500)
-        seen += len(listed)
-        matches += [b for b in listed if words.strip().casefold() in b.name.casefold()]
-        if not cursor:
-            break
-    return matches[: call.limit]
+    async with past(call) as connection:
+        while len(kept) <= call.limit:
+            named = await lookups.buyers(connection, after=after, limit=call.limit + 1, part=part, members=members)
+            records = await call.deps.store.records(one.home for one in named)
+            now = [records.get(one.home) for one in named]
+            kept += [
+                record
+                for one, record in zip(named, now, strict=True)
+                if isinstance(record, Buyer)
+                and record.id == one.id
+                and not record.erased
+                and part.casefold() in record.name.casefold()
+                and (record.member is not None or not members)
+            ]
+            if len(named) <= call.limit:
+                break
+            after = named[-1].id
+    return page(kept, call.limit, lambda buyer: buyer.id, lambda buyer: _show_buyer(call, buyer))
 
 
 async def get_buyer(call: Call) -> tuple[int, Any]:
@@ -117,59 +114,12 @@ async def patch_buyer(call: Call) -> tuple[int, Any]:
 async def list_timeline(call: Call) -> tuple[int, Any]:
     """GET /buyers/{id}/timeline."""
     found = await buyer_of(call, alive=False)
-    before = None
-    if (cursor := call.query("cursor")) and (before := mark_of(cursor)) is None:
-        raise bad_cursor()
-    lines, following = await timeline(call.deps.queries, found, before=before, limit=call.limit)
-    return 200, {"items": lines, "next_cursor": following or None}
-
-
-async def export(call: Call) -> tuple[int, Any]:
-    """GET /buyers/{id}/export: everything that is held, `record` as it is stored."""
-    found = await buyer_of(call)
-    queries = call.deps.queries
+    before = mark_of(call)
     known, partitions = await whereabouts(call, found.id)
-    theirs = await orders_of(call, found.id)
-    now = call.deps.clock.now()
-    partitions = sorted({*partitions, *map(call.deps.store.partition, theirs)})
-    messages = await queries.messages(
-        lambda m: m.message.buyer in known or (not m.message.buyer and m.message.home in theirs),
-        partitions=partitions,
-        limit=MOST_EXPORTED,
-    )
-    decisions = await queries.decisions(
-        lambda d: d.buyer in known or (not d.buyer and order_of(d) in theirs),
-        partitions=partitions,
-        limit=MOST_EXPORTED,
-    )
-    lines, _ = await timeline(queries, found, limit=MOST_EXPORTED)
-    coupons = [await call.deps.coupons.find(c.code) for c in found.coupons]
-    orders = [await queries.order(o.shop, o.id) for o in found.orders]
-    consents = [
-        {
-            "account": a.account,
-            "id": a.id,
-            "at": shapes.when(a.consent.at),
-            "wording": a.consent.wording,
-            "source": a.consent.source,
-        }
-        for a in found.addresses
-    ]
-    body = {
-        "buyer": _show_buyer(call, found),
-        "emails": found.emails,
-        "shop_refs": [subject.partition(":")[2] for subject in found.shoppers],
-        "consent_evidence": consents,
-        "coupons": [shapes.coupon(c, now) for c in coupons if c is not None],
-        "orders": [shapes.order(o) for o in orders if o is not None],
-        "messages": [shapes.message(m, found.id) for m in messages],
-        "decisions": [shapes.decision(d, found.id) for d in decisions],
-        "tasks": [shapes.task(t, found.id) for t in await queries.tasks() if t.buyer in known or t.home in theirs],
-        "timeline": lines,
-        "merged_from": found.merged,
-        "record": shapes.record(found),
-    }
-    return 200, body
+    async with past(call, partitions) as connection:
+        lines = await lookups.timeline(connection, known, before=before, limit=call.limit + 1)
+
+    return 200, page(lines, call.limit, lambda one: cursor_of_mark(one[0]), lambda one: shapes.line(one[1]))
 
 
 async def erase(call: Call) -> tuple[int, Any]:
@@ -219,12 +169,4 @@ async def consent(call: Call) -> tuple[int, Any]:
 
 async def members(call: Call) -> tuple[int, Any]:
     """GET /members: buyers with a card."""
-    return 200, await _listed(call, lambda b: b.member is not None)
-
-
-async def get_order(call: Call) -> tuple[int, Any]:
-    """GET /orders/{shop}/{id}."""
-    found = await call.deps.queries.order(call.request.match_info["shop"], call.request.match_info["id"])
-    if found is None:
-        raise Refusal(404, "not-found", "there is no such order")
-    return 200, shapes.order(found)
+    return 200, await _listed(call, members=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 from bot.coupons import Campaign, CodesTakenError, Coupons, StockError
 from bot.events import Ms
+from bot.queries import NEWEST
 from console.api import shapes
 from console.api.http import Call
 from console.api.models import Money
@@ -102,7 +103,7 @@ async def _campaign(coupons: Coupons, key: str) -> dict[str, Any]:
 
 async def list_campaigns(call: Call) -> tuple[int, Any]:
     """GET /campaigns."""
-    before = place_of(call)
+    before = place_of(call) or NEWEST
     found = [f for f in await call.deps.coupons.all() if (f[0].created_at, f[0].key) < before]
     return 200, page(found, call.limit, lambda f: cursor_of((f[0].created_at, f[0].key)), lambda f: shapes.campaign(*f))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +23,10 @@ MAX_BODY = 1024 * 1024
 
 @dataclass(slots=True)
 class Call:
-    """One authorised call. `once` names it where it carries an Idempotency-Key: the same for every repeat."""
+    """One authorised call. `once` names it where it carries an Idempotency-Key: the same for every repeat.
+
+    `headers` are added to the answer.
+    """
 
     deps: ApiDeps
     request: web.Request
@@ -31,6 +34,7 @@ class Call:
     body: Any = None
     raw: bytes = b""
     once: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
 
     def query(self, name: str) -> str:
         """A query parameter, "" where it is missing."""
@@ -42,7 +46,8 @@ class Call:
         return int(self.query("limit") or "50")
 
 
-Handle = Callable[[Call], Awaitable[tuple[int, Any]]]
+Handle = Callable[[Call], Awaitable[tuple[int, Any] | web.StreamResponse]]
+"""Answers status and body; a read whose answer may be large answers by itself, piece by piece."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,7 @@ class Route:
     answers: dict[int, tuple[str, type[BaseModel] | TypeAdapter[Any]]] = field(default_factory=dict)
     params: tuple[Param, ...] = ()
     one_of: tuple[str, ...] = ()
+    media: str = "application/json"  # of its answers
 
     @property
     def writes(self) -> bool:
@@ -146,6 +152,8 @@ def _wrote(step: str, body: type[BaseModel]) -> bool:
     return step in body.model_fields or not (step[:1].isupper() or "[" in step or step.startswith("constrained-"))
 
 
-def answer_of(status: int, body: Any) -> web.Response:
+def answer_of(status: int, body: Any, headers: Mapping[str, str] | None = None) -> web.Response:
     """An operation's answer as JSON."""
-    return web.json_response(body, status=status) if body is not None else web.Response(status=status)
+    if body is None:
+        return web.Response(status=status, headers=headers)
+    return web.json_response(body, status=status, headers=headers)

@@ -9,15 +9,28 @@ from bot import ids, keys
 from bot.clock import HOUR_MS
 from bot.errors import PayloadError
 from bot.events import Event
-from bot.journal import DecisionRecord
-from bot.queries import Place, StoredMessage, decision_place, order_of
+from bot.queries import Place, StoredMessage, message_place
 from bot.records import Task
 from console.api import shapes
 from console.api.http import Call
+from console.api.past import as_now, past
 from console.api.refusals import Refusal
-from console.api.shared import append, ask, cursor_of, ms, orders_of, page, place_of, whereabouts
+from console.api.shared import (
+    append,
+    ask,
+    cursor_of,
+    cursor_of_mark,
+    mark_of,
+    ms,
+    orders_of,
+    page,
+    place_of,
+    whereabouts,
+)  # fmt: skip
+from ledger import lookups
 
 MOST_EVENTS = 500
+MOST_PAGES = 20  # of the ledger that one page looks through for what is still as it was projected
 
 
 async def post_events(call: Call) -> tuple[int, Any]:
@@ -101,71 +114,75 @@ async def _home_of(call: Call) -> str:
 
 
 async def get_message(call: Call) -> tuple[int, Any]:
-    """GET /messages/{id}."""
-    found = await call.deps.queries.message(call.request.match_info["id"])
-    if found is None:
-        raise Refusal(404, "not-found", "there is no message with this id (yet)")
-    return 200, shapes.message(found, await _whose(call, found.message.home))
+    """GET /messages/{id}: as it is now, else as the ledger knows it."""
+    id = call.request.match_info["id"]
+    found = await call.deps.queries.message(id)
+    if found is not None:
+        return 200, shapes.message(found, await _whose(call, found.message.home))
+    if ids.partition_in(id) is not None:
+        async with call.deps.history.connection() as connection:
+            if (past_one := await lookups.message(connection, id)) is not None:
+                return 200, shapes.message(*past_one)
+    raise Refusal(404, "not-found", "there is no message with this id (yet)")
 
 
 async def list_messages(call: Call) -> tuple[int, Any]:
-    """GET /messages."""
-    state, partitions = call.query("state"), None
-    source = f"broadcast:{call.query('broadcast')}" if call.query("broadcast") else ""
-    known, theirs = set[str](), set[str]()
-    if buyer := call.query("buyer"):
-        known, theirs, partitions = await _reach(call, buyer)
-    found = await call.deps.queries.messages(
-        lambda m: (
-            (not known or m.message.buyer in known or (not m.message.buyer and m.message.home in theirs))
-            and (not state or m.state == state)
-            and (not source or m.message.source == source)
-        ),
-        partitions=partitions,
-        before=place_of(call),
-        limit=call.limit + 1,
+    """GET /messages: those that the ledger finds, each as it is now."""
+    before = place_of(call)
+    known, partitions = await _reach(call)
+    state = call.query("state")
+    found: list[tuple[StoredMessage, str]] = []
+    async with past(call, partitions) as connection:
+        for _ in range(MOST_PAGES):
+            rows = await lookups.messages(
+                connection,
+                buyers_wanted=known,
+                # The ledger is not told of a claim: what is being sent is queued there.
+                states={"queued": {"queued"}, "sending": {"queued"}}.get(state, {state} if state else set()),
+                broadcast=call.query("broadcast"),
+                before=before,
+                limit=call.limit + 1,
+            )
+            now = await as_now(call, rows)
+            found += [one for one in now if not state or one[0].state == state]
+            before = message_place(rows[-1][0]) if len(rows) > call.limit else None
+            if before is None or len(found) > call.limit:
+                break
+    return 200, page(
+        found,
+        call.limit,
+        lambda m: cursor_of(message_place(m[0])),
+        lambda m: shapes.message(*m),
+        goes_on=cursor_of(before) if before else "",
     )
-    whose = await call.deps.queries.buyers_of(m.message.home for m in found if not m.message.buyer)
-
-    def show(one: StoredMessage) -> dict[str, Any]:
-        return shapes.message(one, whose.get(one.message.home, ""))
-
-    return 200, page(found, call.limit, lambda m: cursor_of((m.message.created_at, m.message.id)), show)
 
 
 async def list_decisions(call: Call) -> tuple[int, Any]:
     """GET /decisions."""
-    wanted = {name: call.query(name) for name in ("message", "order", "outcome")}
-    rule, partitions = call.query("rule"), None
-    known, theirs = set[str](), set[str]()
-    if buyer := call.query("buyer"):
-        known, theirs, partitions = await _reach(call, buyer)
-    if wanted["message"]:
-        there = ids.partition_in(wanted["message"])
+    before = mark_of(call)
+    known, partitions = await _reach(call)
+    if message := call.query("message"):
+        there = ids.partition_in(message)
         partitions = [there] if there is not None and there < call.deps.store.partitions else []
-    found = await call.deps.queries.decisions(
-        lambda d: (
-            all(not value or getattr(d, name) == value for name, value in wanted.items())
-            and (not known or d.buyer in known or (not d.buyer and order_of(d) in theirs))
-            and (not rule or any(r.rule == rule for r in d.rules))
-        ),
-        partitions=partitions,
-        before=place_of(call),
-        limit=call.limit + 1,
+    columns = {"message": "message", "order": "order_id", "outcome": "outcome"}
+    same = {column: value for name, column in columns.items() if (value := call.query(name))}
+    async with past(call, partitions) as connection:
+        found = await lookups.decisions(
+            connection, buyers_wanted=known, same=same, rule=call.query("rule"), before=before, limit=call.limit + 1
+        )
+    return 200, page(
+        found, call.limit, lambda d: cursor_of_mark(d.mark), lambda d: shapes.decision(d.decision, d.owner)
     )
-    whose = await call.deps.queries.buyers_of(order for d in found if not d.buyer and (order := order_of(d)))
-
-    def show(one: DecisionRecord) -> dict[str, Any]:
-        return shapes.decision(one, whose.get(order_of(one), ""))
-
-    return 200, page(found, call.limit, lambda d: cursor_of(decision_place(d)), show)
 
 
-async def _reach(call: Call, buyer: str) -> tuple[set[str], set[str], list[int]]:
-    """Every id that a buyer ever had, the subjects of the buyer's orders, and the partitions where their history is."""
+async def _reach(call: Call) -> tuple[set[str], list[int] | None]:
+    """Every id that the buyer asked for ever had, and the partitions where their history is. None: nobody was asked for."""
+    buyer = call.query("buyer")
+    if not buyer:
+        return set(), None
     known, partitions = await whereabouts(call, buyer)
     theirs = await orders_of(call, buyer)
-    return known, theirs, sorted({*partitions, *map(call.deps.store.partition, theirs)})
+    return known, sorted({*partitions, *map(call.deps.store.partition, theirs)})
 
 
 async def _whose(call: Call, home: str) -> str:
@@ -173,25 +190,32 @@ async def _whose(call: Call, home: str) -> str:
     return (await call.deps.queries.buyers_of([home])).get(home, "")
 
 
+async def list_tasks(call: Call) -> tuple[int, Any]:
+    """GET /tasks: those that the ledger finds, each as it is now."""
+    before = place_of(call)
+    known, partitions = await _reach(call)
+    same = {name: value for name in ("state", "kind", "assignee") if (value := call.query(name))}
+    found: list[tuple[Task, str]] = []
+    async with past(call, partitions) as connection:
+        for _ in range(MOST_PAGES):
+            rows = await lookups.tasks(connection, buyers_wanted=known, same=same, before=before, limit=call.limit + 1)
+            here = await call.deps.queries.tasks_by_id([task.id for task, _ in rows])
+            now = [(here.get(task.id, task), owner) for task, owner in rows]
+            found += [one for one in now if all(getattr(one[0], name) == value for name, value in same.items())]
+            before = _task_place(rows[-1][0]) if len(rows) > call.limit else None
+            if before is None or len(found) > call.limit:
+                break
+    return 200, page(
+        found,
+        call.limit,
+        lambda t: cursor_of(_task_place(t[0])),
+        lambda t: shapes.task(*t),
+        goes_on=cursor_of(before) if before else "",
+    )
+
+
 def _task_place(task: Task) -> Place:
     return task.created_at, task.id
-
-
-async def list_tasks(call: Call) -> tuple[int, Any]:
-    """GET /tasks."""
-    wanted = {name: call.query(name) for name in ("state", "kind", "assignee")}
-    before = place_of(call)
-    found = [
-        t
-        for t in await call.deps.queries.tasks()
-        if all(not value or getattr(t, name) == value for name, value in wanted.items()) and _task_place(t) < before
-    ]
-    whose = await call.deps.queries.buyers_of(t.home for t in found[: call.limit] if not t.buyer)
-
-    def show(one: Task) -> dict[str, Any]:
-        return shapes.task(one, whose.get(one.home, ""))
-
-    return 200, page(found, call.limit, lambda t: cursor_of(_task_place(t)), show)
 
 
 async def complete_task(call: Call) -> tuple[int, Any]:

@@ -30,7 +30,8 @@ async def once(call: Call, route: Route) -> web.StreamResponse:
     """Runs a call, at most once per Idempotency-Key."""
     given = call.request.headers.get("Idempotency-Key")
     if given is None or not route.writes:
-        return answer_of(*await route.handle(call))
+        answer = await route.handle(call)
+        return answer if isinstance(answer, web.StreamResponse) else answer_of(*answer, call.headers)
     if not _KEY.fullmatch(given):
         raise Refusal(400, "bad-parameter", "Idempotency-Key must be 1 to 200 visible ASCII characters")
     scope = f"{call.caller.name}|{call.request.method}|{call.request.path}|{given}"
@@ -41,7 +42,9 @@ async def once(call: Call, route: Route) -> web.StreamResponse:
     if (found := await _hold(call, name, held)) is not None:
         return _again(found, mark)
     try:
-        status, body = await route.handle(call)
+        answer = await route.handle(call)
+        assert isinstance(answer, tuple)  # only reads answer by themselves
+        status, body = answer
         kept: dict[str, Any] = {"mark": mark, "status": status, "body": body}
     except Refusal as refusal:
         if refusal.status >= 500:

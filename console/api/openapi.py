@@ -87,7 +87,7 @@ def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": reference}}}
     problem = {"application/problem+json": {"schema": {"$ref": REF.format(model="Problem")}}}
     responses: dict[str, Any] = {
-        str(status): {"description": words, "content": {"application/json": {"schema": _reference(model, schemas)}}}
+        str(status): {"description": words, "content": {route.media: {"schema": _reference(model, schemas)}}}
         for status, (words, model) in route.answers.items()
     }
     responses |= {str(status): {"description": words, "content": problem} for status, words in sorted(statuses.items())}

@@ -8,9 +8,11 @@ from aiohttp import web
 from pydantic import BaseModel, TypeAdapter
 
 from bot.errors import StoreError
+from bot.orders import PAY_RANK, REFUND_RANK
 from bot.problems import unavailable
 from bot.reasons import Rule
-from console.api import accounts, buyers, campaigns, messages, products
+from bot.records import SHIP_RANK
+from console.api import accounts, buyers, campaigns, export, messages, orders, products, reports
 from console.api import answers as out
 from console.api.deps import ApiDeps
 from console.api.http import Route, authorised, serve
@@ -58,6 +60,7 @@ DECISIONS = (
     Param("outcome", "how it ended", choices=("send", "skip", "defer")),
 )
 TASKS = (
+    BUYER,
     Param("state", "the state that it is in", choices=("open", "done", "expired")),
     Param("kind", "what is to be done"),
     Param("assignee", "who has it"),
@@ -66,6 +69,14 @@ SHOP = Param(
     "shop", "name of a shop in the configuration; needed where several are configured and the id is in more than one"
 )
 PRODUCTS = (Param("q", "words of the title or short title"), Param("sku", "a SKU, as the shop writes it"))
+ORDERS = (
+    BUYER,
+    Param("shop", "name of a shop"),
+    Param("number", "the number that the shop shows"),
+    Param("pay", "how far the payment is", choices=tuple(filter(None, PAY_RANK))),
+    Param("ship", "how far the parcel is", choices=tuple(SHIP_RANK)),
+    Param("refund", "how far the refund is", choices=("none", *filter(None, REFUND_RANK))),
+)
 Model = type[BaseModel] | TypeAdapter[Any]
 
 
@@ -96,7 +107,7 @@ ROUTES: tuple[Route, ...] = (
     Route("PATCH", "/buyers/{id}", "service", buyers.patch_buyer, "Change profile and tags", BuyerPatch, answers=_ok(out.Buyer)),
     Route("DELETE", "/buyers/{id}", "owner", buyers.erase, "Erase a buyer", answers=_taken(out.Erasing, "being erased")),
     Route("GET", "/buyers/{id}/timeline", "read", buyers.list_timeline, "What happened, newest first", params=PAGED, answers=_ok(out.Page[out.TimelineLine])),
-    Route("GET", "/buyers/{id}/export", "owner", buyers.export, "Everything that is held of a buyer", answers=_ok(out.Export)),
+    Route("GET", "/buyers/{id}/export", "owner", export.export, "Everything that is held of a buyer", answers=_ok(out.Export)),
     Route("POST", "/buyers/{id}/merge", "owner", buyers.merge, "Merge two buyers; the older one stays", MergeIn, answers=_taken(out.Merging, "being merged")),
     Route("POST", "/buyers/{id}/consents", "service", buyers.consent, "Record a consent with its evidence", ConsentIn, answers=_taken(out.Taken)),
     Route(
@@ -114,7 +125,8 @@ ROUTES: tuple[Route, ...] = (
         answers=_ok(out.Page[out.Waiting]),
     ),
     Route("GET", "/members", "read", buyers.members, "List buyers with a member card", params=PAGED, answers=_ok(out.Page[out.Buyer])),
-    Route("GET", "/orders/{shop}/{id}", "read", buyers.get_order, "One order of a shop", answers=_ok(out.Order)),
+    Route("GET", "/orders/{shop}/{id}", "read", orders.get_order, "One order of a shop", answers=_ok(out.Order)),
+    Route("GET", "/orders", "read", orders.list_orders, "List orders, newest first", params=(*ORDERS, *PAGED), answers=_ok(out.Page[out.Order])),
     Route("POST", "/events", "service", messages.post_events, "Post shop events: one envelope or a list", raw_body="Envelopes", answers=_taken(out.Accepted)),
     Route("POST", "/messages", "service", messages.post_message, "Send a message to one buyer", MessageIn, answers=_taken(out.Taken, "planned")),
     Route("GET", "/messages", "read", messages.list_messages, "List messages, newest first", params=(*MESSAGES, *PAGED), answers=_ok(out.Page[out.Message])),
@@ -125,6 +137,10 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route("GET", "/tasks", "read", messages.list_tasks, "Work for staff, newest first", params=(*TASKS, *PAGED), answers=_ok(out.Page[out.Task])),
     Route("GET", "/accounts", "read", accounts.list_accounts, "How the channel accounts stand", params=PAGED, answers=_ok(out.Page[out.Account])),
+    Route(
+        "GET", "/reports/consents", "owner", reports.consents, "The evidence of every consent, as CSV", params=(BUYER,),
+        answers=_ok(out.Csv), media="text/csv",
+    ),
     Route("POST", "/tasks/{id}/complete", "service", messages.complete_task, "Complete a task", TaskDone, answers=_ok(out.Task)),
 )  # fmt: skip
 PREFIX = "/api/v1"

@@ -97,6 +97,19 @@ def buyer(record: Buyer, currency: str, now: Ms) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def line(row: Any) -> dict[str, Any]:
+    """A line of a timeline: a row with at, kind, summary, ref."""
+    return {"at": rfc3339(row.at), "kind": row.kind, "summary": row.summary, "ref": row.ref or None}
+
+
+def consent(row: Any) -> dict[str, Any]:
+    """The evidence of one answer: a row of the ledger's consents."""
+    return {
+        "buyer": row.buyer, "account": row.account, "id": row.address, "topic": row.topic, "verdict": row.verdict,
+        "at": when(row.at), "wording": row.wording, "source": row.source,
+    }  # fmt: skip
+
+
 def campaign(found: Campaign, counts: Counts) -> dict[str, Any]:
     """A campaign with its numbers."""
     value: Any = None
@@ -226,9 +239,10 @@ def account(found: Standing) -> dict[str, Any]:
     return {"name": found.name, "type": found.type, "state": found.state, "alerts": alerts}
 
 
-def order(found: Order) -> dict[str, Any]:
-    """An order with its lanes."""
+def order(found: Order, buyer: str) -> dict[str, Any]:
+    """An order with its lanes. `buyer` is whose it is, "" where nobody is known."""
     return {
+        "buyer": buyer or None,
         "id": found.id,
         "shop": found.shop,
         "number": found.number,

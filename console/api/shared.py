@@ -12,12 +12,14 @@ from bot import ids, subjects
 from bot.asking import until_done
 from bot.codec import dump_entry
 from bot.events import Event, Ms, StaffAsked
-from bot.queries import NEWEST, Place
+from bot.queries import Place
 from bot.records import Buyer
 from console.api.http import Call
 from console.api.refusals import Refusal
+from ledger.lookups import Mark
 
 T = TypeVar("T")
+_MARK = re.compile(r"(\d{1,15})\.(\d{1,4})\.(\d{1,15})-(\d{1,15})\.(\d{1,4})", re.ASCII)
 _PLACE = re.compile(r"(\d{1,16})\.([\w-]{1,80})", re.ASCII)
 
 
@@ -65,11 +67,19 @@ async def buyer_of(call: Call, *, alive: bool = True) -> Buyer:
     return found
 
 
-def page(items: Sequence[T], limit: int, cursor_of: Callable[[T], str], show: Callable[[T], Any]) -> dict[str, Any]:
-    """The answer of a list: `items` holds one more than `limit` where there is a next page."""
+def page(
+    items: Sequence[T], limit: int, cursor_of: Callable[[T], str], show: Callable[[T], Any], *, goes_on: str = ""
+) -> dict[str, Any]:
+    """The answer of a list: `items` holds one more than `limit` where there is a next page.
+
+    `goes_on`: the cursor of a page that ends early, since much was looked through and little found.
+    """
     shown = items[:limit]
     more = len(items) > limit
-    return {"items": [show(item) for item in shown], "next_cursor": cursor_of(shown[-1]) if more and shown else None}
+    return {
+        "items": [show(item) for item in shown],
+        "next_cursor": cursor_of(shown[-1]) if more and shown else goes_on or None,
+    }
 
 
 def cursor_of(place: Place) -> str:
@@ -77,15 +87,32 @@ def cursor_of(place: Place) -> str:
     return f"{place[0]}.{place[1]}"
 
 
-def place_of(call: Call) -> Place:
-    """Where the page goes on: lists are sorted by time, then id, newest first."""
+def place_of(call: Call) -> Place | None:
+    """Where the page goes on: lists are sorted by time, then id, newest first. None: at the newest."""
     text = call.query("cursor")
     if not text:
-        return NEWEST
+        return None
     found = _PLACE.fullmatch(text)
     if found is None:
         raise bad_cursor()
     return int(found[1]), found[2]
+
+
+def cursor_of_mark(mark: Mark) -> str:
+    """The cursor that goes on after a journalled line."""
+    at, partition, ms, number, line = mark
+    return f"{at}.{partition}.{ms}-{number}.{line}"
+
+
+def mark_of(call: Call) -> Mark | None:
+    """Where a page of journalled lines goes on; None: at the newest."""
+    text = call.query("cursor")
+    if not text:
+        return None
+    found = _MARK.fullmatch(text)
+    if found is None:
+        raise bad_cursor()
+    return int(found[1]), int(found[2]), int(found[3]), int(found[4]), int(found[5])
 
 
 def bad_cursor() -> Refusal:

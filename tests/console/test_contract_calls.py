@@ -48,7 +48,8 @@ def test_who_may_what() -> None:
     assert "/buyers/{id}/merge" not in may["marketing"]
     assert "/buyers/{id}/merge" in may["owner"]
     owners = {(r.method, r.path) for r in ROUTES if r.may == "owner"}
-    assert owners == {("DELETE", "/buyers/{id}"), ("GET", "/buyers/{id}/export"), ("POST", "/buyers/{id}/merge")}
+    buyers = {("DELETE", "/buyers/{id}"), ("GET", "/buyers/{id}/export"), ("POST", "/buyers/{id}/merge")}
+    assert owners == {*buyers, ("GET", "/reports/consents")}
 
 
 def test_service_may_not_send_marketing(gw: Served) -> None:
@@ -100,7 +101,7 @@ def test_a_bad_key_is_refused(gw: Served, key: str) -> None:
     assert (answer.status, answer.kind) == (400, "bad-parameter")
 
 
-LISTS = ["/campaigns", "/buyers", "/members", "/messages", "/decisions", "/tasks"]
+LISTS = ["/campaigns", "/buyers", "/members", "/messages", "/decisions", "/tasks", "/orders"]
 
 
 @pytest.mark.parametrize("path", LISTS)

@@ -156,7 +156,7 @@ template_id = "SMS_1"
 fields = {{ brand = "{{{{ brand }}}}" }}
 {more}
 """
-        async with running(valkey, tmp_path, extra=extra) as harness:
+        async with running(valkey, tmp_path, extra=extra, ledger=True) as harness:
             yield Sms(harness, twilio, alibaba)
 
 

@@ -19,3 +19,20 @@ async def engine(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
     await schema.migrate(found)
     yield found
     await found.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """What `[ledger] url` says, once for each database: for tests that must hold on both."""
+    return (
+        request.getfixturevalue("postgresql_url") if request.param == "postgresql" else f"sqlite:{tmp_path}/ledger.db"
+    )
+
+
+@pytest.fixture
+async def both(ledger_url: str) -> AsyncIterator[AsyncEngine]:
+    """An engine that writes, its tables made, once on each database."""
+    found = open_engine(database_url(ledger_url, Path("/")), writer=True)
+    await schema.migrate(found)
+    yield found
+    await found.dispose()

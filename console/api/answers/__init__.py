@@ -20,7 +20,7 @@ from console.api.answers.buyers import (
     TimelineLine,
 )
 from console.api.answers.campaigns import Campaign, Coupon, CouponBrief
-from console.api.answers.export import Evidence, Export, Order, ShipmentOut
+from console.api.answers.export import Csv, Evidence, Export, JournalLine, Order, ShipmentOut
 from console.api.answers.messages import Decision, Message, RuleOut, Step, Task
 from console.api.answers.products import Product, Waiting
 
@@ -35,12 +35,14 @@ __all__ = [
     "ConsentOut",
     "Coupon",
     "CouponBrief",
+    "Csv",
     "Decision",
     "ErasedBuyer",
     "Erasing",
     "Evidence",
     "Export",
     "Fault",
+    "JournalLine",
     "MemberOut",
     "Merging",
     "Message",

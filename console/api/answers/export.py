@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import RootModel
 
 from console.api.answers.base import Answer, MoneyOut
 from console.api.answers.buyers import Buyer, TimelineLine
@@ -24,6 +26,7 @@ class ShipmentOut(Answer):
 class Order(Answer):
     """An order with its lanes."""
 
+    buyer: str | None
     id: str
     shop: str
     number: str
@@ -38,13 +41,29 @@ class Order(Answer):
 
 
 class Evidence(Answer):
-    """How the last consent of an address came about."""
+    """An answer about consent, and how it came about."""
 
+    buyer: str
     account: str
     id: str
+    topic: str
+    verdict: Literal["granted", "refused", "unknown"]
     at: datetime | None
     wording: str
     source: str
+
+
+class JournalLine(Answer):
+    """One entry of the journal: a turn with the record as it was afterwards, a send, as they were written down."""
+
+    partition: int
+    id: str
+    kind: str
+    entry: dict[str, Any]
+
+
+class Csv(RootModel[str]):
+    """Lines of a table, the names of its columns first."""
 
 
 class Export(Answer):
@@ -62,3 +81,4 @@ class Export(Answer):
     timeline: list[TimelineLine]
     merged_from: list[str]
     record: dict[str, Any]
+    journal: list[JournalLine]

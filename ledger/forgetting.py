@@ -1,0 +1,168 @@
+"""The ledger's part of an erasure: the person goes from raw and derived rows, and from what the file still held of them.
+
+Counts stay: messages keep their states, coupons their campaigns, orders their amounts. What is derived anew from the raw rows
+that remain is the same, so that no rebuild brings the person back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy import ColumnElement, Table, bindparam, delete, or_, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from bot.erasure import Wanted
+from bot.errors import NotYetError
+from ledger import tables as t
+from ledger.database import open_engine, reaching, reading, writing
+from ledger.person import START, Raw, entries_with
+from ledger.places import Place, place
+from ledger.reading import History
+from ledger.scrub import Person, scrubbed
+
+AT_ONCE = 500
+_OF_BUYERS = (t.phones, t.tags, t.addresses, t.consents, t.timeline, t.owners)
+_ENTRY = (t.journal.c.partition == bindparam("p"), t.journal.c.ms == bindparam("m"), t.journal.c.seq == bindparam("s"))
+
+
+class Forgetting:
+    """Erases people from the ledger. Raises LedgerError where it is away: to be tried again."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+
+    async def covers(self, wanted: Mapping[int, str]) -> bool:
+        """Whether every partition is projected up to its entry in `wanted`."""
+        return await self._history.covers(wanted)
+
+    async def forget(self, wanted: Wanted) -> None:
+        """Erases a person from everything up to `wanted.heads`."""
+        person = Person(
+            ids=frozenset(wanted.ids),
+            subjects=frozenset(wanted.subjects),
+            words=frozenset(wanted.words),
+            orders=frozenset(wanted.orders),
+        )
+        async with self._writer() as engine:
+            for partition, head in sorted(wanted.heads.items()):
+                await _raw(engine, partition, person, place(head))
+            async with writing(engine) as connection:
+                await _derived(connection, person)
+
+    async def compact(self) -> None:
+        """What was overwritten must not lie on in the files. Raises NotYetError while a reader holds on to it.
+
+        SQLite zeroes what it frees as it frees it, so its log of pages is emptied. PostgreSQL frees the old versions of rows;
+        what its own logs and backups hold is the operator's to let go.
+        """
+        async with self._writer() as engine:
+            with reaching(engine.url):
+                await _compact(engine)
+
+    @asynccontextmanager
+    async def _writer(self) -> AsyncIterator[AsyncEngine]:
+        engine = open_engine(self._history.engine.url, writer=True)
+        try:
+            yield engine
+        finally:
+            await engine.dispose()
+
+
+async def _raw(engine: AsyncEngine, partition: int, person: Person, head: Place) -> None:
+    at: tuple[int, int] | None = START
+    while at is not None:
+        async with reading(engine) as connection:
+            found, at = await entries_with(connection, partition, person.needles, after=at)
+        changed = [(raw, scrubbed(raw.kind, raw.body, person)) for raw in found if (raw.ms, raw.seq) <= head]
+        await _rewrite(engine, [(raw, body) for raw, body in changed if body != raw.body])
+
+
+async def _rewrite(engine: AsyncEngine, changed: Sequence[tuple[Raw, bytes | None]]) -> None:
+    for start in range(0, len(changed), AT_ONCE):
+        part = changed[start : start + AT_ONCE]
+        kept = [{"p": r.partition, "m": r.ms, "s": r.seq, "bare": body} for r, body in part if body is not None]
+        gone = [{"p": r.partition, "m": r.ms, "s": r.seq} for r, body in part if body is None]
+        async with writing(engine) as connection:
+            if kept:
+                await connection.execute(update(t.journal).where(*_ENTRY).values(body=bindparam("bare")), kept)
+            if gone:
+                await connection.execute(delete(t.journal).where(*_ENTRY), gone)
+
+
+async def _derived(connection: AsyncConnection, person: Person) -> None:
+    ids, orders = sorted(person.ids), sorted(person.orders)
+    await _blank_buyers(connection, ids)
+    for table in (t.orders, t.items):  # goods and amounts stay; whose they were follows from `owners`, which goes
+        await connection.execute(update(table).where(table.c.buyer.in_(ids)).values(buyer=""))
+    for table in _OF_BUYERS:
+        await connection.execute(delete(table).where(table.c.buyer.in_(ids)))
+    await connection.execute(update(t.messages).where(_about(t.messages, ids, orders)).values(text="", address=""))
+    theirs = _about(t.tasks, ids, orders)
+    await connection.execute(update(t.tasks).where(theirs).values(brief="", note=""))
+    mine = t.tasks.c.buyer.in_(ids)
+    await connection.execute(update(t.tasks).where(mine, t.tasks.c.order_subject == "").values(home=""))
+    await connection.execute(update(t.tasks).where(mine, t.tasks.c.state == "open").values(state="expired"))
+    await connection.execute(update(t.audiences).where(t.audiences.c.buyer.in_(ids)).values(home=""))
+    await _rules(connection, person, _about(t.decisions, ids, orders))
+
+
+def _about(table: Table, ids: Sequence[str], orders: Sequence[str]) -> ColumnElement[bool]:
+    c = table.c
+    return or_(c.buyer.in_(ids), (c.buyer == "") & c.order_subject.in_(orders))
+
+
+async def _blank_buyers(connection: AsyncConnection, ids: Sequence[str]) -> None:
+    """The row as one that was never filled: id, partition and who became whom stay."""
+    kept = ("id", "partition", "updated_at", "merged_into", "merged_at")
+    empty = {c.name: c.default.arg for c in t.buyers.c if c.name not in kept and c.default is not None}  # type: ignore[attr-defined]  # all defaults are values
+    await connection.execute(update(t.buyers).where(t.buyers.c.id.in_(ids)).values({**empty, "erased": True}))
+
+
+async def _rules(connection: AsyncConnection, person: Person, about: ColumnElement[bool]) -> None:
+    """Details of rules may quote an address or a number."""
+    c = t.decisions.c
+    key = (c.partition, c.ms, c.seq, c.line)
+    found = await connection.execute(select(*key, c.rules, c.key, c.reason).where(about))
+    changed: list[dict[str, Any]] = []
+    for row in found:
+        if not any(map(person.told_in, (row.rules, row.key, row.reason))):
+            continue
+        rules = json.loads(row.rules or "[]")
+        for rule in rules:
+            rule["detail"] = "" if person.told_in(rule.get("detail", "")) else rule.get("detail", "")
+        words = {name: "" if person.told_in(getattr(row, name)) else getattr(row, name) for name in ("key", "reason")}
+        bare = json.dumps(rules, ensure_ascii=False, separators=(",", ":"))
+        changed.append(
+            {
+                "p": row.partition,
+                "m": row.ms,
+                "s": row.seq,
+                "l": row.line,
+                "b": bare,
+                **{f"_{n}": v for n, v in words.items()},
+            }
+        )
+    if changed:
+        wanted = [column == bindparam(name) for column, name in zip(key, "pmsl", strict=True)]
+        values: dict[str, Any] = {"rules": bindparam("b"), "key": bindparam("_key"), "reason": bindparam("_reason")}
+        await connection.execute(update(t.decisions).where(*wanted).values(values), changed)
+
+
+async def _compact(engine: AsyncEngine) -> None:
+    if engine.dialect.name != "sqlite":
+        free = engine.execution_options(isolation_level="AUTOCOMMIT")
+        async with free.connect() as connection:
+            for table in (t.journal, t.decisions, t.buyers, *_OF_BUYERS, t.messages, t.tasks, t.audiences):
+                await connection.execute(text(f'VACUUM "{table.name}"'))
+        return
+    async with engine.connect() as connection:
+        # By the driver: SQLAlchemy would begin a transaction, in which nothing can be emptied.
+        driver = (await connection.get_raw_connection()).driver_connection
+        assert driver is not None
+        async with driver.execute("PRAGMA wal_checkpoint(TRUNCATE)") as cursor:
+            busy, *_ = await cursor.fetchone()
+    if busy:
+        raise NotYetError("ledger.url: somebody reads what is being erased; it goes with the next pass")
