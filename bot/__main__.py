@@ -202,11 +202,13 @@ async def _store_is_safe(gateway: Gateway) -> bool:
     from bot import storecheck  # noqa: PLC0415
 
     section = gateway.settings.redis
-    found = await storecheck.inspect(gateway.store, replicas=section.replicas_to_wait_for)
+    found = await storecheck.inspect(gateway.store, replicas=section.replicas_to_wait_for, url=section.url)
     for fault in found:
         typer.echo(f"{fault} ({fault.void})", err=True)
     if not found:
         typer.echo("redis: keeps what it acknowledges")
+    for note in await storecheck.observe(gateway.store, url=section.url):
+        typer.echo(f"redis: {note}")
     return not found or section.allow_unsafe
 
 

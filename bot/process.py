@@ -37,6 +37,7 @@ ERASE_S = 1.0
 BROADCASTS_S = 0.25
 LONGEST_LINE = 65_536
 STORE_CHECK_S = 60.0
+UNSAFE_AGAIN_S = 2.0
 UNSAFE = "the store is not safe"
 
 log = structlog.get_logger()
@@ -92,7 +93,7 @@ def start_loops(gateway: Gateway) -> list[asyncio.Task[None]]:
         asyncio.create_task(_every(ERASE_S, gateway.erasure.advance, gateway), name="erasure"),
         asyncio.create_task(_every(BROADCASTS_S, gateway.conductor.advance, gateway), name="conductor"),
         asyncio.create_task(_every(BROADCASTS_S, gateway.planner.advance, gateway), name="planner"),
-        asyncio.create_task(_every(STORE_CHECK_S, lambda: _recheck_store(gateway), gateway), name="store"),
+        asyncio.create_task(_keep_checking(gateway), name="store"),
         asyncio.create_task(
             _every(0.1 if gateway.sandbox else 5.0, lambda: _follow_clock(gateway), gateway), name="clock"
         ),
@@ -212,13 +213,27 @@ async def _heed_blocks(gateway: Gateway) -> None:
 async def check_store(gateway: Gateway) -> None:
     """Refuses a server that would lose what it acknowledges. Raises ConfigError, StoreError."""
     section = gateway.settings.redis
-    found = await storecheck.inspect(gateway.store, replicas=section.replicas_to_wait_for)
+    found = await storecheck.inspect(gateway.store, replicas=section.replicas_to_wait_for, url=section.url)
     for line in storecheck.refuse(found, allow_unsafe=section.allow_unsafe):
         log.warning("not promised", detail=line)
 
 
+async def _keep_checking(gateway: Gateway) -> None:
+    """Each minute, and every two seconds while it is unsafe: after a fail-over a replica is soon there again."""
+    while not gateway.stopping:
+        try:
+            await _recheck_store(gateway)
+        except StoreError:
+            REDIS_TROUBLE.labels("loop").inc()
+        except Exception:  # as of any loop
+            log.exception("loop failed")
+        pause = UNSAFE_AGAIN_S if gateway.door.is_shut_for("store") else STORE_CHECK_S
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(gateway.stopped.wait(), pause)
+
+
 async def _recheck_store(gateway: Gateway) -> None:
-    """Each minute: a server that became unsafe takes nothing in any more, until it is safe again."""
+    """A server that became unsafe takes nothing in any more, until it is safe again."""
     door = gateway.door
     try:
         await check_store(gateway)
@@ -228,6 +243,8 @@ async def _recheck_store(gateway: Gateway) -> None:
         return
     if door.open("store"):
         log.info("store safe again")
+    for note in await storecheck.observe(gateway.store, url=gateway.settings.redis.url):
+        log.warning("store", detail=note)
 
 
 async def _follow_clock(gateway: Gateway) -> None:

@@ -22,7 +22,7 @@ def check_store(settings: Settings) -> None:
     async def run() -> list[storecheck.Fault]:
         store = await open_store(settings, "supervisor")
         try:
-            return await storecheck.inspect(store, replicas=section.replicas_to_wait_for)
+            return await storecheck.inspect(store, replicas=section.replicas_to_wait_for, url=section.url)
         finally:
             await store.client.aclose()
 

@@ -13,8 +13,12 @@ from typing import Any, Protocol
 
 from redis.exceptions import ResponseError
 
-from bot.errors import ConfigError
+from bot import redis_urls
+from bot.errors import ConfigError, StoreError
 
+NEARLY_FULL = 0.7
+MOST_LAG_S = 2
+ASKED = ("*append*", "min-replicas-to-write", "cluster-require-full-coverage")  # patterns of CONFIG GET
 REDIS_FLOOR, VALKEY_FLOOR = 7, 8  # major versions: flags of `#!lua` scripts
 
 
@@ -39,12 +43,57 @@ class Fault:
 
 LOST = "what was acknowledged can be lost at a crash or a power cut"
 REFUSED = "nothing can be taken in"
+CUT_OFF = "a primary that was cut off goes on taking writes in, and loses them when it comes back"
+ALL_STOP = "one server that is down stops all of them"
 FORGOTTEN = "records, timers and messages disappear when memory is short"
 
 
-def faults(info: Mapping[str, str], config: Mapping[str, str] | None, *, replicas: int = 0) -> list[Fault]:
-    """What is unsafe, by the answers of INFO and CONFIG GET (None: the server does not tell its configuration)."""
-    return [*_state(info), *_durability(info, config), *_memory(info, config), *_replicas(info, replicas)]
+def faults(
+    info: Mapping[str, str], config: Mapping[str, str] | None, *, replicas: int = 0, kind: str = "one"
+) -> list[Fault]:
+    """What is unsafe, by the answers of INFO and CONFIG GET (None: the server does not tell its configuration).
+
+    `kind`: one, sentinel or cluster, as the URL says.
+    """
+    found = [*_state(info), *_durability(info, config), *_memory(info, config), *_replicas(info, replicas)]
+    return found + _several(info, config or {}, kind)
+
+
+def _several(info: Mapping[str, str], config: Mapping[str, str], kind: str) -> list[Fault]:
+    if kind == "one" and info.get("cluster_enabled", "0") == "1":
+        cure = 'name some of its servers, as in "redis+cluster://host:6379,host:6379"'
+        return [Fault("the server is one of a cluster", cure, REFUSED)]
+    if kind == "sentinel" and config.get("min-replicas-to-write") == "0":
+        cure = 'set "min-replicas-to-write 1" and "min-replicas-max-lag 2" in the configuration of all servers'
+        return [Fault("min-replicas-to-write is 0", cure, CUT_OFF)]
+    if kind == "cluster" and config.get("cluster-require-full-coverage") == "yes":
+        cure = 'set "cluster-require-full-coverage no" in the configuration of all servers'
+        return [Fault("cluster-require-full-coverage is yes", cure, ALL_STOP)]
+    return []
+
+
+def notes(info: Mapping[str, str], *, kind: str = "one") -> list[str]:
+    """What is not unsafe, but should be known: memory, connections refused, replicas that are missing or behind."""
+    found = []
+    limit, used = int(info.get("maxmemory") or 0), int(info.get("used_memory") or 0)
+    if not limit:
+        found.append(
+            "no maxmemory is set: the system may end the server when memory is short; 60 % of the machine's is well"
+        )
+    elif used >= limit * NEARLY_FULL:
+        found.append(f"{used / limit:.0%} of maxmemory is used: at 75 % nothing more is taken in; raise it")
+    if int(info.get("evicted_keys") or 0):
+        found.append(f"{info['evicted_keys']} keys were evicted since it started: records may be missing")
+    if int(info.get("rejected_connections") or 0):
+        found.append(f"{info['rejected_connections']} connections were refused since it started: raise maxclients")
+    if kind != "one" and not int(info.get("connected_slaves") or 0):
+        found.append("no replica is connected: when this server fails nobody takes over")
+    for name, value in info.items():
+        if name.startswith("slave") and name[5:].isdecimal():
+            told = dict(part.split("=", 1) for part in value.split(",") if "=" in part)
+            if int(told.get("lag") or 0) > MOST_LAG_S:
+                found.append(f"replica {told.get('ip')}:{told.get('port')} is {told['lag']} s behind")
+    return found
 
 
 def _state(info: Mapping[str, str]) -> list[Fault]:
@@ -94,18 +143,38 @@ def _replicas(info: Mapping[str, str], wanted: int) -> list[Fault]:
     return [Fault(f"{there} of the {wanted} replicas to wait for are connected", cure, REFUSED)]
 
 
-async def inspect(store: Asks, *, replicas: int = 0) -> list[Fault]:
-    """Asks the server. Raises StoreError when it is away."""
+async def inspect(store: Asks, *, replicas: int = 0, url: str = "") -> list[Fault]:
+    """Asks the server, or each primary of a cluster. Raises StoreError when one is away."""
+    kind = kind_of(url)
     infos = [_texts(answer) for answer in await store.servers("INFO")]
+    if kind != "one" and any(info.get("role", "master") != "master" for info in infos):
+        raise StoreError("another server is becoming primary just now")
     configs: list[dict[str, str]] | list[None]
     try:
-        configs = [_texts(answer) for answer in await store.servers("CONFIG", "GET", "*append*")]
+        configs = [_texts(answer) for answer in await store.servers("CONFIG", "GET", *ASKED)]
     except ResponseError:  # forbidden by an ACL, or renamed away by a host
         configs = [None] * len(infos)
     found = [
-        fault for info, config in zip(infos, configs, strict=True) for fault in faults(info, config, replicas=replicas)
+        fault
+        for info, config in zip(infos, configs, strict=True)
+        for fault in faults(info, config, replicas=replicas, kind=kind)
     ]
     return list(dict.fromkeys(found))
+
+
+async def observe(store: Asks, *, url: str = "") -> list[str]:
+    """The notes on each server, with its port where there are several. Raises StoreError when one is away."""
+    infos = [_texts(answer) for answer in await store.servers("INFO")]
+    return [
+        f"port {info.get('tcp_port')}: {note}" if len(infos) > 1 else note
+        for info in infos
+        for note in notes(info, kind=kind_of(url))
+    ]
+
+
+def kind_of(url: str) -> str:
+    """one, sentinel or cluster."""
+    return redis_urls.parse(url).kind if url and not url.startswith("embedded:") else "one"
 
 
 def fullest(infos: Sequence[Any]) -> dict[str, str]:

@@ -113,6 +113,21 @@ class _Several:
     """Servers that are stopped together."""
 
     nodes: list[Node]
+    servers: list[Node]  # those that hold data
+    began = False
+
+    def kill(self) -> None:
+        """kill -9 of all that hold data."""
+        for node in self.servers:
+            node.kill()
+
+    def pause(self) -> None:
+        for node in self.servers:
+            node.signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        for node in self.servers:
+            node.signal(signal.SIGCONT)
 
     def stop(self) -> None:
         for node in self.nodes:
@@ -120,7 +135,7 @@ class _Several:
 
 
 class SentinelSet(_Several):
-    """A primary, two replicas, three sentinels that call it `tp` and give it a second."""
+    """A primary, two replicas, three sentinels that call it `tp` and give it two seconds."""
 
     def __init__(self, binary: Callable[[], str] = valkey_binary, *, replicas: int = 2) -> None:
         safe = ["--min-replicas-to-write", "1", "--min-replicas-max-lag", "2", "--repl-diskless-sync-delay", "0"]
@@ -130,7 +145,7 @@ class SentinelSet(_Several):
             Node(binary, *safe, "--replicaof", "127.0.0.1", str(first.port)) for _ in range(replicas)
         ]
         watch = (
-            f"sentinel monitor tp 127.0.0.1 {first.port} 2\nsentinel down-after-milliseconds tp 1000\n"
+            f"sentinel monitor tp 127.0.0.1 {first.port} 2\nsentinel down-after-milliseconds tp 2000\n"
             "sentinel failover-timeout tp 4000\nsentinel parallel-syncs tp 2\n"
         )
         self.sentinels = [Node(binary, sentinel=watch) for _ in range(3)]
@@ -140,9 +155,11 @@ class SentinelSet(_Several):
     def start(self) -> SentinelSet:
         for node in self.servers:
             node.start()
-        wait_for(lambda: self.servers[0].info("connected_slaves") == str(len(self.servers) - 1), "the replicas")
-        for node in self.servers[1:]:
-            wait_for(lambda node=node: node.info("master_link_status") == "up", "a replica's link")
+        if self.began:
+            self._linked()
+            return self
+        self.began = True
+        self._linked()
         for node in self.sentinels:
             node.start()
         for node in self.sentinels:  # until it knows all others it could not have one elected
@@ -150,6 +167,14 @@ class SentinelSet(_Several):
                 lambda node=node: b"slaves=%d,sentinels=3" % (len(self.servers) - 1) in node.ask("INFO"), "sentinels"
             )
         return self
+
+    def _linked(self) -> None:
+        """Until one server is primary of all others."""
+        rest = str(len(self.servers) - 1)
+        wait_for(lambda: any(node.info("connected_slaves") == rest for node in self.servers), "the replicas")
+        wait_for(
+            lambda: sum(node.info("master_link_status") == "up" for node in self.servers) == int(rest), "their links"
+        )
 
     def primary(self) -> Node:
         """The server that is primary by its own word and the first sentinel's."""
@@ -159,14 +184,14 @@ class SentinelSet(_Several):
 
 
 class ClusterSet(_Several):
-    """Three primaries with a replica each; a server counts as failed after a second."""
+    """Three primaries with a replica each; a server counts as failed after two seconds."""
 
     def __init__(self, binary: Callable[[], str] = redis_binary, *, replicas: bool = True) -> None:
         options = [
             "--cluster-enabled",
             "yes",
             "--cluster-node-timeout",
-            "1000",
+            "2000",
             "--cluster-require-full-coverage",
             "no",
         ]
@@ -178,12 +203,16 @@ class ClusterSet(_Several):
             "--cluster-replica-validity-factor",
             "0",
         ]
-        self.nodes = [Node(binary, *options) for _ in range(6 if replicas else 3)]
+        self.servers = self.nodes = [Node(binary, *options) for _ in range(6 if replicas else 3)]
         self.url = f"redis+cluster://{','.join(node.address for node in self.nodes[:3])}"
 
     def start(self) -> ClusterSet:
         for node in self.nodes:
             node.start()
+        if self.began:
+            self._agreed()
+            return self
+        self.began = True
         first, *others = self.nodes
         for index, node in enumerate(self.nodes[:3]):
             last = 16383 if index == 2 else (index + 1) * 5461 - 1
@@ -199,13 +228,16 @@ class ClusterSet(_Several):
                 lambda node=node, index=index: node.ask("CLUSTER", "REPLICATE", ids[index].decode()) == b"OK",
                 "a replica",
             )
-        for node in self.nodes:
-            wait_for(lambda node=node: b"cluster_state:ok" in node.ask("CLUSTER", "INFO"), "the cluster's state")
+        self._agreed()
         for node in self.nodes[3:]:
             wait_for(lambda node=node: node.info("master_link_status") == "up", "a replica's link")
         for node in self.nodes[: len(self.nodes) - 3]:
             wait_for(lambda node=node: node.info("connected_slaves") == "1", "a primary's replica")
         return self
+
+    def _agreed(self) -> None:
+        for node in self.nodes:
+            wait_for(lambda node=node: b"cluster_state:ok" in node.ask("CLUSTER", "INFO"), "the cluster's state")
 
     @staticmethod
     def _known(node: Node) -> int:

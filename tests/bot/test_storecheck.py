@@ -9,6 +9,7 @@ from bot.errors import ConfigError
 from bot.redis_client import connect
 from bot.store import Store
 from tests.servers import Valkey
+from tests.stores import ClusterSet, SentinelSet
 
 SAFE = {
     "redis_version": "7.0.15",
@@ -39,6 +40,7 @@ def test_a_safe_server_has_no_faults() -> None:
         ({}, {"no-appendfsync-on-rewrite": "yes"}, '"no-appendfsync-on-rewrite no"'),
         ({"aof_last_write_status": "err"}, {}, "free space"),
         ({"maxmemory_policy": "allkeys-lru"}, {}, '"maxmemory-policy noeviction"'),
+        ({"cluster_enabled": "1"}, {}, '"redis+cluster://'),
     ],
 )
 def test_each_fault_names_its_cure(info: dict[str, str], config: dict[str, str], cure: str) -> None:
@@ -103,3 +105,60 @@ async def test_a_login_without_config_get() -> None:
     finally:
         await admin.aclose()
         server.stop()
+
+
+async def unsafe_words(store, url: str, **options: str) -> list[str]:
+    """What is found after these settings were made on all its servers; they are taken back."""
+    client = connect(url)
+    try:
+        for name, value in options.items():
+            for server in store.nodes:
+                if not server.sentinel:
+                    server.ask("CONFIG", "SET", name.replace("_", "-"), value)
+        return [fault.what for fault in await storecheck.inspect(Store(client, 64, "test"), url=url)]
+    finally:
+        await client.aclose()
+
+
+async def test_a_real_sentinel_set_up() -> None:
+    """Safe as the tests use it; a primary that would go on alone is refused; replicas that are asked for are counted."""
+    store = SentinelSet(replicas=1).start()
+    try:
+        assert await unsafe_words(store, store.url) == []
+        assert await unsafe_words(store, store.url, min_replicas_to_write="0") == ["min-replicas-to-write is 0"]
+    finally:
+        store.stop()
+
+
+async def test_a_real_cluster() -> None:
+    """Safe as the tests use it; one that stops as a whole is refused, and one of its servers given alone."""
+    store = ClusterSet(replicas=False).start()
+    try:
+        assert await unsafe_words(store, store.url) == []
+        one = f"redis://{store.nodes[0].address}"
+        assert await unsafe_words(store, one) == ["the server is one of a cluster"]
+        words = await unsafe_words(store, store.url, cluster_require_full_coverage="yes")
+        assert words == ["cluster-require-full-coverage is yes"]
+        client = connect(store.url)
+        found = await storecheck.observe(Store(client, 64, "test"), url=store.url)
+        await client.aclose()
+        assert sum("no replica is connected" in note for note in found) == 3
+    finally:
+        store.stop()
+
+
+def test_notes() -> None:
+    """Memory that runs out, connections refused, keys evicted, a replica that is behind: told, not refused."""
+    info = {
+        "maxmemory": "100",
+        "used_memory": "71",
+        "evicted_keys": "3",
+        "rejected_connections": "2",
+        "connected_slaves": "1",
+    }
+    info["slave0"] = "ip=10.0.0.7,port=6379,state=online,offset=5,lag=9"
+    found = storecheck.notes(info, kind="sentinel")
+    for told in ("71%", "3 keys", "2 connections", "10.0.0.7:6379 is 9 s behind"):
+        assert any(told in note for note in found), told
+    assert storecheck.notes({"maxmemory": "100", "used_memory": "10"}) == []
+    assert "no maxmemory" in storecheck.notes({})[0]

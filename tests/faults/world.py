@@ -31,6 +31,7 @@ from aiohttp import web
 
 from bot.redis_client import connect
 from tests.servers import Valkey
+from tests.stores import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRET = b"s3cret-s3cret-s3cret"
@@ -44,6 +45,7 @@ processes = 2
 [redis]
 url = "{redis}"
 lease_seconds = 1.5
+{store}
 [channels.messenger-main]
 type = "messenger"
 page_id = "1234567890"
@@ -68,7 +70,7 @@ def free_port() -> int:
 class World:
     """Processes, provider and the ledger of what was acknowledged and answered."""
 
-    def __init__(self, valkey: Valkey, tmp_path: Path) -> None:
+    def __init__(self, valkey: Store, tmp_path: Path) -> None:
         self.valkey, self.tmp = valkey, tmp_path
         self.env: dict[str, str] = {}
         self.slow_s = 0.01  # at most, per call of the provider
@@ -126,8 +128,7 @@ class World:
         await self.post(session, buyer, f"m_{token}", f"echo {token}")
         self.acked.add(token)
 
-    async def post(self, session: aiohttp.ClientSession, buyer: str, mid: str, text: str) -> None:
-        """Posts until it is acknowledged, as a provider does."""
+    def _request(self, buyer: str, mid: str, text: str) -> dict:
         item = {
             "sender": {"id": buyer},
             "recipient": {"id": PAGE},
@@ -135,12 +136,23 @@ class World:
             "message": {"mid": mid, "text": text},
         }
         body = json.dumps({"object": "page", "entry": [{"id": PAGE, "time": 1, "messaging": [item]}]}).encode()
-        headers = {"X-Hub-Signature-256": "sha256=" + hmac.new(SECRET, body, hashlib.sha256).hexdigest()}
+        signature = "sha256=" + hmac.new(SECRET, body, hashlib.sha256).hexdigest()
         url = f"http://127.0.0.1:{self.port}/channels/messenger-main/webhook"
+        return {"url": url, "data": body, "headers": {"X-Hub-Signature-256": signature}}
+
+    async def knock(self, session: aiohttp.ClientSession, buyer: str) -> tuple[int, float, str]:
+        """One message that nobody answers: its status, how many seconds that took, and Retry-After."""
+        began = time.monotonic()
+        async with session.post(**self._request(buyer, f"m_k{next(_serial)}", "knock")) as answer:
+            return answer.status, time.monotonic() - began, answer.headers.get("Retry-After", "")
+
+    async def post(self, session: aiohttp.ClientSession, buyer: str, mid: str, text: str) -> None:
+        """Posts until it is acknowledged, as a provider does."""
+        request = self._request(buyer, mid, text)
         for _ in range(200):
             try:
                 timeout = aiohttp.ClientTimeout(total=3)
-                async with session.post(url, data=body, headers=headers, timeout=timeout) as answer:
+                async with session.post(**request, timeout=timeout) as answer:
                     if answer.status == 200:
                         return
                     self.refused += 1
@@ -230,9 +242,11 @@ class World:
 
 
 @asynccontextmanager
-async def running_world(tmp_path: Path, *, processes: int = 2) -> AsyncIterator[World]:
-    """A world with so many processes, ready."""
-    valkey = Valkey().start()
+async def running_world(
+    tmp_path: Path, *, processes: int = 2, store: Store | None = None, settings: str = ""
+) -> AsyncIterator[World]:
+    """A world with so many processes, ready, on a running store (a Valkey of its own); `settings` are lines of `[redis]`."""
+    valkey = store or Valkey().start()
     it = World(valkey, tmp_path)
     app = web.Application()
     app.router.add_post("/{tail:.*}", it.provider)
@@ -241,7 +255,9 @@ async def running_world(tmp_path: Path, *, processes: int = 2) -> AsyncIterator[
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     provider = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
-    (tmp_path / "config.toml").write_text(CONFIG.format(port=it.port, redis=valkey.url, provider=provider))
+    (tmp_path / "config.toml").write_text(
+        CONFIG.format(port=it.port, redis=valkey.url, provider=provider, store=settings)
+    )
     try:
         for index in range(processes):
             it.start(index)
