@@ -53,6 +53,8 @@ class Campaign(Struct, omit_defaults=True):
     valid_days: int = 0
     own_codes: bool = False
     created_at: Ms = 0
+    items: tuple[str, ...] = ()  # ids or SKUs of the products it is for
+    names: tuple[str, ...] = ()  # what these were called when they were named
 
 
 class Counts(Struct):
@@ -217,6 +219,7 @@ class Coupons:
                 valid_days=c.valid_days,
                 per_buyer=c.per_buyer,
                 stock=c.stock,
+                names=c.names,
             )
             for c, n in self._cache.values()
         ]

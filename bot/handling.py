@@ -33,6 +33,7 @@ class CampaignView:
     valid_days: int
     per_buyer: int = 1
     stock: int = 0
+    names: tuple[str, ...] = ()  # of the products it is for
 
     def claimable(self, now: Ms) -> bool:
         """Whether it has begun, has not ended, and something is left."""

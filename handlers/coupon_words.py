@@ -10,7 +10,8 @@ from bot.events import Money, Ms
 from bot.handling import CampaignView, Turn
 
 EXPIRING_MS = 3 * DAY_MS
-VALUES = ("title", "value", "percent", "minimum", "code", "until_at")
+NAMED = 3
+VALUES = ("items", "title", "value", "percent", "minimum", "code", "until_at")
 
 
 def campaign_of(turn: Turn, key: str) -> CampaignView | None:
@@ -25,6 +26,7 @@ def offer_values(campaign: CampaignView | None) -> dict[str, object]:
     if campaign is None:
         return values
     values["title"] = campaign.title
+    values["items"] = campaign.names[:NAMED] if len(campaign.names) <= NAMED else ""
     if campaign.kind == "amount_off" and campaign.value:
         values["value"] = Money(Decimal(campaign.value), campaign.currency)
     if campaign.kind == "percent_off":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +15,7 @@ from console.api.models import Money
 from console.api.refusals import Refusal
 from console.api.shared import ask, cursor_of, ms, page, place_of
 
+SHOWN_NAME = 12
 CLAIM_REFUSED = {
     "sold_out": ("sold-out", "all coupons are claimed"),
     "not_started": ("not-started", "the campaign has not started yet"),
@@ -71,6 +73,7 @@ async def create_campaign(call: Call) -> tuple[int, Any]:
         raise Refusal(400, "bad-body", "stock: is missing", field_name="stock")
     if body.codes is not None and len(codes) < stock:
         raise Refusal(400, "bad-body", f"codes: {len(codes)} codes for a stock of {stock}", field_name="codes")
+    items, names = await _named(call, body.items or [])
     campaign = Campaign(
         key=body.key,
         title=body.title,
@@ -84,6 +87,8 @@ async def create_campaign(call: Call) -> tuple[int, Any]:
         ends_at=ms(body.ends_at),
         valid_days=body.valid_days or 0,
         created_at=call.deps.clock.now(),
+        items=items,
+        names=names,
     )
     try:
         made = await call.deps.coupons.create(campaign, codes)
@@ -92,6 +97,20 @@ async def create_campaign(call: Call) -> tuple[int, Any]:
     if not made:
         raise Refusal(409, "key-taken", f"there is a campaign {body.key} already", field_name="key")
     return 201, await _campaign(call.deps.coupons, body.key)
+
+
+async def _named(call: Call, refs: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Products that a campaign names, and what they are called. Raises Refusal naming each that the catalogue does not hold."""
+    wanted = tuple(dict.fromkeys(refs))
+    found = await call.deps.catalogue.items(wanted, list(call.deps.envelopes)) if wanted else {}
+    faults = [
+        (f"items.{i}", f"items.{i}: there is no product or SKU {ref!r} in the catalogue")
+        for i, ref in enumerate(wanted)
+        if ref not in found
+    ]
+    if faults:
+        raise Refusal(400, "bad-body", "; ".join(words for _, words in faults), errors=faults)
+    return wanted, tuple(found[ref].short_title or found[ref].title[:SHOWN_NAME] for ref in wanted)
 
 
 async def _campaign(coupons: Coupons, key: str) -> dict[str, Any]:
@@ -119,6 +138,7 @@ async def patch_campaign(call: Call) -> tuple[int, Any]:
     await _campaign(call.deps.coupons, key)
     body = call.body
     given = body.model_fields_set
+    named = await _named(call, body.items or []) if "items" in given else None
 
     def how(campaign: Campaign) -> None:
         for name in ("title", "stock", "per_buyer"):
@@ -127,6 +147,8 @@ async def patch_campaign(call: Call) -> tuple[int, Any]:
         for name in ("starts_at", "ends_at"):
             if name in given:
                 setattr(campaign, name, ms(getattr(body, name)))
+        if named is not None:
+            campaign.items, campaign.names = named
         if "valid_days" in given:
             campaign.valid_days = body.valid_days or 0
         if "min_spend" in given:

@@ -50,6 +50,11 @@ Code = Annotated[str, StringConstraints(pattern=f"^[{ALPHABET}]{{12}}$")]
 """12 of A to Z and 2 to 9 without I and O, as the codes that the gateway makes."""
 
 
+Ref = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), AfterValidator(_clean)]
+Items = Annotated[list[Ref], Field(max_length=50)]
+"""Products by their ids or SKUs."""
+
+
 def _real_day(text: str) -> str:
     year, _, day = ("2000-" + text if len(text) == 5 else text).partition("-") if text else ("", "", "")
     if text:
@@ -87,6 +92,7 @@ class CampaignIn(Body):
     ends_at: When | None = None
     valid_days: Annotated[int, Field(strict=True, ge=1, le=3650)] | None = None
     codes: Annotated[list[Code], Field(max_length=100_000)] | None = None
+    items: Items | None = None
 
 
 class CampaignPatch(Body):
@@ -99,6 +105,7 @@ class CampaignPatch(Body):
     starts_at: When | None = None
     ends_at: When | None = None
     valid_days: Annotated[int, Field(strict=True, ge=1, le=3650)] | None = None
+    items: Items | None = None
 
 
 class ClaimIn(Body):

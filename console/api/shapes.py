@@ -131,6 +131,7 @@ def campaign(found: Campaign, counts: Counts) -> dict[str, Any]:
         "claimed": counts.claimed,
         "redeemed": counts.redeemed,
         "remaining": counts.remaining,
+        **({"items": list(found.items)} if found.items else {}),
     }
 
 

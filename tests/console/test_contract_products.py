@@ -128,3 +128,18 @@ def test_roles_and_keys(gw: Served) -> None:
     again = put(gw, "role-1", {"title": "x"}, Idempotency_Key="product-1")
     assert (one.status, one.json) == (again.status, again.json)
     assert put(gw, "role-1", {"title": "y"}, Idempotency_Key="product-1").status == 409
+
+
+def test_a_campaign_names_products(gw: Served) -> None:
+    """By id or SKU of the catalogue; shown by GET, spoken of in chat; what is not there is named by its place."""
+    put(gw, "camp-1", {**COAT, "variants": [{"sku": "CAMP-M", "stock": 1}]})
+    make = {"key": "NAMED1", "title": "满减", "kind": "amount_off", "value": "50", "stock": 5}
+    bad = gw.api("POST", "/campaigns", {**make, "items": ["camp-1", "nobody"]})
+    assert (bad.status, bad.fields) == (400, {"items.1"})
+    made = gw.api("POST", "/campaigns", {**make, "items": ["camp-1", "CAMP-M", "camp-1"]})
+    assert (made.status, made.json["items"]) == (201, ["camp-1", "CAMP-M"])
+    changed = gw.api("PATCH", "/campaigns/NAMED1", {"items": ["camp-1"]})
+    assert changed.json["items"] == gw.get("/campaigns/NAMED1")["items"] == ["camp-1"]
+    gw.say("messenger-main", "领 NAMED1", "7731901")
+    gw.told("messenger-main", "减50元，双面大衣适用，券码 ", "7731901")
+    assert "items" not in gw.api("PATCH", "/campaigns/NAMED1", {"items": []}).json

@@ -24,6 +24,7 @@ class Campaign(Answer):
     claimed: int
     redeemed: int
     remaining: int
+    items: list[str] | None = None  # only of a campaign that names products
 
 
 class CouponBrief(Answer):
