@@ -7,13 +7,15 @@ look over their names, and never a scan of records.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
+from msgspec import Struct
 
 from bot import keys, products, subjects
-from bot.events import Ms
+from bot.events import Item, Ms
 from bot.products import ItemView, fold
 from bot.records import Product
 from bot.store import Store
@@ -21,7 +23,19 @@ from bot.store import Store
 PAGE = 200
 COUNT = b"#"
 NO_FIT = 9
-_decoder = msgspec.msgpack.Decoder(tuple[str, str, list[str]])
+NAMES_MAX_AGE_S = 5.0
+
+
+class Found(Struct, array_like=True):
+    """What a product is found by, as `bot.products.entry` writes it."""
+
+    title: str
+    short: str
+    skus: tuple[str, ...]
+    name: str = ""
+
+
+_decoder = msgspec.msgpack.Decoder(Found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +46,7 @@ class Entry:
     title: str
     short: str
     skus: tuple[str, ...]
+    name: str = ""  # the short title as the shop writes it
 
     def rank(self, text: str, words: Sequence[str]) -> int:
         """How well it fits: 0 the name itself, 1 all words in it, 2 its short title in the text; NO_FIT."""
@@ -47,6 +62,7 @@ class _Part:
     count: bytes | None = None
     entries: list[Entry] = field(default_factory=list)
     by_sku: dict[str, list[str]] | None = None
+    shorts: dict[str, str] | None = None
 
 
 class Catalogue:
@@ -54,6 +70,7 @@ class Catalogue:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._fresh_at = -NAMES_MAX_AGE_S
         self._parts = [_Part() for _ in range(store.partitions)]
 
     # --- by id and SKU --------------------------------------------------------------------------------------------
@@ -87,6 +104,22 @@ class Catalogue:
                 for product in (await self.by_sku(ref))[:1]:
                     sku = next((v.sku for v in products.offered(product) if fold(v.sku) == fold(ref)), "")
                     found[ref] = msgspec.structs.replace(products.view(product, sku), ref=ref)
+        return found
+
+    async def names(self, shop: str, items: Sequence[Item]) -> dict[str, str]:
+        """Short titles of an order's items, by product id, else by SKU: from this process's copy, 5 seconds old at most."""
+        if time.monotonic() - self._fresh_at > NAMES_MAX_AGE_S:
+            await self._refresh()
+        found: dict[str, str] = {}
+        for item in items if any(part.entries for part in self._parts) else ():
+            subject = subjects.product(shop, item.product_id)
+            if not item.product_id:
+                subject = next(
+                    (s for part in self._parts for s in _skus(part).get(fold(item.sku), ()) if _of(s, shop)), ""
+                )
+            part = self._parts[self._store.partition(subject)]
+            if name := _shorts(part).get(subject, ""):
+                found[item.product_id or item.sku] = name
         return found
 
     # --- by words -------------------------------------------------------------------------------------------------
@@ -136,6 +169,7 @@ class Catalogue:
     # --- the copy -------------------------------------------------------------------------------------------------
 
     async def _refresh(self) -> None:
+        self._fresh_at = time.monotonic()
         names = [keys.catalogue(p) for p in range(self._store.partitions)]
         counts = await self._store.together([("HGET", name, COUNT) for name in names])
         stale = [p for p, count in enumerate(counts) if count != self._parts[p].count]
@@ -156,8 +190,8 @@ def _part(found: dict[bytes, bytes]) -> _Part:
     count = found.pop(COUNT, None)
     entries = []
     for subject, body in found.items():
-        title, short, skus = _decoder.decode(body)
-        entries.append(Entry(subject.decode(), title, short, tuple(skus)))
+        one = _decoder.decode(body)
+        entries.append(Entry(subject.decode(), one.title, one.short, one.skus, one.name))
     return _Part(count, entries)
 
 
@@ -168,6 +202,12 @@ def _skus(part: _Part) -> dict[str, list[str]]:
             for sku in entry.skus:
                 part.by_sku.setdefault(sku, []).append(entry.subject)
     return part.by_sku
+
+
+def _shorts(part: _Part) -> dict[str, str]:
+    if part.shorts is None:
+        part.shorts = {entry.subject: entry.name for entry in part.entries if entry.name}
+    return part.shorts
 
 
 def _of(subject: str, shop: str) -> bool:

@@ -208,4 +208,4 @@ def entry(product: Product | None) -> bytes:
     if product is None or not is_offered(product):
         return b""
     skus = [fold(variant.sku) for variant in offered(product)]
-    return msgspec.msgpack.encode((fold(product.title), fold(product.short_title), skus))
+    return msgspec.msgpack.encode((fold(product.title), fold(product.short_title), skus, product.short_title))

@@ -17,7 +17,20 @@ from bot.messages import OutboundMessage
 from bot.phones import country_of
 from bot.ports import Capabilities
 from bot.records import Buyer, Product
-from bot.run import Answered, AwaitQuiet, Issued, LookedUp, LookUp, Quiet, Recall, Recalled, Run, Unresolved
+from bot.run import (
+    Answered,
+    AwaitQuiet,
+    Issued,
+    LookedUp,
+    LookUp,
+    Named,
+    NameItems,
+    Quiet,
+    Recall,
+    Recalled,
+    Run,
+    Unresolved,
+)
 from bot.spend import Spend
 from bot.store import Store
 
@@ -65,6 +78,8 @@ class EffectResolver:
             return LookedUp(await self._broadcasts.find(effect.due.broadcast))
         if isinstance(effect, FindProducts):
             return FoundProducts(tuple(await self._products(effect)), effect.data)
+        if isinstance(effect, NameItems):
+            return Named(await self._catalogue.names(effect.shop, effect.items))
         buyer = run.record
         assert isinstance(buyer, Buyer)
         match effect:

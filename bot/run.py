@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from msgspec import Struct, field
@@ -10,7 +11,7 @@ from bot.broadcasts import Broadcast
 from bot.buyers import Answer
 from bot.change import Change, StatusChange, Taken
 from bot.effects import ClaimCoupon, ClaimResult, Effect, FindProducts, IssueCard, Resolution, SendCode
-from bot.events import BroadcastDue, Event, Ms, TimerDue
+from bot.events import BroadcastDue, Event, Item, Ms, TimerDue
 from bot.handling import Handler, Turn
 from bot.journal import TurnEntry
 from bot.messages import OutboundMessage
@@ -67,8 +68,24 @@ class LookedUp:
     broadcast: Broadcast | None
 
 
-Unresolved = ClaimCoupon | SendCode | FindProducts | IssueCard | AwaitQuiet | Recall | LookUp
-Answered = Resolution | Issued | Quiet | Recalled | LookedUp
+@dataclass(frozen=True, slots=True)
+class NameItems:
+    """Asks for the short titles of an order's or cart's items; the event goes on when they are known."""
+
+    event: Event
+    shop: str
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """The answer to `NameItems`: short titles by product id, or by SKU where an item has no id."""
+
+    names: Mapping[str, str]
+
+
+Unresolved = ClaimCoupon | SendCode | FindProducts | IssueCard | AwaitQuiet | Recall | LookUp | NameItems
+Answered = Resolution | Issued | Quiet | Recalled | LookedUp | Named
 
 
 class Run(Struct, eq=False):
@@ -83,7 +100,8 @@ class Run(Struct, eq=False):
     entry: TurnEntry
     turn: Turn | None = None
     handler: Handler | None = None
-    effects: list[Effect | AwaitQuiet | Recall | LookUp] = field(default_factory=list)
+    effects: list[Effect | AwaitQuiet | Recall | LookUp | NameItems] = field(default_factory=list)
+    named: bool = False  # the items of its event were looked up
     open: list[Unresolved] = field(default_factory=list)
     news_for: str = ""  # the identity whose record is to learn what is new of this order
     deferred_id: str = ""  # the message id that a deferred event already carries

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from msgspec import structs
 
-from bot import buyers, cards, ids, merging, resending, subjects
+from bot import buyers, cards, ids, merging, naming, resending, subjects
 from bot.apply import Applier
 from bot.broadcast_turns import BroadcastTurns
 from bot.broadcasts import Broadcast
@@ -52,7 +52,21 @@ from bot.ports import Capabilities
 from bot.reasons import SkipReason
 from bot.records import Buyer, Link, Product, Record
 from bot.routing import Keywords, Registry
-from bot.run import Answered, AwaitQuiet, Issued, LookedUp, LookUp, Quiet, Recall, Recalled, Run, Unresolved, start
+from bot.run import (
+    Answered,
+    AwaitQuiet,
+    Issued,
+    LookedUp,
+    LookUp,
+    Named,
+    NameItems,
+    Quiet,
+    Recall,
+    Recalled,
+    Run,
+    Unresolved,
+    start,
+)
 from bot.shop_turns import KINDS, ShopTurns
 from bot.speaking import Speaker
 
@@ -111,7 +125,7 @@ class Turns:
     def resume(self, run: Run, answers: Sequence[Answered]) -> None:
         """Takes the answers to `run.open` in order; their continuations may open further questions."""
         waiting = dict(zip(map(id, run.open), answers, strict=True))
-        effects: list[Effect | AwaitQuiet | Recall | LookUp] = []
+        effects: list[Effect | AwaitQuiet | Recall | LookUp | NameItems] = []
         for effect in run.effects:
             answer = waiting.get(id(effect))
             if answer is None:
@@ -125,10 +139,13 @@ class Turns:
             elif isinstance(effect, LookUp):
                 if isinstance(answer, LookedUp):
                     self._broadcasts.go_on(run, effect.due, answer.broadcast)
+            elif isinstance(effect, NameItems):
+                if isinstance(answer, Named):
+                    self._dispatch(run, naming.named(effect.event, answer.names))
             elif isinstance(answer, Issued):
                 cards.issue(run, effect, answer.number)
             elif isinstance(effect, ClaimCoupon | SendCode | FindProducts) and not isinstance(
-                answer, Quiet | Recalled | LookedUp
+                answer, Quiet | Recalled | LookedUp | Named
             ):
                 if isinstance(answer, CodeResult):
                     self._apply.queue_code(run, answer)
@@ -143,7 +160,7 @@ class Turns:
     def finish(self, run: Run) -> Change:
         """Applies the effects in order and completes the change."""
         for effect in run.effects:
-            if not isinstance(effect, AwaitQuiet | Recall | LookUp):
+            if not isinstance(effect, AwaitQuiet | Recall | LookUp | NameItems):
                 self._apply.effect(run, effect)
         self._apply.tell_news(run)
         # A deferred message that its handler does not want any more has ended too.
@@ -161,7 +178,7 @@ class Turns:
         no_card = isinstance(run.record, Buyer) and run.record.member is None
         wanted: list[Unresolved] = []
         for effect in run.effects:
-            if isinstance(effect, ClaimCoupon | SendCode | FindProducts | AwaitQuiet | Recall | LookUp) or (
+            if isinstance(effect, ClaimCoupon | SendCode | FindProducts | AwaitQuiet | Recall | LookUp | NameItems) or (
                 isinstance(effect, IssueCard) and no_card
             ):
                 wanted.append(effect)
@@ -197,6 +214,9 @@ class Turns:
         kind = subjects.kind(run.taken.subject)
         if kind == "card" and isinstance(body, StaffAsked):
             cards.pointed(run, body)
+        elif kind in ("order", "cart") and not run.named and (items := naming.nameless(event)):
+            run.named = True
+            run.effects.append(NameItems(event, run.taken.subject.split(":", 2)[1], items))
         elif kind in KINDS:
             self._shop.take(run, event, kind)
         else:

@@ -31,7 +31,7 @@ from bot.policy import PolicySettings
 from bot.ports import Capabilities, WindowRule
 from bot.records import Buyer, Link, Product, Record, Task
 from bot.routing import Keywords, Registry
-from bot.run import AwaitQuiet, Quiet, Unresolved
+from bot.run import AwaitQuiet, Named, NameItems, Quiet, Unresolved
 from bot.speaking import Speaker
 from bot.turns import Turns
 from bot.wording import Wordings
@@ -194,7 +194,13 @@ class Desk:
             self._turns.resume(run, [self._quiet(question) for question in run.open])
         self._commit(subject, self._turns.finish(run))
 
-    def _quiet(self, question: Unresolved) -> Quiet | FoundProducts:
+    def _quiet(self, question: Unresolved) -> Quiet | FoundProducts | Named:
+        if isinstance(question, NameItems):
+            known = [found for found in map(self.record, self.records) if isinstance(found, Product)]
+            names = {product.id: product.short_title for product in known if product.short_title}
+            return Named(
+                {item.product_id: names[item.product_id] for item in question.items if item.product_id in names}
+            )
         if isinstance(question, FindProducts):
             return FoundProducts(tuple(self._products(question)), question.data)
         assert isinstance(question, AwaitQuiet), "nothing at this desk draws cards, claims coupons or sends codes"

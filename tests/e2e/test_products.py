@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.gateway import running
+import time
+
+from tests.gateway import rfc, running
 
 EXTRA = """
 [shops.second]
@@ -61,3 +63,27 @@ async def test_the_copy_of_names_follows_every_change(valkey, redis_client, tmp_
         await gw.idle()
         assert [p.id for p in await catalogue.find("衬衫7号")] == []
         assert [p.id for p in await catalogue.find("那条长裙")] == ["7"]
+
+
+async def test_notices_say_the_catalogues_short_titles(valkey, redis_client, tmp_path):
+    """An order and a cart with long titles: by product id, by SKU; the shop's own short title counts first."""
+    async with running(valkey, tmp_path) as gw:
+        await gw.shop("product.upserted", "p1", {"product": COAT})
+        await gw.idle()
+        await gw.say("p1", "你好")
+        await gw.said("p1", 1)
+        told = []
+        long = "羊毛双面大衣 秋冬新款 驼色 中长"
+        for n, item in enumerate(({"title": long, "product_id": "31"}, {"title": long, "sku": "WC-M"},
+                                  {"title": long, "sku": "WC-M", "short_title": "驼色大衣"}, {"title": long, "sku": "OTHER"})):  # fmt: skip
+            order = {
+                "id": f"o{n}",
+                "number": f"#{n}",
+                "total": price("899.00"),
+                "paid_at": rfc(time.time()),
+                "items": [{**item, "qty": 1}],
+            }
+            await gw.shop("order.paid", f"o{n}", {"order": order, "buyer": {"address": "messenger-main:p1"}})
+            told.append((await gw.said("p1", 2 + n))[-1])
+        for text, name in zip(told, ("双面大衣预计", "双面大衣预计", "驼色大衣预计", "羊毛双面大衣预计"), strict=True):
+            assert name in text
