@@ -8,21 +8,23 @@ look over their names, and never a scan of records.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from heapq import nsmallest
+from itertools import accumulate
 
 import msgspec
 from msgspec import Struct
 
 from bot import keys, products, subjects
-from bot.events import Item, Ms
+from bot.events import SHORT_LATIN, Item, Ms
 from bot.products import ItemView, fold
 from bot.records import Product
 from bot.store import Store
 
 PAGE = 200
 COUNT = b"#"
-NO_FIT = 9
 NAMES_MAX_AGE_S = 5.0
 
 
@@ -40,29 +42,44 @@ _decoder = msgspec.msgpack.Decoder(Found)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One product's names, folded."""
+    """One product's names, folded, and its short title as the shop writes it."""
 
     subject: str
     title: str
     short: str
     skus: tuple[str, ...]
-    name: str = ""  # the short title as the shop writes it
+    name: str = ""
 
-    def rank(self, text: str, words: Sequence[str]) -> int:
-        """How well it fits: 0 the name itself, 1 all words in it, 2 its short title in the text; NO_FIT."""
-        if text in (self.title, self.short):
-            return 0
-        if all(word in self.title or word in self.short for word in words):
-            return 1
-        return 2 if len(self.short) > 1 and self.short in text else NO_FIT
+    def has(self, words: Sequence[str]) -> bool:
+        """Whether each word is in its title or short title."""
+        return all(word in self.title or word in self.short for word in words)
 
 
 @dataclass(slots=True)
 class _Part:
+    """A partition's products. `text`: all their names, so that a word is looked for in one go; `starts`: of each."""
+
     count: bytes | None = None
     entries: list[Entry] = field(default_factory=list)
+    text: str = ""
+    starts: list[int] = field(default_factory=list)
     by_sku: dict[str, list[str]] | None = None
     shorts: dict[str, str] | None = None
+
+    def holding(self, words: Sequence[str]) -> Iterator[Entry]:
+        """The entries that hold every word; all without words."""
+        if not words:
+            yield from self.entries
+            return
+        longest = max(words, key=len)
+        at = self.text.find(longest)
+        while at >= 0:
+            index = bisect_right(self.starts, at) - 1
+            if self.entries[index].has(words):
+                yield self.entries[index]
+            if index + 1 == len(self.starts):
+                return
+            at = self.text.find(longest, self.starts[index + 1])
 
 
 class Catalogue:
@@ -71,6 +88,7 @@ class Catalogue:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._fresh_at = -NAMES_MAX_AGE_S
+        self._by_short: dict[str, set[str]] = {}
         self._parts = [_Part() for _ in range(store.partitions)]
 
     # --- by id and SKU --------------------------------------------------------------------------------------------
@@ -131,28 +149,30 @@ class Catalogue:
         words = whole.split()
         if not words:
             return []
-        ranked = sorted(
-            (rank, entry.subject)
-            for part in self._parts
-            for entry in part.entries
-            if (rank := entry.rank(whole, words)) < NO_FIT
-        )
-        best = [subject for rank, subject in ranked if rank == ranked[0][0]]
-        return await self._load(best[:limit])
+        holding = [entry for part in self._parts for entry in part.holding(words)]
+        best = [entry.subject for entry in holding if whole in (entry.title, entry.short)]
+        best = best or [entry.subject for entry in holding] or self._shorts_in(whole)
+        return await self._load(sorted(best)[:limit])
+
+    def _shorts_in(self, text: str) -> list[str]:
+        """The products whose short title is in a text, of the longest such title."""
+        for length in range(min(len(text), SHORT_LATIN), 1, -1):
+            spans = {text[at : at + length] for at in range(len(text) - length + 1)}
+            if found := [subject for span in spans for subject in self._by_short.get(span, ())]:
+                return found
+        return []
 
     async def page(self, text: str, *, shop: str = "", after: str = "", limit: int = 50) -> list[Product]:
         """A page of the products whose names hold every word, in the order of their subjects."""
         await self._refresh()
         words = fold(text).split()
-        found = sorted(
+        found = [
             entry.subject
             for part in self._parts
-            for entry in part.entries
-            if entry.subject > after
-            and _of(entry.subject, shop)
-            and all(word in entry.title or word in entry.short for word in words)
-        )
-        return await self._load(found[:limit])
+            for entry in part.holding(words)
+            if entry.subject > after and _of(entry.subject, shop)
+        ]
+        return await self._load(nsmallest(limit, found))
 
     async def count(self) -> int:
         """How many products are offered."""
@@ -177,7 +197,16 @@ class Catalogue:
             some = stale[start : start + 8]
             hashes = await self._store.together([("HGETALL", names[p]) for p in some])
             for p, found in zip(some, hashes, strict=True):
-                self._parts[p] = _part(dict(found))
+                self._replace(p, _part(dict(found)))
+
+    def _replace(self, p: int, part: _Part) -> None:
+        for entry in self._parts[p].entries:
+            if entry.short:
+                self._by_short[entry.short].discard(entry.subject)
+        for entry in part.entries:
+            if entry.short:
+                self._by_short.setdefault(entry.short, set()).add(entry.subject)
+        self._parts[p] = part
 
     async def _load(self, names: Iterable[str]) -> list[Product]:
         wanted = list(names)
@@ -192,7 +221,9 @@ def _part(found: dict[bytes, bytes]) -> _Part:
     for subject, body in found.items():
         one = _decoder.decode(body)
         entries.append(Entry(subject.decode(), one.title, one.short, one.skus, one.name))
-    return _Part(count, entries)
+    names = [f"{entry.title}\n{entry.short}\n" for entry in entries]
+    starts = list(accumulate(map(len, names), initial=0))[:-1]
+    return _Part(count, entries, "".join(names), starts)
 
 
 def _skus(part: _Part) -> dict[str, list[str]]:
