@@ -11,6 +11,7 @@ import re
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import uvloop
@@ -73,5 +74,9 @@ if __name__ == "__main__":
         crash_at(point)
     if tries := os.environ.get("FAULTS_TRIES"):
         worker.BACK_OFF_S = (0.1,) * int(tries)
+    if audience := os.environ.get("FAULTS_AUDIENCE"):
+        from tests.audiences import FileAudiences
+
+        EXTRAS = replace(EXTRAS, audiences=FileAudiences(Path(audience)))
     process.build = functools.partial(build, extras=EXTRAS)
     uvloop.run(process.serve(read_settings(Path(sys.argv[1])), sys.argv[2]))

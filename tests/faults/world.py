@@ -81,6 +81,8 @@ class World:
         self.answers: dict[str, list[int]] = collections.defaultdict(list)
         self.by_buyer: dict[str, list[tuple[int, str]]] = collections.defaultdict(list)
         self.refused = 0
+        self.told: list[str] = []  # whom anything else than an echo was sent to
+        self.faults = 0.0  # share of the calls that the provider throttles, fails, or hangs up on after it took them
 
     async def provider(self, request: web.Request) -> web.Response:
         body = json.loads(await request.read())
@@ -92,8 +94,22 @@ class World:
             if token in self.hangs:
                 self.hangs.discard(token)
                 await asyncio.sleep(20)
+        elif random.random() < self.faults:
+            return self._fail(request, body["recipient"]["id"])
+        else:
+            self.told.append(body["recipient"]["id"])
         await asyncio.sleep(random.random() * self.slow_s)
         return web.json_response({"recipient_id": body["recipient"]["id"], "message_id": f"m_{random.random()}"})
+
+    def _fail(self, request: web.Request, to: str) -> web.Response:
+        match random.choice(("429", "500", "cut")):
+            case "429":
+                return web.json_response({"error": {"code": 613}}, status=400, headers={"Retry-After": "1"})
+            case "500":
+                return web.Response(status=500)
+        self.told.append(to)
+        request.transport.close()
+        return web.Response()
 
     def start(self, index: int, root: Path = ROOT) -> None:
         """A process of the release whose tree is at `root`."""
@@ -200,7 +216,7 @@ class World:
     async def ready(self) -> None:
         """Until every partition has an owner."""
         async with aiohttp.ClientSession() as session:
-            for _ in range(200):
+            for _ in range(600):
                 with contextlib.suppress(aiohttp.ClientError):
                     async with session.get(f"http://127.0.0.1:{self.port}/readyz") as answer:
                         if answer.status == 200:
