@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from bot.broadcast_commands import app as broadcast_app
 from bot.errors import ConfigError, GatewayError, SendError
 from ledger.cli import commands_with
 
@@ -29,11 +30,14 @@ app = typer.Typer(
     help="The messenger of an online shop.",
 )
 token_app = typer.Typer(no_args_is_help=True, help="Access tokens of the REST API.")
+staff_app = typer.Typer(no_args_is_help=True, help="People who sign in at the console.")
 coupons_app = typer.Typer(no_args_is_help=True, help="Coupon campaigns.")
 links_app = typer.Typer(no_args_is_help=True, help="Links to buyer pages.")
 app.add_typer(token_app, name="token")
 app.add_typer(links_app, name="links")
 products_app = typer.Typer(no_args_is_help=True, help="The product catalogue.")
+app.add_typer(broadcast_app, name="broadcast")
+app.add_typer(staff_app, name="staff")
 app.add_typer(coupons_app, name="coupons")
 members_app = typer.Typer(no_args_is_help=True, help="Members.")
 app.add_typer(products_app, name="products")
@@ -46,6 +50,7 @@ T = TypeVar("T")
 
 
 def _settings(path: Path) -> Settings:
+    """The configuration; its faults are printed, one a line. Raises typer.Exit."""
     import channels  # noqa: PLC0415  # commands load only what they need: serve starts without the engine
     import shops  # noqa: PLC0415
     import trackers  # noqa: PLC0415
@@ -94,6 +99,9 @@ def _server(settings: Settings) -> Iterator[None]:
         yield
     finally:
         server.stop()
+
+
+read_config, serving_store = _settings, _server  # for the commands that stand in modules of their own
 
 
 @app.command()
@@ -215,7 +223,16 @@ async def _store_is_safe(gateway: Gateway) -> bool:
 @token_app.command("create")
 def token_create(name: str, role: Annotated[str, typer.Option("--role")], config: Config = DEFAULT) -> None:
     """Create an API token; it is printed once, alone on the last line."""
-    from bot.access import ROLES, create_token  # noqa: PLC0415
+    from bot.access import create_token  # noqa: PLC0415
+
+    _check_name(name, role)
+    token = _with_store(config, lambda store: create_token(store, name, role))
+    typer.echo(f"token for {name} ({role}); it is shown this once:")
+    typer.echo(token)
+
+
+def _check_name(name: str, role: str) -> None:
+    from bot.access import ROLES  # noqa: PLC0415
 
     if role not in ROLES:
         typer.echo(f"--role {role}: must be one of {', '.join(ROLES)}", err=True)
@@ -223,9 +240,17 @@ def token_create(name: str, role: Annotated[str, typer.Option("--role")], config
     if not name.strip() or not name.isprintable() or len(name) > LONGEST_NAME:
         typer.echo(f"NAME: must be 1 to {LONGEST_NAME} printable characters", err=True)
         raise typer.Exit(2)
-    token = _with_store(config, lambda store: create_token(store, name, role))
-    typer.echo(f"token for {name} ({role}); it is shown this once:")
-    typer.echo(token)
+
+
+@staff_app.command("add")
+def staff_add(name: str, role: Annotated[str, typer.Option("--role")], config: Config = DEFAULT) -> None:
+    """Let somebody sign in at the console, or in another role: prints a one-time URL, good for a day, alone on the last line."""
+    from bot.access import add_staff  # noqa: PLC0415
+
+    _check_name(name, role)
+    code = _with_store(config, lambda store: add_staff(store, name, role))
+    typer.echo(f"{name} ({role}) signs in once with this address, within a day:")
+    typer.echo(f"{_settings(config).public_url}/console/sign-in?code={code}")
 
 
 @coupons_app.command("import")

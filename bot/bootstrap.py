@@ -23,7 +23,7 @@ from bot import keys, shipping, slots, subjects
 from bot.accounts import Line
 from bot.broadcast_life import Rules
 from bot.broadcasting import Broadcasts
-from bot.broadcasts import Audiences, NoAudiences
+from bot.broadcasts import Audiences
 from bot.catalogue import Catalogue
 from bot.clock import MINUTE_MS, SystemClock
 from bot.codes import Codes
@@ -59,14 +59,17 @@ from bot.speaking import Speaker
 from bot.spend import Spend
 from bot.standing import Standing, standing
 from bot.store import Hint, Store
+from bot.surfaces import add_console, audiences_of, desk_of
 from bot.tokens import RedisTokens
 from bot.turns import Turns
 from bot.virtual import VirtualClock
 from bot.web import add_routes
 from bot.wording import Wordings
 from bot.worker import Worker
-from console.api import ApiDeps
-from console.api import add_routes as add_api_routes
+from console.api.routes import ApiDeps
+from console.api.routes import add_routes as add_api_routes
+from console.desk import Desk
+from ledger.audiences import LedgerAudiences
 from ledger.database import database_url
 from ledger.forgetting import Forgetting
 from ledger.reading import History
@@ -140,6 +143,8 @@ class Gateway:
     catalogue: Catalogue
     conductor: Conductor
     planner: Planner
+    audiences: Audiences
+    desk: Desk = field(init=False)
     provider_timeout_s: float = PROVIDER_TIMEOUT_S
     blocked: set[str] = field(default_factory=set)  # accounts that their provider has blocked
     stopping: bool = False
@@ -194,6 +199,8 @@ class Gateway:
         """Closes what holds connections."""
         await self.http.close()
         await self.history.close()
+        if isinstance(self.audiences, LedgerAudiences):
+            await self.audiences.close()
         await self.store.client.aclose()
 
 
@@ -257,7 +264,7 @@ async def build(settings: Settings, owner: str, extras: Extras | None = None) ->
     worker = Worker(
         store=store, turns=turns, leases=leases, clock=clock, resolver=resolver, outgoing=sender, wake_sender=wake, hints=hints
     )  # fmt: skip
-    audiences = extras.audiences or NoAudiences()
+    audiences = extras.audiences or audiences_of(settings, clock, catalogue, able)
     appender, door = Appender(store, replicas=settings.redis.replicas_to_wait_for), Door()
     app = web.Application(client_max_size=4 * 1024 * 1024 + 1, middlewares=[as_problems])
     history = History(database_url(settings.ledger.url, settings.root))
@@ -268,17 +275,34 @@ async def build(settings: Settings, owner: str, extras: Extras | None = None) ->
         http, app, lines, sources, wake, hints, settings.sandbox.enabled, settings.redis.lease_seconds,
         Housekeeping(store), spend, broadcasts, catalogue,
         Conductor(store=store, broadcasts=broadcasts, audiences=audiences, clock=clock, hints=hints, wake_sender=wake),
-        Planner(store=store, broadcasts=broadcasts, audiences=audiences, clock=clock),
+        Planner(store=store, broadcasts=broadcasts, audiences=audiences, clock=clock), audiences,
     )  # fmt: skip
+    await _serve(gateway, wordings)
+    return gateway
+
+
+async def _serve(gateway: Gateway, wordings: Wordings) -> None:
+    """Everything that is reached by HTTP."""
+    settings, app, able = (
+        gateway.settings,
+        gateway.app,
+        {n: one.channel.capabilities for n, one in gateway.lines.items()},
+    )
     Intake(
-        sources=sources, store=store, appender=appender, clock=clock, door=door, public_url=settings.public_url
+        sources=gateway.sources,
+        store=gateway.store,
+        appender=gateway.appender,
+        clock=gateway.clock,
+        door=gateway.door,
+        public_url=settings.public_url,
     ).add_routes(app)
     add_routes(app, gateway)
     add_pages(gateway, wordings)
+    gateway.desk = desk_of(gateway, policy(settings, able, gateway.spend))
     add_api_routes(app, _api(gateway, wordings))
+    add_console(gateway)
     if settings.sandbox.enabled:
         await _add_sandbox(gateway)
-    return gateway
 
 
 def _api(gateway: Gateway, wordings: Wordings) -> ApiDeps:
@@ -303,6 +327,7 @@ def _api(gateway: Gateway, wordings: Wordings) -> ApiDeps:
         currency=brand.currency,
         parse_phone=lambda text: parse_phone(text, brand.country),
         shut_because=lambda: gateway.door.shut_because,
+        desk=gateway.desk,
     )
 
 

@@ -134,7 +134,7 @@ def edit(broadcast: Broadcast, to: Broadcast) -> Broadcast:
 
 _KEPT = (
     "id created_at created_by parent round state why submitted_by approved_by undo_until started_at frozen done_at version "
-    "recipients next_at missed pauses looked_at"
+    "recipients next_at missed pauses looked_at changed_by changed_at"
 ).split()
 
 

@@ -169,7 +169,7 @@ class Broadcasts:
         return True
 
     async def _put(self, broadcast: Broadcast, seen: int, by: str, task: Task | None = None) -> Broadcast:
-        broadcast = structs.replace(broadcast, version=seen + 1)
+        broadcast = structs.replace(broadcast, version=seen + 1, changed_by=by, changed_at=self._clock.now())
         body = pack(broadcast)
         entry = BroadcastEntry(
             at=self._clock.now(),

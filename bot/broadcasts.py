@@ -77,6 +77,8 @@ class Broadcast(Struct, omit_defaults=True):
     frozen: int = -1  # how many the audience holds; -1: not yet frozen
     done_at: Ms = 0  # nothing is pending any more: done, or cancelled and all counted
     version: int = 0
+    changed_by: str = ""  # who made it what it is: staff, a token, "engine"
+    changed_at: Ms = 0
     not_after: Ms = 0  # 0: LIFE_MS after its start
     recipients: int = 0  # how many whoever submitted it was shown
     next_at: Ms = 0  # of a weekly one: when its next round is due
@@ -127,10 +129,15 @@ class Counts(Struct, omit_defaults=True):
 
 
 class Template(Struct, frozen=True, omit_defaults=True):
-    """An approved provider template and the wording of its variables."""
+    """An approved provider template and the wording of its variables.
+
+    `text` is the approved text with `${variable}`, as configured when it was written: what buyers read and what is billed.
+    """
 
     template_id: str
     fields: dict[str, str] = field(default_factory=dict)
+    text: str = ""
+    longest: int = 0  # characters that a variable may have
 
 
 class Recipient(Struct, frozen=True, array_like=True):

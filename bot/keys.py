@@ -16,6 +16,7 @@ TOKENS = "tokens"  # hash: sha256 of an API token -> name, role
 LEDGER_LEASE = "ledger:lease"  # hash: the process that projects, until when (as lease:{p})
 LEDGER_MARKS = "ledger:marks"  # hash: partition -> the last journal entry that the ledger holds
 LEDGER_STATE = "ledger:state"  # hash: at, lag_ms, rows, rate, unread, error, text: how the projection stands
+STAFF = "staff"  # hash: name of who signs in at the console -> name, role, since when
 METRICS = "metrics"  # hash: owner id -> last metrics text
 CAMPAIGNS = "campaigns"  # set: keys of all campaigns
 CODE_COUNTS = "otp:{codes}"  # hash: phone codes sent by n: number, p: prefix, w: asker, c: country; k: proved; a: all
@@ -214,6 +215,21 @@ def provider_token(name: str) -> str:
 def idempotency(digest: str) -> str:
     """String, 48 h: the answer given for an Idempotency-Key."""
     return f"idem:{digest}"
+
+
+def sign_in(digest: str) -> str:
+    """String, 24 h: the name of who signs in with a one-time code, by the code's digest."""
+    return f"signin:{digest}"
+
+
+def session(digest: str) -> str:
+    """String, 12 h from the last use: who signed in at the console, by the cookie's digest."""
+    return f"session:{digest}"
+
+
+def guesses(who: str) -> str:
+    """String, 15 min: how often an address proved nobody."""
+    return f"guesses:{blake2b(who.encode(), digest_size=8).hexdigest()}"
 
 
 def posted(id: str) -> str:

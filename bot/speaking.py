@@ -19,6 +19,7 @@ from bot.effects import CodeResult, Hold, Say, Skip
 from bot.events import Event, Money, Ms, StaffAsked
 from bot.ids import show_member_number
 from bot.journal import DecisionRecord
+from bot.lint import FIELD_CHARACTERS, Approved, field_fault
 from bot.messages import Choice, Content, Notice, OutboundMessage, Picture, State, Text, lane_of
 from bot.phrases import NoValueError
 from bot.policy import Decision, Plan, PolicySettings, decide, zone_of
@@ -195,7 +196,10 @@ class Speaker:
     def _scripted(
         self, run: Run, buyer: Buyer, effect: Say, script: Script, decision: Decision, locale: str
     ) -> Content:
-        """The words of a broadcast for this buyer, in the language that they read. Raises NoValueError."""
+        """The words of a broadcast for this buyer, in the language that they read.
+
+        Raises NoValueError for a variable without a value, or with one that an approved template would not take.
+        """
         address = decision.address
         assert address is not None
         spoken, text = phrases.pick(script.text, locale, self.locale)
@@ -208,11 +212,15 @@ class Speaker:
             campaign=script.coupon,
             given=script.given,
         )
-        text = _phrase(text).fill(values)
         if decision.notice:
             template = script.templates[address.account]
             fields = {name: _phrase(source).fill(values) for name, source in template.fields.items()}
-            return Notice(template.template_id, fields, text=text)
+            for name, value in fields.items():
+                if field_fault(value, template.longest or FIELD_CHARACTERS):
+                    raise NoValueError(name)
+            whole = with_brand(Approved(template.text).filled(fields), self._brand("zh-CN"), "zh-CN")
+            return Notice(template.template_id, fields, text=whole)
+        text = _phrase(text).fill(values)
         return Text(self._closed(text, effect, spoken, sms_lane=self.policy.accounts[address.account].sms))
 
     def _closed(self, text: str, effect: Say, locale: str, *, sms_lane: bool) -> str:

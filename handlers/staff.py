@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+import msgspec
+
+from bot.broadcasts import Script
 from bot.clock import MINUTE_MS
 from bot.effects import CloseTask, Effect, IssueCard, Say, StaffOwns
 from bot.events import StaffAsked
@@ -25,7 +28,7 @@ def released(turn: Turn) -> Sequence[Effect]:
 
 
 def message(turn: Turn) -> Sequence[Effect]:
-    """A message by the API: policy holds for it like for any other."""
+    """A message by the API, or a test of a broadcast: policy holds for it like for any other."""
     body = turn.event.body
     assert isinstance(body, StaffAsked)
     data = json.loads(body.data)
@@ -36,7 +39,8 @@ def message(turn: Turn) -> Sequence[Effect]:
             purpose="marketing" if data["purpose"] == "marketing" else "service",
             accounts=tuple(data.get("accounts", ())),
             not_after=int(data.get("not_after", 0)),
-            source=f"api:{body.by}",
+            source=data.get("source") or f"api:{body.by}",
+            script=msgspec.convert(data["script"], Script) if "script" in data else None,
             id=data["id"],
             text=data.get("text", ""),
         )

@@ -1,4 +1,4 @@
-"""The pages of `docs/` that an answer of the gateway leads to: `/docs/problems` and `/docs/api`, as HTML."""
+"""The pages of `docs/` that the gateway itself leads to, as HTML: `/docs/problems`, `/docs/api`, `/docs/broadcasts`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aiohttp import web
 from pages.style import BASE
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs"
-PAGES = ("problems", "api")
+PAGES = ("problems", "api", "broadcasts")
 STYLE = (
     BASE
     + """

@@ -1,5 +1,4 @@
-"""The REST API for shop systems: `/api/v1/…`, with tokens, roles and an OpenAPI description made from its models."""
+"""The REST API for shop systems: `/api/v1/…`, with tokens, roles and an OpenAPI description made from its models.
 
-from console.api.routes import ApiDeps, add_routes
-
-__all__ = ["ApiDeps", "add_routes"]
+`console.api.routes` is the way in; this module imports nothing, so that what the API shares can be read without it.
+"""

@@ -16,6 +16,7 @@ from bot.queries import Queries
 from bot.standing import Standing
 from bot.store import Store
 from bot.wording import Wordings
+from console.desk import Desk
 from ledger.reading import History
 
 
@@ -46,3 +47,4 @@ class ApiDeps:
     currency: str
     parse_phone: Callable[[str], str]
     shut_because: Callable[[], str]
+    desk: Desk

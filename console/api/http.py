@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,7 @@ from aiohttp import web
 from aiohttp.web_exceptions import HTTPRequestEntityTooLarge
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from bot.access import ROLES, Caller, caller_of
+from bot.access import COOKIE, ROLES, Caller, caller_of, session_of
 from bot.errors import PayloadError, StoreError
 from bot.problems import unavailable
 from bot.strictjson import decode
@@ -60,6 +61,7 @@ class Route:
     handle: Handle
     summary: str
     body: type[BaseModel] | None = None
+    may_be_empty: bool = False  # the body may be left out
     raw_body: str = ""  # a schema name for bodies that are read elsewhere
     answers: dict[int, tuple[str, type[BaseModel] | TypeAdapter[Any]]] = field(default_factory=dict)
     params: tuple[Param, ...] = ()
@@ -95,14 +97,33 @@ def serve(deps: ApiDeps, route: Route, finish: Finish) -> Callable[[web.Request]
 
 
 async def authorised(deps: ApiDeps, request: web.Request, may: str) -> Caller:
-    """Who calls. Raises Refusal 401 without a good token, 403 for a role that may not."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    caller = await caller_of(deps.store, token.strip()) if scheme.lower() == "bearer" and token else None
+    """Who calls: by a token, or from the console by the session of who signed in there.
+
+    Raises Refusal 401 without either, 403 for a role that may not, and for a write from elsewhere than the console's pages.
+    """
+    given = request.headers.get("Authorization")
+    cookie = request.cookies.get(COOKIE, "") if given is None else ""
+    if cookie:
+        caller = await _signed_in(deps, request, cookie)
+    else:
+        scheme, _, token = (given or "").partition(" ")
+        caller = await caller_of(deps.store, token.strip()) if scheme.lower() == "bearer" and token else None
     if caller is None:
         raise Refusal(401, "no-token", "send Authorization: Bearer with a token of `touchpoint token create`")
     if may not in ROLES.get(caller.role, frozenset()):
         raise Refusal(403, "not-allowed", f"the role {caller.role} may not do this")
     return caller
+
+
+async def _signed_in(deps: ApiDeps, request: web.Request, cookie: str) -> Caller | None:
+    session = await session_of(deps.store, cookie)
+    if session is None:
+        return None
+    if request.method != "GET" and not hmac.compare_digest(
+        request.headers.get("X-CSRF-Token", "").encode("utf-8", "replace"), session.csrf.encode()
+    ):
+        raise Refusal(403, "not-from-here", "a session writes from the console's own pages only: load the page again")
+    return session.caller
 
 
 # --- body -------------------------------------------------------------------------------------------------------------
@@ -118,6 +139,10 @@ async def _read(call: Call, route: Route) -> None:
         raise Refusal(413, "too-large", "the body is over 1 MiB")
     if route.body is None and not route.raw_body:
         return
+    if route.may_be_empty and not call.raw.strip():
+        call.raw = b"{}"
+        call.body = route.body.model_validate({}) if route.body is not None else {}
+        return
     if request.content_type != "application/json":
         raise Refusal(415, "wrong-type", "send Content-Type: application/json")
     try:
@@ -129,9 +154,14 @@ async def _read(call: Call, route: Route) -> None:
     try:
         call.body = route.body.model_validate_json(call.raw)
     except ValidationError as error:
-        faults = list(dict(_faults(error, route.body)).items())
+        faults = faults_of(error, route.body)
         words = "; ".join(f"{name}: {detail}" for name, detail in faults[:10])
         raise Refusal(400, "bad-body", words, errors=faults) from error
+
+
+def faults_of(error: ValidationError, body: type[BaseModel]) -> list[tuple[str, str]]:
+    """Every field of a body that is at fault, and what is wrong with it."""
+    return list(dict(_faults(error, body)).items())
 
 
 def _faults(error: ValidationError, body: type[BaseModel]) -> list[tuple[str, str]]:

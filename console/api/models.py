@@ -23,7 +23,8 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", str_max_length=4000)
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
+    """A text that can be stored and shown. Raises ValueError."""
     if "\x00" in text:
         raise ValueError("must not hold NUL characters")
     text.encode("utf-8")
@@ -40,17 +41,17 @@ def _time(value: object) -> object:
 
 
 When = Annotated[AwareDatetime, BeforeValidator(_time)]
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000), AfterValidator(_clean)]
-Short = Annotated[str, StringConstraints(strip_whitespace=True, max_length=60), AfterValidator(_clean)]
-Word = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=60), AfterValidator(_clean)]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000), AfterValidator(clean)]
+Short = Annotated[str, StringConstraints(strip_whitespace=True, max_length=60), AfterValidator(clean)]
+Word = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=60), AfterValidator(clean)]
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9_-]{2,32}$")]
-Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80), AfterValidator(_clean)]
+Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80), AfterValidator(clean)]
 Stock = Annotated[int, Field(strict=True, ge=0, le=10_000_000)]
 Code = Annotated[str, StringConstraints(pattern=f"^[{ALPHABET}]{{12}}$")]
 """12 of A to Z and 2 to 9 without I and O, as the codes that the gateway makes."""
 
 
-Ref = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), AfterValidator(_clean)]
+Ref = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), AfterValidator(clean)]
 Items = Annotated[list[Ref], Field(max_length=50)]
 """Products by their ids or SKUs."""
 
@@ -117,21 +118,21 @@ class ClaimIn(Body):
 class MeasuredIn(Body):
     """One line of a size chart."""
 
-    size: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=30), AfterValidator(_clean)]
+    size: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=30), AfterValidator(clean)]
     measures: Annotated[dict[Word, Short], Field(max_length=12)] = Field(default_factory=dict)
 
 
 class OptionsIn(Body):
     """What tells variants apart."""
 
-    size: Annotated[str, StringConstraints(strip_whitespace=True, max_length=30), AfterValidator(_clean)] | None = None
-    color: Annotated[str, StringConstraints(strip_whitespace=True, max_length=30), AfterValidator(_clean)] | None = None
+    size: Annotated[str, StringConstraints(strip_whitespace=True, max_length=30), AfterValidator(clean)] | None = None
+    color: Annotated[str, StringConstraints(strip_whitespace=True, max_length=30), AfterValidator(clean)] | None = None
 
 
 class VariantIn(Body):
     """One variant of a product."""
 
-    sku: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), AfterValidator(_clean)]
+    sku: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), AfterValidator(clean)]
     options: OptionsIn = Field(default_factory=OptionsIn)
     price: Money | None = None
     stock: Annotated[int, Field(strict=True, ge=0, le=1_000_000_000)] | None = None
@@ -151,7 +152,7 @@ def _each_once(variants: list[VariantIn]) -> list[VariantIn]:
 
 
 Address = Annotated[
-    str, StringConstraints(strip_whitespace=True, max_length=2000, pattern=r"^https?://"), AfterValidator(_clean)
+    str, StringConstraints(strip_whitespace=True, max_length=2000, pattern=r"^https?://"), AfterValidator(clean)
 ]
 
 
@@ -159,14 +160,12 @@ class ProductIn(Body):
     """A whole product: what is left out is empty."""
 
     id: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100)] | None = None
-    title: Annotated[
-        str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(_clean)
-    ]
+    title: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(clean)]
     short_title: (
         Annotated[
             str,
             StringConstraints(strip_whitespace=True, max_length=SHORT_LATIN),
-            AfterValidator(_clean),
+            AfterValidator(clean),
             AfterValidator(_short_enough),
         ]
         | None
@@ -175,7 +174,7 @@ class ProductIn(Body):
     image_url: Address | None = None
     categories: Annotated[list[Word], Field(max_length=30)] = Field(default_factory=list)
     style_tags: Annotated[list[Word], Field(max_length=30)] = Field(default_factory=list)
-    care: Annotated[str, StringConstraints(strip_whitespace=True, max_length=500), AfterValidator(_clean)] | None = None
+    care: Annotated[str, StringConstraints(strip_whitespace=True, max_length=500), AfterValidator(clean)] | None = None
     size_chart: Annotated[list[MeasuredIn], Field(max_length=60)] = Field(default_factory=list)
     variants: Annotated[list[VariantIn], Field(max_length=MOST_VARIANTS), AfterValidator(_each_once)] = Field(
         default_factory=list
@@ -185,9 +184,7 @@ class ProductIn(Body):
 class RedeemIn(Body):
     """The order a coupon is used for."""
 
-    order: Annotated[
-        str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(_clean)
-    ]
+    order: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(clean)]
 
 
 class BuyerPatch(Body):
@@ -239,6 +236,6 @@ class TaskDone(Body):
     """How a task ended."""
 
     outcome: Annotated[
-        str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(_clean)
+        str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(clean)
     ]
-    note: Annotated[str, StringConstraints(max_length=2000), AfterValidator(_clean)] = ""
+    note: Annotated[str, StringConstraints(max_length=2000), AfterValidator(clean)] = ""

@@ -84,7 +84,10 @@ def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
             if route.body is not None
             else {"$ref": REF.format(model=route.raw_body)}
         )
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": reference}}}
+        operation["requestBody"] = {
+            "required": not route.may_be_empty,
+            "content": {"application/json": {"schema": reference}},
+        }
     problem = {"application/problem+json": {"schema": {"$ref": REF.format(model="Problem")}}}
     responses: dict[str, Any] = {
         str(status): {"description": words, "content": {route.media: {"schema": _reference(model, schemas)}}}

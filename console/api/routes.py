@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from aiohttp import web
 from pydantic import BaseModel, TypeAdapter
 
+from bot.broadcasts import BroadcastState
 from bot.errors import StoreError
 from bot.orders import PAY_RANK, REFUND_RANK
 from bot.problems import unavailable
 from bot.reasons import Rule
 from bot.records import SHIP_RANK
-from console.api import accounts, buyers, campaigns, export, messages, orders, products, reports
+from console.api import accounts, broadcasts, buyers, campaigns, export, messages, orders, products, reports
 from console.api import answers as out
+from console.api.broadcast_models import BroadcastIn, BroadcastPatch, PreviewIn, Seen, TrialIn
 from console.api.deps import ApiDeps
-from console.api.http import Route, authorised, serve
+from console.api.http import Handle, Route, authorised, serve
 from console.api.models import (
     BuyerPatch,
     CampaignIn,
@@ -59,6 +61,10 @@ DECISIONS = (
     Param("rule", "a rule that was weighed", choices=tuple(Rule)),
     Param("outcome", "how it ended", choices=("send", "skip", "defer")),
 )
+BROADCASTS = (
+    Param("state", "the state that it is in", choices=get_args(BroadcastState)),
+    Param("parent", "id of a weekly broadcast: its rounds"),
+)
 TASKS = (
     BUYER,
     Param("state", "the state that it is in", choices=("open", "done", "expired")),
@@ -86,6 +92,12 @@ def _ok(model: Model, words: str = "done") -> dict[int, tuple[str, Model]]:
 
 def _taken(model: Model, words: str = "taken in") -> dict[int, tuple[str, Model]]:
     return {202: (words, model)}
+
+
+def _deed(name: str, handle: Handle, summary: str) -> Route:
+    """What is done with a broadcast: its body, which says what the caller has seen, may be left out."""
+    path = f"/broadcasts/{{id}}/{name}"
+    return Route("POST", path, "marketing", handle, summary, Seen, may_be_empty=True, answers=_ok(out.BroadcastOut))
 
 
 ROUTES: tuple[Route, ...] = (
@@ -136,6 +148,21 @@ ROUTES: tuple[Route, ...] = (
         answers=_ok(out.Page[out.Decision]),
     ),
     Route("GET", "/tasks", "read", messages.list_tasks, "Work for staff, newest first", params=(*TASKS, *PAGED), answers=_ok(out.Page[out.Task])),
+    Route(
+        "POST", "/broadcasts", "marketing", broadcasts.create_broadcast, "Create a broadcast: a draft", BroadcastIn,
+        answers={201: ("created", out.BroadcastOut)},
+    ),
+    Route("GET", "/broadcasts", "read", broadcasts.list_broadcasts, "List broadcasts, newest first", params=(*BROADCASTS, *PAGED), answers=_ok(out.Page[out.BroadcastOut])),
+    Route("POST", "/broadcasts/preview", "read", broadcasts.preview_broadcast, "What a broadcast would do", PreviewIn, answers=_ok(out.Preview)),
+    Route("GET", "/broadcasts/{id}", "read", broadcasts.get_broadcast, "One broadcast: where it stands, and what became of it", answers=_ok(out.BroadcastOut)),
+    Route("PATCH", "/broadcasts/{id}", "marketing", broadcasts.patch_broadcast, "Change a draft", BroadcastPatch, answers=_ok(out.BroadcastOut)),
+    _deed("submit", broadcasts.submit_broadcast, "Let a draft go, or hand it in for approval"),
+    _deed("approve", broadcasts.approve_broadcast, "Approve what somebody else handed in"),
+    _deed("withdraw", broadcasts.withdraw_broadcast, "Undo: back to a draft, while it has not begun"),
+    _deed("pause", broadcasts.pause_broadcast, "Hold it: nothing more goes out"),
+    _deed("resume", broadcasts.resume_broadcast, "Let it go on"),
+    _deed("cancel", broadcasts.cancel_broadcast, "End it: what has not gone is skipped"),
+    Route("POST", "/broadcasts/{id}/test", "marketing", broadcasts.test_broadcast, "Send a test", TrialIn, answers=_taken(out.TrialOut, "planned")),
     Route("GET", "/accounts", "read", accounts.list_accounts, "How the channel accounts stand", params=PAGED, answers=_ok(out.Page[out.Account])),
     Route(
         "GET", "/reports/consents", "owner", reports.consents, "The evidence of every consent, as CSV", params=(BUYER,),
@@ -146,7 +173,6 @@ ROUTES: tuple[Route, ...] = (
 PREFIX = "/api/v1"
 LATER = {
     "segments": "segments",
-    "broadcasts": "broadcasts",
     "journeys": "journeys by API (`touchpoint journeys` lists them)",
     "reports": "reports",
 }
@@ -158,7 +184,8 @@ def add_routes(app: web.Application, deps: ApiDeps) -> None:
     from console.api.openapi import openapi  # noqa: PLC0415  # it reads the table above
 
     for route in ROUTES:
-        app.router.add_route(route.method, PREFIX + route.path, serve(deps, route, once))
+        path = route.path.replace("/broadcasts/{id}", "/broadcasts/{id:(?!preview$)[^{}/]+}")  # a path of its own
+        app.router.add_route(route.method, PREFIX + path, serve(deps, route, once))
     document = openapi()
 
     async def description(_: web.Request) -> web.Response:

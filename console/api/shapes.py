@@ -27,6 +27,11 @@ def when(at: Ms) -> str | None:
     return rfc3339(at) if at else None
 
 
+def ms(value: Any) -> Ms:
+    """A time of a body in ms; 0 for none."""
+    return int(value.timestamp() * 1000) if value is not None else 0
+
+
 def money(value: Money | None) -> dict[str, str] | None:
     """An amount, or null."""
     return {"amount": str(value.amount), "currency": value.currency} if value is not None else None

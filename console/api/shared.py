@@ -11,14 +11,16 @@ from typing import Any, TypeVar
 from bot import ids, subjects
 from bot.asking import until_done
 from bot.codec import dump_entry
-from bot.events import Event, Ms, StaffAsked
+from bot.events import Event, StaffAsked
 from bot.queries import Place
 from bot.records import Buyer
+from console.api import shapes
 from console.api.http import Call
 from console.api.refusals import Refusal
 from ledger.lookups import Mark
 
 T = TypeVar("T")
+ms = shapes.ms
 _MARK = re.compile(r"(\d{1,15})\.(\d{1,4})\.(\d{1,15})-(\d{1,15})\.(\d{1,4})", re.ASCII)
 _PLACE = re.compile(r"(\d{1,16})\.([\w-]{1,80})", re.ASCII)
 
@@ -46,11 +48,6 @@ async def done(call: Call, event: Event) -> None:
     """Takes an event in and waits until its turn is done, two seconds at most."""
     await append(call, [event])
     await until_done(call.deps.store, call.deps.clock, event)
-
-
-def ms(value: Any) -> Ms:
-    """A time of a body in ms; 0 for none."""
-    return int(value.timestamp() * 1000) if value is not None else 0
 
 
 async def buyer_of(call: Call, *, alive: bool = True) -> Buyer:
@@ -89,7 +86,11 @@ def cursor_of(place: Place) -> str:
 
 def place_of(call: Call) -> Place | None:
     """Where the page goes on: lists are sorted by time, then id, newest first. None: at the newest."""
-    text = call.query("cursor")
+    return place_from(call.query("cursor"))
+
+
+def place_from(text: str) -> Place | None:
+    """Where a cursor goes on; None for none. Raises Refusal for one that was made up."""
     if not text:
         return None
     found = _PLACE.fullmatch(text)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from console.api.answers.accounts import Account, AlertOut
 from console.api.answers.base import Accepted, Answer, Fault, MoneyOut, Page, Problem, Taken
+from console.api.answers.broadcasts import BroadcastOut, Preview, Progress, TrialOut, Warned
 from console.api.answers.buyers import (
     AddressOut,
     Buyer,
@@ -30,6 +31,7 @@ __all__ = [
     "AddressOut",
     "AlertOut",
     "Answer",
+    "BroadcastOut",
     "Buyer",
     "Campaign",
     "ConsentOut",
@@ -50,8 +52,10 @@ __all__ = [
     "Order",
     "OrderBriefOut",
     "Page",
+    "Preview",
     "Problem",
     "Product",
+    "Progress",
     "RuleOut",
     "ShipmentOut",
     "Stats",
@@ -59,5 +63,7 @@ __all__ = [
     "Taken",
     "Task",
     "TimelineLine",
+    "TrialOut",
     "Waiting",
+    "Warned",
 ]

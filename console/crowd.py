@@ -1,0 +1,140 @@
+"""Who a broadcast would reach, read from the ledger: the audience as it would be frozen now, without writing anything down."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import Any
+
+from sqlalchemy import select
+
+from bot.broadcasts import Broadcast, Recipient
+from bot.catalogue import Catalogue
+from bot.clock import SystemClock
+from ledger import tables
+from ledger.reading import History
+from ledger.segments import Group, Moment, SegmentError, parse, parse_text, where_of
+from ledger.segments.conditions import Condition, Term
+from ledger.segments.exclusions import READY, Pitched, excluded, fault_of
+from ledger.segments.fields import FIELDS
+from ledger.segments.kinds import OPERATORS
+from ledger.segments.preview import Found, find
+
+MOST_SEGMENTS = 500
+ASKED_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerCrowd:
+    """The desk's view of audiences. `shops`: in the order of the configuration."""
+
+    history: History
+    catalogue: Catalogue
+    clock: SystemClock
+    zone: tzinfo
+    currency: str
+    shops: Sequence[str]
+
+    # --- what may be asked ----------------------------------------------------------------------------------------
+
+    def exclusions(self, lang: str) -> Sequence[Mapping[str, str]]:
+        """The ready exclusions: name, title and explanation in a language."""
+        return [{"name": one.name, "title": one.title[lang], "explained": one.explained[lang]} for one in READY]
+
+    def exclusion_fault(self, name: str) -> str:
+        """What is wrong with the name of an exclusion, "" for a good one."""
+        return fault_of(name)
+
+    def fields(self, lang: str) -> Sequence[Mapping[str, Any]]:
+        """What conditions may ask: name, title, type, operators, choices, hint."""
+        return [
+            {
+                "name": one.name,
+                "title": one.en if lang == "en" else one.zh,
+                "type": one.type,
+                "operators": OPERATORS[one.type],
+                "choices": one.choices,
+                "hint": one.hint if lang == "en" else "",
+            }
+            for one in FIELDS.values()
+        ]
+
+    def faults(self, where: Mapping[str, Any], path: str) -> list[tuple[str, str]]:
+        """What is wrong with conditions that stand at `path`: the field, and what would be right."""
+        try:
+            parse(dict(where), path=path)
+        except SegmentError as error:
+            return error.faults
+        return []
+
+    def described(self, where: str, lang: str, words: Mapping[str, Any]) -> str:
+        """Conditions (JSON) in words of a language, "" for everybody."""
+        return _told(parse_text(where), lang, words)
+
+    # --- who ------------------------------------------------------------------------------------------------------
+
+    async def segments(self) -> Sequence[Mapping[str, str]]:
+        """The saved segments: id and name."""
+        table = tables.segments
+        async with self.history.connection() as connection:
+            rows = await connection.execute(
+                select(table.c.id, table.c.name).order_by(table.c.name).limit(MOST_SEGMENTS)
+            )
+            return [{"id": row.id, "name": row.name} for row in rows]
+
+    async def segment(self, id: str) -> str | None:
+        """The conditions of a saved segment as JSON, None for an unknown one."""
+        table = tables.segments
+        async with self.history.connection() as connection:
+            found = await connection.execute(select(table.c.definition).where(table.c.id == id))
+            return found.scalar_one_or_none()
+
+    async def count(self, asked: Broadcast) -> int:
+        """How many it would reach before each buyer's own decision: exclusions are taken off, the holdout is not."""
+        return (await self._find(asked, 1)).count
+
+    async def some(self, asked: Broadcast, limit: int) -> Sequence[Recipient]:
+        """Some of them."""
+        ids = list((await self._find(asked, limit)).sample)
+        table = tables.buyers
+        homes: dict[str, str] = {}
+        async with self.history.connection() as connection:
+            for start in range(0, len(ids), ASKED_AT_ONCE):
+                wanted = table.c.id.in_(ids[start : start + ASKED_AT_ONCE])
+                rows = await connection.execute(select(table.c.id, table.c.home).where(wanted))
+                homes |= {row.id: row.home for row in rows}
+        return [Recipient(id, homes[id]) for id in ids if id in homes]
+
+    async def _find(self, asked: Broadcast, size: int) -> Found:
+        text = (await self.segment(asked.segment) if asked.segment else asked.where) or '{"any":[]}'
+        views = await self.catalogue.items(asked.items, self.shops) if asked.items else {}
+        left_out = excluded(asked.exclude, Pitched(asked.items, views)).values()
+        whole = Group("all", (parse_text(text), Group("none", tuple(left_out))))
+        moment = Moment(self.clock.now(), self.zone, self.currency)
+        async with self.history.connection() as connection:
+            return await find(connection, where_of(whole, moment), text + json.dumps(asked.exclude), size=size)
+
+
+def _told(condition: Condition, lang: str, words: Mapping[str, Any]) -> str:
+    if isinstance(condition, Term):
+        field = condition.field
+        operator = words["operator"].get(condition.op, condition.op)
+        return f"{field.en if lang == 'en' else field.zh} {operator} {_value(condition.value, words)}"
+    parts = [_told(part, lang, words) for part in condition.parts]
+    joined = words["join"]["any" if condition.how == "any" else "all"].join(
+        f"({part})" if isinstance(inner, Group) and len(condition.parts) > 1 else part
+        for part, inner in zip(parts, condition.parts, strict=True)
+    )
+    return f"{words['join']['none']} ({joined})" if condition.how == "none" else joined
+
+
+def _value(value: Any, words: Mapping[str, Any]) -> str:
+    if isinstance(value, bool):
+        return str(words["js"]["yes" if value else "no"])
+    if isinstance(value, tuple):
+        return ", ".join(_value(one, words) for one in value)
+    if hasattr(value, "days"):
+        return f"{value.days} {words['js']['days']}"
+    return str(getattr(value, "date", value))

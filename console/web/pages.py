@@ -1,0 +1,225 @@
+"""The pages of broadcasts. They show; what is done goes through the REST API, with the session of who is signed in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, get_args
+from zoneinfo import ZoneInfo
+
+from aiohttp import web
+from babel.dates import format_datetime
+
+from bot.access import ROLES
+from bot.broadcasts import Broadcast, BroadcastState
+from bot.events import Ms
+from bot.hours import local
+from bot.lint import LONGEST
+from bot.phrases import OF_ITEMS, VARIABLES
+from bot.wording import WAY_OUT
+from console.api.shared import cursor_of, place_from
+from console.web.frame import Visit, page
+from console.web.words import NAMES
+
+STATES = get_args(BroadcastState)
+SHOWN = 50
+
+
+async def overview(visit: Visit) -> web.StreamResponse:
+    """The list, newest first."""
+    query, desk = visit.request.query, visit.deps.desk
+    state, before = query.get("state", ""), place_from(query.get("cursor", ""))
+    known = await desk.broadcasts.list()
+    fitting = [
+        b
+        for b in known
+        if (before is None or (b.created_at, b.id) < before) and (b.state == state or state not in STATES)
+    ]
+    rows = await asyncio.gather(*(_row(visit, one) for one in fitting[:SHOWN]))
+    more = cursor_of((fitting[SHOWN - 1].created_at, fitting[SHOWN - 1].id)) if len(fitting) > SHOWN else ""
+    return page(
+        visit,
+        "overview.html",
+        rows=rows,
+        more=more,
+        any=bool(known),
+        state=state if state in STATES else "",
+        states=STATES,
+        may_write=_may(visit, "marketing"),
+    )
+
+
+async def _row(visit: Visit, one: Broadcast) -> dict[str, Any]:
+    shown = await visit.deps.desk.shown(one)
+    at = one.done_at or one.started_at or one.next_at or one.send_at or one.created_at
+    planned = shown["counts"]["planned"]
+    return {**shown, "recipients": planned or shown["recipients"], "when": _when(visit, at)}
+
+
+async def compose(visit: Visit) -> web.StreamResponse:
+    """Writing one, or changing a draft."""
+    desk, id = visit.deps.desk, visit.request.match_info.get("id", "")
+    kept = await desk.get(id) if id else None
+    if kept is not None and kept.state != "draft":
+        return web.Response(status=303, headers={"Location": f"/console/broadcasts/{id}"})
+    found = await desk.shown(kept) if kept is not None else None
+    marketing = desk.policy.order_of_channels.get("marketing", ())
+    names = [*marketing, *(name for name in desk.lanes if name not in marketing)]
+    lanes = [
+        {
+            "account": name,
+            "chosen": name in marketing and desk.lanes[name].able.free_text,
+            "templates": None if desk.lanes[name].able.free_text else desk.lanes[name].templates,
+        }
+        for name in names
+        if name in desk.lanes
+    ]
+    campaigns = [{"key": one.key, "title": one.title} for one, _ in await desk.coupons.all()]
+    return page(
+        visit,
+        "compose.html",
+        found=found,
+        lanes=lanes,
+        campaigns=campaigns,
+        segments=await desk.crowd.segments(),
+        exclusions=desk.crowd.exclusions(visit.lang),
+        variables={name: words for name, words in VARIABLES.items() if name not in OF_ITEMS or not name[-1].isdigit()},
+        timezone=visit.deps.timezone,
+        facts={**_facts(visit), **_for_compose(visit, names), "found": found},
+    )
+
+
+async def detail(visit: Visit) -> web.StreamResponse:
+    """One: what it says, where it stands, what became of it."""
+    desk = visit.deps.desk
+    kept = await desk.get(visit.request.match_info["id"])
+    found = await desk.shown(kept)
+    may_write = _may(visit, "marketing")
+    ahead = desk.clock.now() - int(datetime.now(UTC).timestamp() * 1000)
+    titles = {one["name"]: one["title"] for one in desk.crowd.exclusions(visit.lang)}
+    facts = {**_facts(visit), "found": found, "may_write": may_write, "ahead_ms": ahead}
+    return page(
+        visit,
+        "detail.html",
+        found=found,
+        may_write=may_write,
+        audience=await _audience(visit, kept),
+        exclusions={name: titles.get(name, name) for name in kept.exclude},
+        schedule=_schedule(visit, kept),
+        steps=_steps(visit, kept),
+        facts=facts,
+    )
+
+
+async def messages(visit: Visit) -> web.StreamResponse:
+    """Its messages, by state and reason."""
+    kept = await visit.deps.desk.get(visit.request.match_info["id"])
+    query = visit.request.query
+    state, reason = query.get("state", ""), query.get("reason", "")
+    state = state if state in visit.words["message_state"] else ""
+    facts = {**_facts(visit), "id": kept.id, "state": state, "why": reason}
+    return page(
+        visit,
+        "messages.html",
+        found={"id": kept.id, "title": kept.title},
+        state=state,
+        reason=state and reason,
+        facts=facts,
+    )
+
+
+# --- facts for the scripts --------------------------------------------------------------------------------------------
+
+
+def _facts(visit: Visit) -> dict[str, Any]:
+    w = visit.words
+    return {
+        "lang": visit.lang,
+        "timezone": visit.deps.timezone,
+        "words": w["js"],
+        "states": w["state"],
+        "message_states": w["message_state"],
+        "reasons": w["reason"],
+        "rules": w["rule"],
+        "units": w["units"],
+        "preview": w["preview"],
+        "detail": w["detail"],
+        "compose": w["compose"],
+        "languages": NAMES,
+        "approve_above": visit.deps.desk.broadcasts.rules.approve_above,
+    }
+
+
+def _for_compose(visit: Visit, names: list[str]) -> dict[str, Any]:
+    desk = visit.deps.desk
+    lanes = [desk.lanes[name] for name in names if name in desk.lanes]
+    return {
+        "fields": desk.crowd.fields(visit.lang),
+        "operators": visit.words["operator"],
+        "longest": {**LONGEST, "brand": desk.shop.brand},
+        "brand": desk.shop.brand,
+        "brands": dict(desk.shop.brands),
+        "endings": dict(WAY_OUT),
+        "lanes": [
+            {
+                "account": lane.account,
+                "sms": lane.able.sms,
+                "mainland": lane.able.mainland_parts,
+                "free_text": lane.able.free_text,
+                "limit": lane.able.text_limit,
+                "bytes": lane.able.limit_in_bytes,
+                "signature": lane.signature,
+            }
+            for lane in lanes
+        ],
+    }
+
+
+def _may(visit: Visit, what: str) -> bool:
+    return visit.session is not None and what in ROLES.get(visit.session.caller.role, frozenset())
+
+
+# --- words about one --------------------------------------------------------------------------------------------------
+
+
+def _when(visit: Visit, at: Ms) -> str:
+    """A time by the shop's clock, in words of the page's language."""
+    if not at:
+        return ""
+    shown = local(at, ZoneInfo(visit.deps.timezone))
+    locale = visit.lang.replace("-", "_")
+    pattern = "d MMM y, HH:mm" if locale == "en" else "y年M月d日 HH:mm"
+    return str(format_datetime(shown, pattern, locale=locale))
+
+
+async def _audience(visit: Visit, kept: Broadcast) -> str:
+    desk, w = visit.deps.desk, visit.words["compose"]
+    if kept.segment:
+        known = {one["id"]: one["name"] for one in await desk.crowd.segments()}
+        return f"{w['saved']}: {known.get(kept.segment, kept.segment)}"
+    return desk.crowd.described(kept.where, visit.lang, visit.words) or str(w["everybody"])
+
+
+def _schedule(visit: Visit, kept: Broadcast) -> str:
+    w = visit.words
+    if kept.repeat is not None:
+        day = list(w["days"].values())[kept.repeat.weekday]
+        told = f"{w['compose']['weekly']} · {day} {kept.repeat.minute // 60:02d}:{kept.repeat.minute % 60:02d}"
+        return f"{told} → {_when(visit, kept.next_at)}" if kept.next_at else told
+    return _when(visit, kept.send_at) if kept.send_at else str(w["compose"]["now"])
+
+
+def _steps(visit: Visit, kept: Broadcast) -> list[Mapping[str, str]]:
+    w = visit.words["detail"]
+    steps = [
+        ("created", kept.created_by, kept.created_at),
+        ("submitted", kept.submitted_by, 0),
+        ("approved", kept.approved_by, 0),
+    ]
+    steps += [("started", "", kept.started_at), ("ended", "", kept.done_at)]
+    return [{"word": w[name], "by": by, "at": _when(visit, at), "iso": _iso(at)} for name, by, at in steps if by or at]
+
+
+def _iso(at: Ms) -> str:
+    return datetime.fromtimestamp(at / 1000, UTC).isoformat() if at else ""

@@ -1,0 +1,57 @@
+"""The console's words: three languages say the same things, and nothing of the engine's is shown raw."""
+
+from __future__ import annotations
+
+import string
+from typing import Any, get_args
+
+import pytest
+
+from bot.access import ROLES
+from bot.broadcasts import BroadcastState
+from bot.lint import RULES
+from bot.reasons import FailureReason, SkipReason
+from console.web.words import WORDS
+
+
+def leaves(table: dict[str, Any], path: str = "") -> dict[str, str]:
+    found = {}
+    for name, value in table.items():
+        found |= leaves(value, f"{path}{name}.") if isinstance(value, dict) else {path + name: value}
+    return found
+
+
+def names(text: str) -> set[str]:
+    try:
+        return {name for _, name, _, _ in string.Formatter().parse(text) if name}
+    except ValueError:  # {{ name }} of a text for staff
+        return set()
+
+
+@pytest.mark.parametrize("lang", ["zh-TW", "en"])
+def test_each_language_says_the_same_things(lang: str) -> None:
+    """The same keys, and the same values named in each."""
+    ours, theirs = leaves(dict(WORDS["zh-CN"])), leaves(dict(WORDS[lang]))
+    assert set(ours) == set(theirs)
+    assert {key: names(text) for key, text in ours.items() if not key.startswith("rule.")} == {
+        key: names(text) for key, text in theirs.items() if not key.startswith("rule.")
+    }
+
+
+@pytest.mark.parametrize("lang", sorted(WORDS))
+def test_everything_that_can_be_shown_has_words(lang: str) -> None:
+    words = WORDS[lang]
+    assert set(words["rule"]) == set(RULES)
+    for rule, text in words["rule"].items():
+        assert names(text) <= names(RULES[rule]), rule
+    assert {*map(str, SkipReason), *map(str, FailureReason)} <= set(words["reason"])
+    assert set(words["state"]) == set(get_args(BroadcastState))
+    assert set(words["role"]) == set(ROLES)
+
+
+def test_taiwan_reads_its_own_words() -> None:
+    """No simplified character, and the words of Taiwan."""
+    text = "".join(leaves(dict(WORDS["zh-TW"])).values()).replace("拒收请回复R", "")
+    assert not set(text) & set("请这个们发为会员关从来时间还没说务优")
+    assert "簡訊" in text
+    assert "短信" not in text
