@@ -273,7 +273,11 @@ class ClusterClient(aioredis.Redis):
         if isinstance(answer, Exception):
             raise answer
         options.pop("keys", None)  # for the library's cache
-        parse = self.response_callbacks.get(args[0])
+        return self.parsed(args, answer, **options)
+
+    def parsed(self, command: Command, answer: Any, **options: Any) -> Any:
+        """An answer in the shape that the library's own client gives it."""
+        parse = self.response_callbacks.get(command[0])
         return parse(answer, **options) if parse is not None else answer
 
     async def on_primaries(self, *args: Any) -> list[Any]:

@@ -470,7 +470,10 @@ class Store:
         """On a cluster: the answers as the servers gave them, a StoreError in the place of a failure."""
         assert self._cluster is not None  # of its callers
         found = await self._cluster.side_by_side(commands)
-        return [as_store_error(answer) if isinstance(answer, Exception) else answer for answer in found]
+        return [
+            as_store_error(answer) if isinstance(answer, Exception) else self._cluster.parsed(command, answer)
+            for command, answer in zip(commands, found, strict=True)
+        ]
 
     async def unless_away(self, work: Awaitable[object]) -> bool:
         """Whether the work was done. False where its server of a cluster is away: that of the others goes on.

@@ -126,7 +126,7 @@ class Harness:
         status, _ = await self.post_messenger(self.item(psid, mid=mid, text=text, **extra))
         assert status == 200
 
-    async def said(self, psid: str, count: int, timeout: float = 5.0) -> list[str]:
+    async def said(self, psid: str, count: int, timeout: float = 20.0) -> list[str]:
         """What the buyer has been told, once it is at least `count` messages."""
         end = time.monotonic() + timeout
         while len(self.graph.texts(psid)) < count and time.monotonic() < end:
@@ -155,7 +155,7 @@ class Harness:
         async with self.session.post(f"{self.base}/shops/main/webhook", data=body, headers=headers) as answer:
             return answer.status, await answer.text()
 
-    async def idle(self, timeout: float = 5.0) -> None:
+    async def idle(self, timeout: float = 20.0) -> None:
         """Until every lane is empty, nothing is being sent or waits to be, and no timer or retry is about to fire."""
         end = time.monotonic() + timeout
         quiet = 0

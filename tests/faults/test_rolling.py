@@ -16,18 +16,29 @@ from bot.store import Store
 from bot.subjects import partition_of
 from tests.faults.world import ROOT, World, running_world
 
-BACK = 20  # commits: what "the release before" is while there are no tags
+
+def history() -> list[str]:
+    """The commits that this copy has, newest first; a shallow clone has few, a copy without .git none."""
+    listed = subprocess.run(
+        ["git", "rev-list", "--first-parent", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return listed.stdout.split()
 
 
-def release_before(folder: Path) -> Path:
-    """The tree of an earlier commit. A copy without its history has none: then the same code plays both releases."""
-    for revision in (f"HEAD~{BACK}", "HEAD"):
-        archive = subprocess.run(["git", "archive", revision], cwd=ROOT, capture_output=True, check=False)
-        if archive.returncode == 0:
-            folder.mkdir()
-            subprocess.run(["tar", "-x", "-C", str(folder)], input=archive.stdout, check=True)
-            return folder
-    return ROOT
+def release_before(folder: Path, back: int) -> Path:
+    """The tree of the commit `back` before this one, or of the oldest that there is.
+
+    Where there is none before this one, the same code plays both releases, and the test says so.
+    """
+    commits = history()
+    if len(commits) < 2:
+        print(f"rolling upgrade: {len(commits)} commits in this copy, so the same code plays both releases")
+        return ROOT
+    folder.mkdir()
+    revision = commits[min(back, len(commits) - 1)]
+    archive = subprocess.run(["git", "archive", revision], cwd=ROOT, capture_output=True, check=True)
+    subprocess.run(["tar", "-x", "-C", str(folder)], input=archive.stdout, check=True)
+    return folder
 
 
 def told_once(world: World) -> None:
@@ -35,25 +46,38 @@ def told_once(world: World) -> None:
     assert {token: counts for token, counts in world.answers.items() if len(counts) > 1} == {}
 
 
-@pytest.mark.timeout(150)
-async def test_a_rolling_upgrade_loses_and_repeats_nothing(tmp_path):
-    """Two processes of an earlier commit give way to two of this one, side by side under load: all once, in order."""
-    earlier = release_before(tmp_path / "before")
+async def replace(world: World, old: tuple[int, int], new: tuple[int, int], tree: Path) -> None:
+    """Two processes of a release give way to two of another, one after the other, side by side for a moment."""
+    for before, after in zip(old, new, strict=True):
+        world.start(after, tree)
+        await world.serving(after)
+        await asyncio.sleep(1)
+        await asyncio.to_thread(world.end, before)
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("back", [1, 20])  # commits: what "the release before" is while there are no tags
+async def test_a_rolling_upgrade_loses_and_repeats_nothing(tmp_path, back):
+    """An earlier commit gives way to this one, and this one to it again, under load: all once and in order.
+
+    Each buyer's count is in a record that either release has written and the other reads.
+    """
+    earlier = release_before(tmp_path / "before", back)
     async with running_world(tmp_path, processes=0) as world:
         for index in (0, 1):
             world.start(index, earlier)
         await world.ready()
         world.slow_s = 0.2
         load = asyncio.create_task(world.load(24, 16, pause=1.6))
-        for index in (0, 1):
-            world.start(index + 2)
-            await world.serving(index + 2)
-            await asyncio.to_thread(world.end, index)
+        await replace(world, (0, 1), (2, 3), ROOT)
         await load
+        back_again = asyncio.create_task(world.load(24, 6, pause=1.6, first=16))
+        await replace(world, (2, 3), (4, 5), earlier)
+        await back_again
         await world.settle()
         world.check()
         told_once(world)
-        assert len(world.acked) == 24 * 16
+        assert len(world.acked) == 24 * 22
 
 
 @pytest.mark.timeout(90)

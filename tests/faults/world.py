@@ -191,12 +191,12 @@ class World:
         await client.aclose()
         return count
 
-    async def load(self, buyers: int, per_buyer: int, pause: float = 0.0) -> None:
-        """Every buyer writes one message after the other; each is repeated at times, as webhooks are."""
+    async def load(self, buyers: int, per_buyer: int, pause: float = 0.0, *, first: int = 0) -> None:
+        """Every buyer writes one message after the other, from number `first` on; each is repeated at times, as webhooks are."""
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session:
 
             async def buyer(number: int) -> None:
-                for turn in range(per_buyer):
+                for turn in range(first, first + per_buyer):
                     token = f"t{number * 1000 + turn}"
                     await self.send(session, str(7000 + number), token)
                     if random.random() < 0.15:
