@@ -126,7 +126,14 @@ async def test_by_text_a_code_is_needed(chat, member):
         second = await newest_code(chat, before + 1)
         await visitor.send("/prove", code=f" {second[:3]} {second[3:]}")
         assert "积分" in visitor.text
+        await visitor.get(path + "/settings")
+        await visitor.send("/sign-out")
+        await visitor._take("POST", path + "/prove", data={"csrf": csrf(visitor), "code": second})
+        assert visitor.status == 400
     assert (await at_phone(chat)).proved_at[PHONE]
+    before = len(chat.twilio.forms)
+    await chat.say("会员")
+    assert "/b/" not in (await chat.said(before + 1))[before]
 
 
 async def test_codes_have_limits(chat, member):
@@ -244,6 +251,15 @@ async def test_a_merge_and_a_changed_number_end_links(chat, member, inside):
     assert (await buyer(chat, "p1")).id == (await buyer(chat, "p2")).id
     for path in (member, stranger):
         assert (await inside.get(path)).status == 410
+    newest = await link_of(chat, "p1")
+    assert "/open" in (await inside.get(newest)).text  # who was let in before knocks again
+    await inside.send("/open")
+    assert inside.status == 200
+    await ask(chat, "p1", "换手机号")
+    before = len(chat.twilio.forms)
+    await ask(chat, "p1", "13900005678")
+    await ask(chat, "p1", await newest_code(chat, before))
+    assert (await inside.get(newest)).status == 410
 
 
 # --- settings ---------------------------------------------------------------------------------------------------------
