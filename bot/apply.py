@@ -10,6 +10,7 @@ from msgspec import structs
 
 from bot import buyers, cards, ids, imported, orders, subjects, wishes
 from bot.change import Letter, StatusChange
+from bot.clock import DAY_MS
 from bot.codec import dump_event, load_event, pack
 from bot.effects import (
     Await,
@@ -65,6 +66,8 @@ from bot.touching import item_of, item_ref, others_of
 
 MOST_OWED = 20
 MAX_TOUCHES = 60
+SAMPLE_TRIED_MS = 7 * DAY_MS
+"""So long after a sample went out its buyer is asked how it was."""
 OWED = "owed"
 """The engine's own timer: the next notice that is owed will be too late."""
 
@@ -481,6 +484,8 @@ class Applier:
                 )
                 self._write_task(run, task)
                 run.entry.notes.append(NoteRecord("task", f"{task.kind} done: {task.outcome}"))
+                if (task.kind, task.outcome) == ("sample", "sent"):
+                    record.timers[f"sample:{task.id}"] = Timer(due=run.now + SAMPLE_TRIED_MS)
         return isinstance(record, Buyer)
 
 

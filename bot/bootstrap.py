@@ -297,9 +297,10 @@ async def _serve(gateway: Gateway, wordings: Wordings) -> None:
         public_url=settings.public_url,
     ).add_routes(app)
     add_routes(app, gateway)
-    add_pages(gateway, wordings)
     gateway.desk = desk_of(gateway, policy(settings, able, gateway.spend))
-    add_api_routes(app, _api(gateway, wordings))
+    api = _api(gateway, wordings)
+    add_pages(gateway, wordings, api)
+    add_api_routes(app, api)
     add_console(gateway)
     if settings.sandbox.enabled:
         await _add_sandbox(gateway)

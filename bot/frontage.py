@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from aiohttp import web
+
+from bot.access import Caller
+from bot.errors import GatewayError
 from bot.handling import AccountView
 from bot.phones import parse as parse_phone
+from bot.records import Buyer
 from bot.visits import Visits
 from bot.wording import Wordings
+from console.api import ApiDeps
+from console.api.export import whole
+from console.api.http import Call
+from console.api.past import past
 from pages import docs, landing, privacy
 from pages.buyer import BuyerPages
-from pages.deps import PageDeps
+from pages.deps import HistoryAwayError, PageDeps
 from pages.landing import AccountState as AccountShown
 from pages.landing import LandingDeps
 from pages.sheet import Shop
@@ -22,7 +32,7 @@ if TYPE_CHECKING:
 SIMULATED = "/sandbox/providers/"
 
 
-def add_pages(gateway: Gateway, wordings: Wordings) -> None:
+def add_pages(gateway: Gateway, wordings: Wordings, api: ApiDeps) -> None:
     """Mounts the pages."""
     settings = gateway.settings
 
@@ -39,12 +49,23 @@ def add_pages(gateway: Gateway, wordings: Wordings) -> None:
     privacy.add_routes(gateway.app, shop, _notice(settings))
     served = {name: text for one in settings.channels.values() for name, text in one.served.items()}
     privacy.add_files(gateway.app, served)
-    BuyerPages(_deps(gateway, shop, wordings)).add_routes(gateway.app)
+    BuyerPages(_deps(gateway, shop, wordings, api)).add_routes(gateway.app)
 
 
-def _deps(gateway: Gateway, shop: Shop, wordings: Wordings) -> PageDeps:
+def _deps(gateway: Gateway, shop: Shop, wordings: Wordings, api: ApiDeps) -> PageDeps:
     settings = gateway.settings
     able = {name: line.channel.capabilities for name, line in gateway.lines.items()}
+
+    async def export(request: web.Request, buyer: Buyer, headers: Mapping[str, str]) -> web.StreamResponse:
+        """The same document as staff get by the API."""
+        call = Call(api, request, Caller("page", "read-only"), headers=dict(headers))
+        try:
+            async with past(call):
+                pass
+        except GatewayError as error:
+            raise HistoryAwayError(str(error)) from error
+        return await whole(call, buyer)
+
     return PageDeps(
         shop=shop,
         store=gateway.store,
@@ -62,6 +83,7 @@ def _deps(gateway: Gateway, shop: Shop, wordings: Wordings) -> PageDeps:
         lane_to=gateway.resolver.lane_to,
         parse_phone=lambda text: parse_phone(text, settings.brand.country),
         shut_because=lambda: gateway.door.shut_because,
+        export=export,
     )
 
 

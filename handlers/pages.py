@@ -20,6 +20,7 @@ from bot.effects import (
     OptOut,
     Resolution,
     Revoke,
+    Say,
     SetConsent,
     SetProfile,
     Tag,
@@ -78,6 +79,12 @@ def sample(turn: Turn) -> Sequence[Effect]:
     data = _data(turn)
     due = turn.now + SAMPLE_WITHIN_MS
     return [OpenTask("sample", f"asks to try: {data['brief']}", key=f"sample:{data['item']}", due_at=due)]
+
+
+def sample_tried(turn: Turn) -> Sequence[Effect]:
+    """A week after staff sent a sample: how was it?"""
+    not_after = turn.now + 3 * DAY_MS
+    return [Say("sample_feedback", purpose="service", source="journey:sample/1", not_after=not_after)]
 
 
 def begin(turn: Turn) -> Sequence[Effect]:
@@ -139,6 +146,7 @@ HANDLER = Handler(
         Trigger("staff", "page_stop"): stop,
         Trigger("staff", "page_profile"): profile,
         Trigger("staff", "page_sample"): sample,
+        Trigger("timer", "sample"): sample_tried,
         Trigger("staff", "page_begin"): begin,
         Trigger("staff", "page_code"): code,
         Trigger("staff", "page_proved"): proved,

@@ -13,8 +13,8 @@ from pages.deps import PageDeps
 from pages.joining import Joining
 from pages.visit import Door, StopError, Visit, check_form, form_of, stop
 
-Handle = Callable[[web.Request], Awaitable[web.Response]]
-Show = Callable[[Visit], Awaitable[web.Response]]
+Handle = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Show = Callable[[Visit], Awaitable[web.StreamResponse]]
 Do = Callable[[Visit, Door], Awaitable[web.Response]]
 SHOWS: Mapping[str, Show] = {
     "": show.card,
@@ -61,7 +61,7 @@ class BuyerPages:
             app.router.add_post(path, self._safely(self._post))
 
     def _safely(self, handle: Handle) -> Handle:
-        async def handler(request: web.Request) -> web.Response:
+        async def handler(request: web.Request) -> web.StreamResponse:
             try:
                 return await handle(request)
             except StopError as end:
@@ -71,7 +71,7 @@ class BuyerPages:
 
         return handler
 
-    async def _get(self, request: web.Request) -> web.Response:
+    async def _get(self, request: web.Request) -> web.StreamResponse:
         """Shows; changes nothing, whoever asks: previews, prefetches, robots."""
         visit, name = await self._door.visit(request), request.match_info.get("page", "").strip("/")
         if name == "stop" or visit.link.kind == "out":

@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+
+from aiohttp import web
 
 from bot.clock import SystemClock
 from bot.codes import Codes
 from bot.coupons import Coupons
 from bot.erasure import Erasure
+from bot.errors import GatewayError
 from bot.handling import AccountView
 from bot.intake import Appender
 from bot.links import Links
 from bot.queries import Queries
+from bot.records import Buyer
 from bot.store import Store
 from bot.visits import Visits
 from bot.wording import Wordings
 from pages.sheet import Shop
 
 
+class HistoryAwayError(GatewayError):
+    """The ledger is away: nothing of an export was written."""
+
+
 @dataclass(frozen=True, slots=True)
 class PageDeps:
-    """Store, look-ups and facts. `lane_to` names the SMS account that reaches a number, "" for none."""
+    """Store, look-ups and facts. `lane_to` names the SMS account that reaches a number, "" for none.
+
+    `export` writes everything that is held of a buyer, with these headers; raises HistoryAwayError while the ledger is away.
+    """
 
     shop: Shop
     store: Store
@@ -39,3 +50,4 @@ class PageDeps:
     lane_to: Callable[[str], str]
     parse_phone: Callable[[str], str]
     shut_because: Callable[[], str]
+    export: Callable[[web.Request, Buyer, Mapping[str, str]], Awaitable[web.StreamResponse]]

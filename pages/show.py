@@ -21,6 +21,7 @@ from bot.phones import mask
 from bot.records import Address, Buyer, Coupon, Order
 from bot.visits import digest
 from bot.wording import money
+from pages.deps import HistoryAwayError
 from pages.sheet import HEADERS
 from pages.visit import Visit
 from pages.words import say
@@ -342,11 +343,17 @@ async def leave(visit: Visit) -> web.Response:
     return visit.show("leave", buyer=visit.buyer)
 
 
-async def export(visit: Visit) -> web.Response:
-    """Everything that the record holds, its orders and the evidence of consent, as a JSON file."""
+async def export(visit: Visit) -> web.StreamResponse:
+    """Everything that is held of the buyer, as a JSON file; without the history while the ledger is away, which it says."""
     buyer = visit.buyer
+    headers = {**HEADERS, "Content-Disposition": 'attachment; filename="my-data.json"'}
+    try:
+        return await visit.deps.export(visit.request, buyer, headers)
+    except HistoryAwayError:
+        pass  # before a byte of it was written
     found = await visit.deps.store.records(subjects.order(one.shop, one.id) for one in buyer.orders)
     whole = {
+        "history": "not to be had just now; please try again later",
         "made_at": rfc3339(visit.deps.clock.now()),
         "buyer": plain(buyer),
         "orders": [plain(one) for one in found.values()],
@@ -355,7 +362,7 @@ async def export(visit: Visit) -> web.Response:
         body=msgspec.json.format(msgspec.json.encode(whole)),
         content_type="application/json",
         charset="utf-8",
-        headers={**HEADERS, "Content-Disposition": 'attachment; filename="my-data.json"'},
+        headers=headers,
     )
 
 

@@ -30,7 +30,11 @@ PAGE = 500
 
 async def export(call: Call) -> web.StreamResponse:
     """GET /buyers/{id}/export: `record` as it is stored, `journal` every entry about the person."""
-    found = await buyer_of(call)
+    return await whole(call, await buyer_of(call))
+
+
+async def whole(call: Call, found: Buyer) -> web.StreamResponse:
+    """Everything that is held of a buyer. Raises Refusal while the ledger is away."""
     known, partitions = await whereabouts(call, found.id)
     # Asked before anything is written: without the ledger the answer is a problem, not half a document.
     async with past(call) as connection:

@@ -48,7 +48,7 @@ export const ZH = {
     welcome: "欢迎语", welcome_back: "欢迎回来", too_young: "未满 14 岁不办卡", menu: "菜单", help: "帮助", fallback: "没听懂", dialog_left: "退出对话", handover_open: "转人工", handover_closed: "人工下班",
     case_return: "退换登记", case_parcel: "没收到，登记", case_urgent: "加急登记",
     join_ask_phone: "问手机号", join_by_sms: "短信入会", join_phone_again: "号码再核对", phone_once_more: "再问号码", join_gave_up: "先不办卡",
-    phone_code: "短信验证码", page_code: "页面验证码", page_marketing: "勾选：营销消息", page_coupons: "勾选：下一批券", page_calls: "勾选：电话", page_service: "勾选：订单通知", code_sent: "验证码已发", code_wrong: "验证码不对", code_gave_up: "验证码试太多次", code_too_many: "验证码发太多", code_no_lane: "发不出验证码", code_not_allowed: "这个地区发不了验证码",
+    phone_code: "短信验证码", page_code: "页面验证码", sample_feedback: "样品回访", page_marketing: "勾选：营销消息", page_coupons: "勾选：下一批券", page_calls: "勾选：电话", page_service: "勾选：订单通知", code_sent: "验证码已发", code_wrong: "验证码不对", code_gave_up: "验证码试太多次", code_too_many: "验证码发太多", code_no_lane: "发不出验证码", code_not_allowed: "这个地区发不了验证码",
     card_moment: "开卡中", card_issued: "开卡", card_show: "看会员卡", card_picture: "会员卡二维码", card_gift: "开卡礼",
     ask_name: "问称呼", ask_name_again: "再问称呼", ask_birthday: "问生日", ask_birthday_again: "再问生日", ask_gender: "问性别", ask_gender_again: "再问性别", ask_size: "问尺码", ask_size_again: "再问尺码", profile_done: "资料记好",
     ask_marketing: "问是否收优惠", consent_yes: "同意营销", consent_no: "不收优惠", opt_out_done: "退订确认", opt_in_done: "恢复确认",

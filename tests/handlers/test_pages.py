@@ -71,6 +71,22 @@ def test_a_carriers_block_stays(desk):
     assert found.consent.marketing == "granted"
 
 
+def test_a_sample_that_went_out_is_asked_about(desk):
+    """A week after staff completed the task as sent; not where it ended otherwise."""
+    for item in ("a", "b"):
+        desk.asks(HOME, "page_sample", json.dumps({"item": item, "brief": item}).encode())
+    first, second = sorted(desk.buyer(HOME).tasks.values(), key=lambda task: task.key)
+    assert first.due_at == desk.now + 2 * 86_400_000
+    for task, outcome in ((first, "sent"), (second, "none left")):
+        desk.asks(HOME, "complete_task", json.dumps({"id": task.id, "outcome": outcome}).encode())
+    desk.advance(7 * 86_400_000 - 1)
+    assert "sample_feedback" not in desk.told
+    desk.advance(1)
+    assert desk.told.count("sample_feedback") == 1
+    desk.advance(30 * 86_400_000)
+    assert desk.told.count("sample_feedback") == 1
+
+
 def test_signing_out_everywhere_counts(desk):
     """Each time one more."""
     for count in (1, 2):

@@ -473,7 +473,7 @@ async def test_a_sample_is_work_for_staff(chat, inside, member):
         assert "已收到申请" in inside.text
     await inside.send("/sample", item="  ")
     assert inside.status == 400
-    tasks = await chat.harness.gateway.queries.tasks()
+    tasks = (await at_phone(chat)).tasks.values()
     assert [(task.kind, task.brief, task.state) for task in tasks] == [
         ("sample", "asks to try: 亚麻衬衫; M; 周末穿", "open")
     ]
@@ -526,13 +526,34 @@ async def test_orders_with_their_parcels(chat, inside, member):
 
 
 async def test_own_data_as_a_file(chat, inside, member):
-    """Everything of the record; never kept by a cache; only for who was let in."""
+    """Without the ledger what the record holds, and it says so; never kept by a cache."""
     await inside.get(member + "/my-data.json")
     found = json.loads(inside.text)
+    assert "later" in found["history"]
     assert found["buyer"]["phones"] == [PHONE]
     assert {a["account"] for a in found["buyer"]["addresses"]} == {"messenger-main", "sms-main"}
     assert "attachment" in inside.headers["Content-Disposition"]
     assert "no-store" in inside.headers["Cache-Control"]
+
+
+async def test_the_whole_history_as_a_file(valkey, redis_client, tmp_path):
+    """With the ledger: messages, answers about consent with their proof, everything that staff get by the API."""
+    async with shop_with_pages(valkey, tmp_path, ledger=True) as chat:
+        await join(chat, "p1")
+        path = await link_of(chat, "p1")
+        async with Visitor(chat.harness.base) as visitor:
+            await visitor.get(path)
+            await visitor.send("/open")
+            await visitor.get(path + "/settings")
+            await visitor.send("/settings", tick=[mark(visitor, "Messenger", "marketing")])
+            await visitor.get(path + "/my-data.json")
+            found = json.loads(visitor.text)
+            assert "attachment" in visitor.headers["Content-Disposition"]
+            assert "no-store" in visitor.headers["Cache-Control"]
+    assert found["buyer"]["phones"] == [PHONE]
+    assert any("会员卡已开通" in message["text"] for message in found["messages"])
+    proofs = [(one["topic"], one["verdict"], one["wording"].partition("@")[0]) for one in found["consent_evidence"]]
+    assert ("marketing", "granted", "page_marketing/zh-CN") in proofs
 
 
 async def test_the_card_is_given_back(chat, inside, member):

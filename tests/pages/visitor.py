@@ -24,12 +24,14 @@ __all__ = ["LINK", "PHONE", "Visitor", "ask", "buyer", "code", "join", "shop_wit
 
 
 @asynccontextmanager
-async def shop_with_pages(valkey, tmp_path, extra: str = "", *, public: str = PUBLIC):
+async def shop_with_pages(valkey, tmp_path, extra: str = "", *, public: str = PUBLIC, ledger: bool = False):
     """A gateway that knows its public address."""
     twilio = TwilioPeer()
     async with (
         provider(twilio) as (base, _),
-        running(valkey, tmp_path, extra=account(base) + extra, server=f'public_url = "{public}"') as harness,
+        running(
+            valkey, tmp_path, extra=account(base) + extra, server=f'public_url = "{public}"', ledger=ledger
+        ) as harness,
     ):
         yield Sms(harness, twilio, None)
 
