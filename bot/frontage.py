@@ -14,7 +14,7 @@ from bot.phones import parse as parse_phone
 from bot.records import Buyer
 from bot.visits import Visits
 from bot.wording import Wordings
-from console.api import ApiDeps
+from console.api.deps import ApiDeps
 from console.api.export import whole
 from console.api.http import Call
 from console.api.past import past
