@@ -73,6 +73,7 @@ from ledger.audiences import LedgerAudiences
 from ledger.database import database_url
 from ledger.forgetting import Forgetting
 from ledger.reading import History
+from ledger.segments.saved import SavedSegments
 from sandbox.app import SandboxDeps
 from sandbox.app import add_routes as add_sandbox_routes
 from sandbox.seeds import seed
@@ -144,6 +145,7 @@ class Gateway:
     conductor: Conductor
     planner: Planner
     audiences: Audiences
+    segments: SavedSegments
     desk: Desk = field(init=False)
     provider_timeout_s: float = PROVIDER_TIMEOUT_S
     blocked: set[str] = field(default_factory=set)  # accounts that their provider has blocked
@@ -199,6 +201,7 @@ class Gateway:
         """Closes what holds connections."""
         await self.http.close()
         await self.history.close()
+        await self.segments.close()
         if isinstance(self.audiences, LedgerAudiences):
             await self.audiences.close()
         await self.store.client.aclose()
@@ -267,7 +270,8 @@ async def build(settings: Settings, owner: str, extras: Extras | None = None) ->
     audiences = extras.audiences or audiences_of(settings, clock, catalogue, able)
     appender, door = Appender(store, replicas=settings.redis.replicas_to_wait_for), Door()
     app = web.Application(client_max_size=4 * 1024 * 1024 + 1, middlewares=[as_problems])
-    history = History(database_url(settings.ledger.url, settings.root))
+    ledger_url = database_url(settings.ledger.url, settings.root)
+    history = History(ledger_url)
     erasure = Erasure(store, clock, Forgetting(history), embedded=settings.redis.url.startswith(SCHEME))
     gateway = Gateway(
         settings, store, clock, leases, worker, sender, resolver, coupons, Openings(store, coupons), codes, links, Queries(store),
@@ -276,6 +280,7 @@ async def build(settings: Settings, owner: str, extras: Extras | None = None) ->
         Housekeeping(store), spend, broadcasts, catalogue,
         Conductor(store=store, broadcasts=broadcasts, audiences=audiences, clock=clock, hints=hints, wake_sender=wake),
         Planner(store=store, broadcasts=broadcasts, audiences=audiences, clock=clock), audiences,
+        SavedSegments(ledger_url),
     )  # fmt: skip
     await _serve(gateway, wordings)
     return gateway
@@ -313,6 +318,7 @@ def _api(gateway: Gateway, wordings: Wordings) -> ApiDeps:
         store=gateway.store,
         queries=gateway.queries,
         history=gateway.history,
+        segments=gateway.segments,
         coupons=gateway.campaigns,
         catalogue=gateway.catalogue,
         appender=gateway.appender,
@@ -326,6 +332,7 @@ def _api(gateway: Gateway, wordings: Wordings) -> ApiDeps:
         wordings=wordings,
         erasure=gateway.erasure,
         currency=brand.currency,
+        zone=settings.zone,
         parse_phone=lambda text: parse_phone(text, brand.country),
         shut_because=lambda: gateway.door.shut_because,
         desk=gateway.desk,

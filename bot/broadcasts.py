@@ -11,7 +11,6 @@ from typing import Literal, Protocol, TypeAlias
 
 from msgspec import Struct, field
 
-from bot.errors import NotYetError
 from bot.events import Ms
 
 BroadcastState: TypeAlias = Literal["draft", "awaiting_approval", "scheduled", "sending", "paused", "done", "cancelled"]
@@ -166,18 +165,3 @@ class Audiences(Protocol):
     async def forget(self, broadcast: str) -> None:
         """Throws a frozen audience away."""
         ...
-
-
-class NoAudiences:
-    """Where there is no ledger to ask: nobody can be found."""
-
-    async def freeze(self, broadcast: Broadcast, positions: Mapping[int, str]) -> int:  # noqa: ARG002
-        """Never."""
-        raise NotYetError("there is no ledger to find an audience in")
-
-    async def page(self, broadcast: str, partition: int, after: str, limit: int) -> Sequence[Recipient]:  # noqa: ARG002
-        """Nobody."""
-        return ()
-
-    async def forget(self, broadcast: str) -> None:
-        """Nothing is kept."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import tzinfo
 from typing import Any, Protocol
 
 from bot.catalogue import Catalogue
@@ -18,6 +19,7 @@ from bot.store import Store
 from bot.wording import Wordings
 from console.desk import Desk
 from ledger.reading import History
+from ledger.segments.saved import SavedSegments
 
 
 class EnvelopeReader(Protocol):
@@ -35,6 +37,7 @@ class ApiDeps:
     store: Store
     queries: Queries
     history: History
+    segments: SavedSegments
     coupons: Coupons
     catalogue: Catalogue
     appender: Appender
@@ -45,6 +48,7 @@ class ApiDeps:
     wordings: Wordings
     erasure: Erasure
     currency: str
+    zone: tzinfo
     parse_phone: Callable[[str], str]
     shut_because: Callable[[], str]
     desk: Desk

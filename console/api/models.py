@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import date, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
@@ -239,3 +239,36 @@ class TaskDone(Body):
         str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(clean)
     ]
     note: Annotated[str, StringConstraints(max_length=2000), AfterValidator(clean)] = ""
+
+
+Where = Annotated[
+    dict[str, Any],
+    Field(
+        min_length=1,
+        max_length=1,
+        description="conditions: docs/segments.md; GET /segments/fields lists what can be asked",
+    ),
+]
+"""Conditions of a segment, read by `ledger.segments`."""
+Version = Annotated[int, Field(strict=True, ge=1, le=999_999_999)]
+
+
+class WhereIn(Body):
+    """Whom to look for."""
+
+    where: Where
+
+
+class SegmentIn(Body):
+    """A segment to be saved."""
+
+    name: Title
+    where: Where
+
+
+class SegmentPatch(Body):
+    """What may change of a saved segment. `version`: the one that was read; 409 if somebody changed it since."""
+
+    name: Title | None = None
+    where: Where | None = None
+    version: Version | None = None

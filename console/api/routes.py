@@ -13,7 +13,7 @@ from bot.orders import PAY_RANK, REFUND_RANK
 from bot.problems import unavailable
 from bot.reasons import Rule
 from bot.records import SHIP_RANK
-from console.api import accounts, broadcasts, buyers, campaigns, export, messages, orders, products, reports
+from console.api import accounts, broadcasts, buyers, campaigns, export, messages, orders, products, reports, segments
 from console.api import answers as out
 from console.api.broadcast_models import BroadcastIn, BroadcastPatch, PreviewIn, Seen, TrialIn
 from console.api.deps import ApiDeps
@@ -28,7 +28,10 @@ from console.api.models import (
     MessageIn,
     ProductIn,
     RedeemIn,
+    SegmentIn,
+    SegmentPatch,
     TaskDone,
+    WhereIn,
 )
 from console.api.once import once
 from console.api.params import Param
@@ -83,6 +86,7 @@ ORDERS = (
     Param("ship", "how far the parcel is", choices=tuple(SHIP_RANK)),
     Param("refund", "how far the refund is", choices=("none", *filter(None, REFUND_RANK))),
 )
+VERSION = Param("version", "the version that was read; 409 if somebody changed it since", number=(1, 999_999_999))
 Model = type[BaseModel] | TypeAdapter[Any]
 
 
@@ -136,6 +140,14 @@ ROUTES: tuple[Route, ...] = (
         "GET", "/products/{id}/waiting", "read", products.list_waiting, "Who asked to be told that it is back", params=(SHOP, *PAGED),
         answers=_ok(out.Page[out.Waiting]),
     ),
+    Route("POST", "/segments/preview", "read", segments.preview_segment, "Who would be in a segment", WhereIn, answers=_ok(out.SegmentPreview)),
+    Route("GET", "/segments/fields", "read", segments.list_fields, "What can be asked of buyers", answers=_ok(out.Page[out.SegmentField])),
+    Route("GET", "/segments/exclusions", "read", segments.list_exclusions, "The ready exclusions", answers=_ok(out.Page[out.ExclusionOut])),
+    Route("POST", "/segments", "marketing", segments.create_segment, "Save a segment", SegmentIn, answers={201: ("saved", out.Segment)}),
+    Route("GET", "/segments", "read", segments.list_segments, "List saved segments, newest first", params=PAGED, answers=_ok(out.Page[out.Segment])),
+    Route("GET", "/segments/{id}", "read", segments.get_segment, "One saved segment", answers=_ok(out.Segment)),
+    Route("PATCH", "/segments/{id}", "marketing", segments.patch_segment, "Change a saved segment", SegmentPatch, answers=_ok(out.Segment)),
+    Route("DELETE", "/segments/{id}", "marketing", segments.delete_segment, "Take a saved segment away", params=(VERSION,), answers=_ok(out.Deleted)),
     Route("GET", "/members", "read", buyers.members, "List buyers with a member card", params=PAGED, answers=_ok(out.Page[out.Buyer])),
     Route("GET", "/orders/{shop}/{id}", "read", orders.get_order, "One order of a shop", answers=_ok(out.Order)),
     Route("GET", "/orders", "read", orders.list_orders, "List orders, newest first", params=(*ORDERS, *PAGED), answers=_ok(out.Page[out.Order])),
@@ -172,7 +184,6 @@ ROUTES: tuple[Route, ...] = (
 )  # fmt: skip
 PREFIX = "/api/v1"
 LATER = {
-    "segments": "segments",
     "journeys": "journeys by API (`touchpoint journeys` lists them)",
     "reports": "reports",
 }

@@ -18,7 +18,7 @@ PROBLEMS = (ROOT / "docs" / "problems.md").read_text("utf-8")
 def kinds() -> dict[str, set[int]]:
     """Every kind that the code gives, with its statuses (0: not beside it)."""
     found: dict[str, set[int]] = {}
-    for folder in ("bot", "console", "pages", "sandbox", "channels", "shops", "trackers"):
+    for folder in ("bot", "console", "pages", "sandbox", "channels", "shops", "trackers", "ledger"):
         for path in (ROOT / folder).rglob("*.py"):
             source = path.read_text("utf-8")
             for status, kind in re.findall(r'(?:problem|Refusal)\(\s*(\d{3}),\s*"([a-z-]+)"', source):

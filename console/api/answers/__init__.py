@@ -24,6 +24,7 @@ from console.api.answers.campaigns import Campaign, Coupon, CouponBrief
 from console.api.answers.export import Csv, Evidence, Export, JournalLine, Order, ShipmentOut
 from console.api.answers.messages import Decision, Message, RuleOut, Step, Task
 from console.api.answers.products import Product, Waiting
+from console.api.answers.segments import Deleted, ExclusionOut, Segment, SegmentField, SegmentPreview
 
 __all__ = [
     "Accepted",
@@ -39,9 +40,11 @@ __all__ = [
     "CouponBrief",
     "Csv",
     "Decision",
+    "Deleted",
     "ErasedBuyer",
     "Erasing",
     "Evidence",
+    "ExclusionOut",
     "Export",
     "Fault",
     "JournalLine",
@@ -57,6 +60,9 @@ __all__ = [
     "Product",
     "Progress",
     "RuleOut",
+    "Segment",
+    "SegmentField",
+    "SegmentPreview",
     "ShipmentOut",
     "Stats",
     "Step",
