@@ -190,13 +190,26 @@ LATER = {
 """Resources of the contract that this release does not serve yet."""
 
 
+def _pattern(path: str) -> str:
+    """The path for the router: a variable never stands for a word that has a path of its own (`/segments/{id}`, `/segments/fields`).
+
+    Else a method that the word does not take would be answered by the variable's path.
+    """
+    before, brace, rest = path.partition("{")
+    words = {route.path.removeprefix(before).partition("/")[0] for route in ROUTES if route.path.startswith(before)}
+    words = {word for word in words if word and not word.startswith("{")}
+    if not brace or not words:
+        return path
+    name, _, after = rest.partition("}")
+    return f"{before}{{{name}:(?!(?:{'|'.join(sorted(words))})(?:/|$))[^{{}}/]+}}{after}"
+
+
 def add_routes(app: web.Application, deps: ApiDeps) -> None:
     """Mounts the API under /api/v1, and its description."""
     from console.api.openapi import openapi  # noqa: PLC0415  # it reads the table above
 
     for route in ROUTES:
-        path = route.path.replace("/broadcasts/{id}", "/broadcasts/{id:(?!preview$)[^{}/]+}")  # a path of its own
-        app.router.add_route(route.method, PREFIX + path, serve(deps, route, once))
+        app.router.add_route(route.method, PREFIX + _pattern(route.path), serve(deps, route, once))
     document = openapi()
 
     async def description(_: web.Request) -> web.Response:

@@ -67,9 +67,11 @@ class SavedSegments:
             row = (await connection.execute(select(tables.segments).where(_ROWS.id == id))).mappings().one_or_none()
         return _segment(row) if row is not None else None
 
-    async def list(self, before: tuple[Ms, str], limit: int) -> Sequence[Segment]:
+    async def list(self, before: tuple[Ms, str] | None, limit: int) -> Sequence[Segment]:
         """The newest before a place (created, id)."""
-        wanted: Select[Any] = select(tables.segments).where(tuple_(_ROWS.created_at, _ROWS.id) < before)
+        wanted: Select[Any] = select(tables.segments)
+        if before is not None:
+            wanted = wanted.where(tuple_(_ROWS.created_at, _ROWS.id) < before)
         async with reading(self._reader) as connection:
             found = await connection.execute(wanted.order_by(_ROWS.created_at.desc(), _ROWS.id.desc()).limit(limit))
             return [_segment(row) for row in found.mappings()]
