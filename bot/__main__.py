@@ -65,7 +65,7 @@ def _settings(path: Path) -> Settings:
 
 
 def _with_store(path: Path, work: Callable[[Store], Awaitable[T]]) -> T:
-    from bot.bootstrap import open_store  # noqa: PLC0415
+    from bot.opening import open_store  # noqa: PLC0415
 
     settings = _settings(path)
 
@@ -139,7 +139,7 @@ def worker(config: Config = DEFAULT, owner: str = "solo") -> None:
 def projector(config: Config = DEFAULT, owner: str = "projector") -> None:
     """Copies what happens into the ledger; started by serve."""
     from bot import log  # noqa: PLC0415
-    from bot.bootstrap import open_store  # noqa: PLC0415
+    from bot.opening import open_store  # noqa: PLC0415
     from ledger import projector as projection  # noqa: PLC0415
     from ledger.database import database_url  # noqa: PLC0415
 

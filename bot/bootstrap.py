@@ -31,9 +31,9 @@ from bot.conductor import Conductor
 from bot.configured import countries, limits, notice_templates, policy, sms_order
 from bot.costs import Tariff
 from bot.coupons import Coupons
-from bot.embedded import SCHEME, EmbeddedServer, directory_of
+from bot.embedded import SCHEME
 from bot.erasure import Erasure
-from bot.errors import ConfigError, StoreError
+from bot.errors import StoreError
 from bot.events import Ms
 from bot.frontage import add_pages
 from bot.handling import AccountView, Facts, Handler
@@ -43,6 +43,7 @@ from bot.http import PyreqwestHttp
 from bot.intake import Appender, Door, Intake
 from bot.leases import Leases
 from bot.links import Links
+from bot.opening import open_store
 from bot.openings import Openings
 from bot.phones import parse as parse_phone
 from bot.planner import Planner
@@ -50,7 +51,6 @@ from bot.ports import Capabilities, Channel, ChannelType, ShopType, Source, Tool
 from bot.problems import as_problems
 from bot.queries import Queries, as_dict
 from bot.records import AccountState, Record
-from bot.redis_client import connect
 from bot.resolver import EffectResolver
 from bot.routing import Keywords, Registry
 from bot.sender import Sender
@@ -205,29 +205,6 @@ class Gateway:
         if isinstance(self.audiences, LedgerAudiences):
             await self.audiences.close()
         await self.store.client.aclose()
-
-
-def redis_url(settings: Settings) -> str:
-    """The URL clients use; an embedded server is started or adopted first."""
-    if not settings.redis.url.startswith(SCHEME):
-        return settings.redis.url
-    directory = directory_of(settings.redis.url, settings.root)
-    return EmbeddedServer(directory, max_memory_mb=settings.redis.max_memory_mb).ensure()
-
-
-async def open_store(settings: Settings, owner: str) -> Store:
-    """The store, with the number of partitions that it was first started with. Raises ConfigError if that changed."""
-    client = connect(redis_url(settings))
-    store = Store(client, settings.redis.partitions, owner, replicas=settings.redis.replicas_to_wait_for)
-    if not await store.command("HEXISTS", keys.META, "partitions"):  # a write is refused while memory is full
-        await store.command("HSETNX", keys.META, "partitions", settings.redis.partitions)
-    known = int(await store.command("HGET", keys.META, "partitions"))
-    if known != settings.redis.partitions:
-        await client.aclose()
-        raise ConfigError(
-            [f"redis.partitions = {settings.redis.partitions}: this data was laid out with {known}; set it to {known}"]
-        )
-    return store
 
 
 async def build(settings: Settings, owner: str, extras: Extras | None = None) -> Gateway:

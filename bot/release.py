@@ -7,9 +7,9 @@ import sys
 from typing import TYPE_CHECKING
 
 from bot import storecheck
-from bot.bootstrap import open_store
 from bot.errors import StoreError
 from bot.leases import release_owner
+from bot.opening import open_store
 
 if TYPE_CHECKING:
     from bot.settings import Settings

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from bot.errors import ConfigError, LedgerError, NotYetError
 
-BUSY_MS = 5_000
+READER_WAITS_MS, WRITER_WAITS_MS = 5_000, 60_000  # the freezing of a large audience may take a while
 CONNECT_S = 5.0
 ANSWER_S = 60.0
 POOL = 4
@@ -76,7 +76,7 @@ def _sqlite(url: URL, *, writer: bool) -> AsyncEngine:
     def settle(connection: Any, _: Any) -> None:
         connection.isolation_level = None  # the driver begins nothing by itself: "begin" below does
         cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+        cursor.execute(f"PRAGMA busy_timeout = {WRITER_WAITS_MS if writer else READER_WAITS_MS}")
         cursor.execute("PRAGMA journal_mode = WAL")
         # What the projector has committed must outlive a power cut: Redis is told so, and may throw it away.
         cursor.execute(f"PRAGMA synchronous = {'FULL' if writer else 'NORMAL'}")

@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -83,6 +84,12 @@ def say(config: Path, account: str, id: str, text: str) -> None:
     with urllib.request.urlopen(request, timeout=5) as answer:
         assert answer.status in (200, 202, 204)
     until(lambda: len(str(get(f"{base}/messages"))) > len(text) + 200, 10)
+
+
+def ledger_holds(config: Path, text: str) -> bool:
+    """Whether a line of some timeline says so."""
+    with sqlite3.connect(config.parent / "var" / "ledger.db", timeout=10) as ledger:
+        return ledger.execute("SELECT count(*) FROM timeline WHERE summary = ?", (text,)).fetchone()[0] == 1
 
 
 def until(true, seconds: float) -> None:
@@ -229,6 +236,7 @@ def test_serve_from_start_to_end(config: Path) -> None:
             assert answer.status == 200
         say(config, "sms-main", "+15005550123", "hush this text")
         say(config, "messenger-main", "9001", "会员 hush")
+        until(lambda: ledger_holds(config, "会员 hush"), 30)  # by the projector, a process of its own
         first = children(process.pid)
         assert len(first) == 2
         os.kill(first[0], signal.SIGKILL)

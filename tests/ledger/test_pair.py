@@ -16,6 +16,7 @@ from bot.store import Store
 from ledger import commands, tables
 from ledger.database import database_url, open_engine
 from ledger.projector import Projector
+from tests.stores import KINDS
 
 HOUR = 3_600_000
 
@@ -80,6 +81,7 @@ async def first_life(store, url):
     assert await held(url) == [1, 2, 3]
 
 
+@pytest.mark.parametrize("store_kind", KINDS, indirect=True)
 async def test_the_first_start_makes_a_pair(store, url):
     await first_life(store, url)
 
