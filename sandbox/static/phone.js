@@ -79,8 +79,10 @@ async function say(account, body, shown = body.text) {
   return taken;
 }
 
-/** Where a link in a message leads: the invented shop's pay page and cart are played here, others are only named. */
+/** Where a link in a message leads: the gateway's own pages open; the invented shop's are played here; others are only named. */
 function follow(url) {
+  const own = url.match(/^https?:\/\/[^/]+(\/b\/.*)$/); // by whatever address this page was reached
+  if (own) return window.open(own[1], "_blank", "noopener");
   const [, place, id] = url.match(/\/sandbox\/(pay|order|cart)\/([\w-]+)/) || [];
   if (place === "pay") return page.shop("pay", { order: id });
   if (place === "cart") return page.shop("place");
