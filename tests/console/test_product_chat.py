@@ -41,3 +41,26 @@ def test_is_it_in_stock_and_which_size(gw: Served, account: str) -> None:
     assert (row["buyer"], row["sku"]) == (buyer["id"], f"{account}-M")
     gw.say(account, "睡袋有货吗")
     gw.told(account, "没找到这一款")
+
+
+def test_the_sandboxs_own_product_can_be_asked_about(gw: Served) -> None:
+    """A newcomer places an order and asks: the shop sells a shirt, S is out."""
+    gw.sandbox("POST", "/shops/main/place", {"buyer": {"ref": "c6611", "phones": ["+8613900006611"]}})
+    gw.buyer("sms-main", "+8613900006611", "在吗")
+    until(lambda: gw.get("/buyers", phone="+8613900006611")["items"][0]["orders"], 10, "the order")
+    gw.say("sms-main", "有货吗", "+8613900006611")
+    gw.told("sms-main", "亚麻衬衫有货：M、L，188元。S 暂时没货。", "+8613900006611")
+    gw.say("sms-main", "穿什么码", "+8613900006611")
+    gw.told("sms-main", "亚麻衬衫穿哪个码", "+8613900006611")
+
+
+def test_an_erased_buyer_waits_no_more(gw: Served) -> None:
+    """Neither in the list nor under any name in it."""
+    sold_out = {"title": "羽绒马甲", "variants": [{"sku": "VEST", "options": {"size": "M"}, "stock": 0}]}
+    assert gw.api("PUT", "/products/vest", sold_out).status == 201
+    buyer = gw.buyer("messenger-main", "7731950", "羽绒马甲有货吗")
+    gw.told("messenger-main", "暂时没货", "7731950")
+    gw.say("messenger-main", "1", "7731950")
+    until(lambda: gw.get("/products/vest/waiting")["items"], 10, "the wish")
+    assert gw.api("DELETE", f"/buyers/{buyer['id']}").status == 202
+    until(lambda: not gw.get("/products/vest/waiting")["items"], 10, "the list without the buyer")

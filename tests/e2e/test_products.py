@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import time
 
+from bot import keys
+from bot.access import create_token
+from bot.codec import dump_record
+from bot.records import Buyer
 from tests.gateway import rfc, running
 
 EXTRA = """
@@ -87,3 +91,37 @@ async def test_notices_say_the_catalogues_short_titles(valkey, redis_client, tmp
             told.append((await gw.said("p1", 2 + n))[-1])
         for text, name in zip(told, ("双面大衣预计", "双面大衣预计", "驼色大衣预计", "羊毛双面大衣预计"), strict=True):
             assert name in text
+
+
+async def test_two_shops_may_have_one_id(valkey, redis_client, tmp_path):
+    """Then a call says whose; a list may be of one shop alone."""
+    async with running(valkey, tmp_path, extra=EXTRA) as gw:
+        token = await create_token(gw.gateway.store, "test", "owner")
+        head = {"Authorization": f"Bearer {token}"}
+
+        async def call(method: str, path: str, **body):
+            sent = {"json": body} if body else {}
+            async with gw.session.request(method, f"{gw.base}/api/v1{path}", headers=head, **sent) as answer:
+                return answer.status, await answer.json()
+
+        status, told = await call("PUT", "/products/1", title="大衣")
+        assert (status, told["errors"][0]["field"]) == (400, "shop")
+        for shop in ("main", "second"):
+            assert (await call("PUT", f"/products/1?shop={shop}", title=f"大衣 {shop}"))[0] == 201
+        status, told = await call("GET", "/products/1")
+        assert (status, told["errors"][0]["field"]) == (400, "shop")
+        assert (await call("GET", "/products/1?shop=second"))[1]["title"] == "大衣 second"
+        assert [p["shop"] for p in (await call("GET", "/products?q=大衣&shop=main"))[1]["items"]] == ["main"]
+        assert len((await call("GET", "/products?q=大衣"))[1]["items"]) == 2
+
+
+async def test_an_older_release_left_something_else_there(valkey, redis_client, tmp_path):
+    """A release that knew no products took its event for a buyer's: the next event begins the product anew."""
+    async with running(valkey, tmp_path) as gw:
+        store = gw.gateway.store
+        subject = "product:main:31"
+        left = dump_record(Buyer(id="b_x", home=subject, created_at=1))
+        await store.command("SET", keys.record(store.partition(subject), subject), left)
+        await gw.shop("product.upserted", "p1", {"product": COAT})
+        await gw.idle()
+        assert (await gw.gateway.catalogue.get("main", "31")).title == COAT["title"]
