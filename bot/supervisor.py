@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 STOP_S = 10.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
 STEADY_S = 30.0
+PROJECTOR_AFTER_S = 3.0
 ADOPTED_S = 1.0
 READY_S = 30.0
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -70,9 +71,11 @@ class Supervisor:
         self._look_around()
         self._start_server()
         count = self.settings.server.processes or os.cpu_count() or 1
-        self.children = [*(_Child(index) for index in range(count)), _Child(count, "projector")]
+        self.children = [_Child(index) for index in range(count)]
         for child in self.children:
             self._start(child)
+        # Buyers first: what is copied into the ledger waits well, and its process would slow the start of the others.
+        self.children.append(_Child(count, "projector", restart_at=started + PROJECTOR_AFTER_S))
         announced = False
         while not self.stopping:
             self._watch()

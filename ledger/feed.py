@@ -45,11 +45,12 @@ class Feed:
 
     # --- journals -------------------------------------------------------------------------------------------------
 
-    async def pages(self, after: Mapping[int, str], most: int) -> dict[int, list[Raw]]:
-        """What follows in each of these partitions, at most so many entries of each."""
+    async def pages(self, after: Mapping[int, str], most: int) -> tuple[str, dict[int, list[Raw]]]:
+        """What follows in each of these partitions, at most so many entries of each; before it the id of the pair, read with it."""
         wanted = [("XRANGE", keys.journal(p), f"({at}" if at else "-", "+", "COUNT", most) for p, at in after.items()]
-        found = await self._store.together(wanted)
-        return {p: [_raw(*entry) for entry in page] for p, page in zip(after, found, strict=True) if page}
+        epoch, *found = await self._store.together([("HGET", keys.META, "epoch"), *wanted])
+        pages = {p: [_raw(*entry) for entry in page] for p, page in zip(after, found, strict=True) if page}
+        return epoch.decode() if epoch else "", pages
 
     async def streams(self) -> dict[int, Stream]:
         """How every journal stands."""

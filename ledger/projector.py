@@ -25,7 +25,7 @@ from ledger import batch, epoch, rebuild, schema
 from ledger.batch import LostError
 from ledger.database import open_engine, reading, shown
 from ledger.derive import RULES
-from ledger.facts import DERIVED, EPOCH, REBUILD, all_facts
+from ledger.facts import DERIVED, REBUILD, all_facts
 from ledger.feed import Feed, Raw
 
 PAGE = 256  # entries of one partition in a batch
@@ -86,8 +86,7 @@ class Projector:
         try:
             await self._loop()
         finally:
-            with contextlib.suppress(StoreError):
-                await self._feed.release()
+            await self._give_way()
             await self._engine.dispose()
 
     async def _loop(self) -> None:
@@ -111,7 +110,14 @@ class Projector:
             except (LedgerError, StoreError) as error:
                 ready = False
                 await self._suffer(error)
+                await self._give_way()
                 await self._pause(RETRY_S)
+
+    async def _give_way(self) -> None:
+        """Another process may reach the ledger, or have the right one: it should not wait for this one's lease to end."""
+        self._held_until = 0.0
+        with contextlib.suppress(StoreError):
+            await self._feed.release()
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -132,7 +138,7 @@ class Projector:
             self._look = False
             async with reading(self._engine) as connection:
                 facts = await all_facts(connection)
-            if REBUILD in facts or not (facts.get(EPOCH) == await self._feed.epoch() == self._epoch):
+            if REBUILD in facts or await epoch.look(self._feed, self._engine) != self._epoch:
                 raise LostError("the pair was changed, or its tables are to be derived anew")
 
     async def _prepare(self) -> None:
@@ -165,7 +171,9 @@ class Projector:
         busy = False
         for start in range(0, self._feed.partitions, GROUP):
             group = range(start, min(start + GROUP, self._feed.partitions))
-            pages = await self._feed.pages({p: self._positions.get(p, "") for p in group}, PAGE)
+            pair, pages = await self._feed.pages({p: self._positions.get(p, "") for p in group}, PAGE)
+            if pair != self._epoch:
+                raise LostError("the store was exchanged")
             if not pages:
                 continue
             busy = True

@@ -6,12 +6,14 @@ import asyncio
 import json
 import time
 
+import msgspec
 from sqlalchemy import select
 
 from bot import keys
 from bot.codec import dump_entry
 from bot.coupons import Campaign
 from bot.events import Event, StaffAsked
+from bot.records import Task
 from ledger import batch, tables
 from ledger.database import database_url, open_engine
 from ledger.feed import Feed
@@ -73,7 +75,9 @@ async def redeem(gw, psid: str) -> None:
 
 
 async def complete_tasks(gw) -> None:
-    for task in await gw.gateway.queries.tasks():
+    store = gw.gateway.store
+    stored = await store.together([("HVALS", keys.tasks(p)) for p in range(store.partitions)])
+    for task in [msgspec.msgpack.decode(body, type=Task) for bodies in stored for body in bodies]:
         data = json.dumps({"id": task.id, "outcome": "answered", "note": "well"}).encode()
         now = gw.gateway.clock.now()
         event = Event(f"c{task.id}", task.home, "", now, now, StaffAsked("complete_task", "clerk", data))
@@ -87,7 +91,7 @@ async def recorded(valkey, tmp_path) -> Journals:
     async with provider(twilio) as (base, _), running(valkey, tmp_path, extra=account(base)) as gw:
         await live(gw)
         feed = Feed(gw.gateway.store, "reader")
-        pages = await feed.pages(dict.fromkeys(range(gw.gateway.store.partitions), ""), 10_000)
+        _, pages = await feed.pages(dict.fromkeys(range(gw.gateway.store.partitions), ""), 10_000)
         await gw.gateway.store.client.delete(*map(keys.journal, pages))
     return {partition: list(page) for partition, page in pages.items()}
 

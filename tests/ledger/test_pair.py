@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import shutil
 from contextlib import asynccontextmanager
 
@@ -19,6 +20,7 @@ from ledger.projector import Projector
 from tests.stores import KINDS
 
 HOUR = 3_600_000
+_serial = itertools.count(1)
 
 
 @pytest.fixture
@@ -34,7 +36,7 @@ def url(tmp_path):
 @asynccontextmanager
 async def projecting(store, url):
     """A projector that runs."""
-    projector = Projector(store, url, "projector", currency="CNY", lease_ms=600)
+    projector = Projector(store, url, f"projector{next(_serial)}", currency="CNY", lease_ms=10_000)
     task = asyncio.create_task(projector.run())
     try:
         yield projector
@@ -180,6 +182,19 @@ async def test_a_pair_that_is_changed_beside_a_running_projector_is_noticed(stor
             while not (await Queries(store).projection()).get("error"):
                 await asyncio.sleep(0.02)
         assert await held(url) == [1, 2, 3]
+
+
+async def test_one_with_a_foreign_ledger_gives_way_to_the_right_one(store, url, tmp_path):
+    """Two machines, each with a file of its own: whoever came first, the file that belongs to the store is written."""
+    await first_life(store, url)
+    await write(store, 4)
+    async with projecting(store, database_url("sqlite:elsewhere.db", tmp_path)):
+        async with asyncio.timeout(10):
+            while not (await Queries(store).projection()).get("error"):
+                await asyncio.sleep(0.02)
+        async with projecting(store, url):
+            await caught_up(store)
+            assert await held(url) == [1, 2, 3, 4]
 
 
 async def test_an_entry_is_counted_once(store, url):
