@@ -404,6 +404,7 @@ def _turns(
         policy=policy(settings, able, spend),
         brand=settings.brand.name,
         brands={str(locale): name for locale, name in settings.brand.names.items()},
+        stop_link=lambda buyer, now: links.url("out", buyer.id, buyer.revoked, now),
         locale=settings.brand.locale,
         notices=notice_templates(settings, wordings),
         tariffs={name: Tariff(p.currency, p.per_part) for name, one in settings.channels.items() if (p := one.prices)},

@@ -34,6 +34,7 @@ LONGEST: Mapping[str, str] = {
     "item": "羊绒针织开衫",
     "price": "1288.00",
     "link": "https://shop.example/",
+    "stop": f"https://shop.example/b/{36 * '0'}",
 }
 """Long values, as the shipped wordings are counted with: what a variable is taken for where nothing better is known."""
 RULES: Mapping[str, str] = {

@@ -33,6 +33,7 @@ VARIABLES: Mapping[str, str] = {
     "until": "last day of that coupon, such as 10月3日",
     "day": "the day on which it is sent, such as 10月3日",
     "brand": "name of the shop",
+    "stop": "a link to a page with one button that ends all marketing",
     **{
         f"{name}{number}" if number > 1 else name: f"{words} {number}"
         for number in range(1, MOST_ITEMS + 1)
@@ -129,7 +130,8 @@ def values_of(
 ) -> dict[str, str]:
     """What the variables say to one buyer; "" where nothing is known.
 
-    `zone`: the buyer's, else the shop's. `campaign`: whose coupon is meant. `given`: what is the same for all (products).
+    `zone`: the buyer's, else the shop's. `campaign`: whose coupon is meant. `given`: what is the same for all (products), and
+    the link that ends marketing.
     """
     member = buyer.member
     held = [c for c in buyer.coupons if c.campaign == campaign and c.state == "claimed" and not 0 < c.expires_at <= now]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -48,6 +48,7 @@ class Speaker:
     notices: Mapping[tuple[str, str], NoticeTemplate] = field(default_factory=dict)
     tariffs: Mapping[str, Tariff] = field(default_factory=dict)  # by account, where prices are configured
     brands: Mapping[str, str] = field(default_factory=dict)  # by locale, where it has another name there
+    stop_link: Callable[[Buyer, Ms], str] = lambda *_: ""  # to a page that ends marketing; "" without a public address
 
     # --- saying ---------------------------------------------------------------------------------------------------
 
@@ -210,7 +211,7 @@ class Speaker:
             zone=hours.zone(address.timezone or buyer.timezone, self.policy.timezone),
             brand=self._brand(spoken or locale),
             campaign=script.coupon,
-            given=script.given,
+            given={"stop": self.stop_link(buyer, run.now), **script.given},
         )
         if decision.notice:
             template = script.templates[address.account]

@@ -114,8 +114,9 @@ def _worded(
     lane = desk.lanes[address.account]
     locale = address.locale or buyer.locale or desk.shop.locale
     zone = hours.zone(address.timezone or buyer.timezone, desk.policy.timezone)
+    given = {"stop": LONGEST["stop"], **made.given}  # a link of everybody's own, made when it is sent
     values = values_of(
-        buyer, locale, now=now, zone=zone, brand=desk.shop.called(locale), campaign=made.coupon, given=made.given
+        buyer, locale, now=now, zone=zone, brand=desk.shop.called(locale), campaign=made.coupon, given=given
     )
     try:
         text = said(made, lane, desk, locale, values, variant)

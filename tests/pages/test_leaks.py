@@ -16,10 +16,12 @@ import urllib.request
 import pytest
 
 from bot.access import create_token
+from bot.codec import dump_entry
+from bot.events import Event, StaffAsked
 from tests.bot.test_cli import config, get, serving, touchpoint, url_of
 from tests.console.test_api import Api
 from tests.pages.test_buyer import chat, csrf, inside, mark, member
-from tests.pages.visitor import PHONE, Visitor, at_phone, join, newest_code, shop_with_pages
+from tests.pages.visitor import LINK, PHONE, Visitor, at_phone, join, newest_code, shop_with_pages
 
 __all__ = ["chat", "config", "inside", "member"]  # fixtures
 PSID, NUMBER, NAME = "7001002003004005", "13900001234", "林小满"
@@ -157,6 +159,41 @@ async def test_a_yes_on_the_page_is_what_marketing_needs(chat, inside, member):
     assert (await outcome())[0] == "sent"
     await inside.send("/stop")
     assert await outcome() == ("skipped", "opted_out")
+
+
+async def test_a_broadcast_carries_the_way_out(valkey, redis_client, tmp_path):
+    """`{{ stop }}` is a link of the buyer's own: one button, and the next broadcast is skipped."""
+    async with shop_with_pages(valkey, tmp_path, ledger=True) as chat:
+        await join(chat, "p1")
+        data = {"page": "settings", "locale": "zh-CN", "changes": [["messenger-main", "p1", "marketing", "granted"]]}
+        holder = await at_phone(chat)
+        event = Event("tick", holder.home, "page", 0, 0, StaffAsked("page_consent", "page", json.dumps(data).encode()))
+        await chat.harness.gateway.appender.append([dump_entry(event)])
+        await chat.harness.idle()
+        api = Api(chat.harness, await create_token(chat.harness.gateway.store, "shop", "owner"))
+        body = {"title": "会员日", "where": {"all": []}, "purpose": "marketing", "accounts": ["messenger-main"]}
+
+        async def sent() -> dict:
+            made = {**body, "text": {"zh-CN": "今天会员日。不想再收：{{ stop }} "}}
+            status, found = await api("POST", "/broadcasts", made)
+            assert status == 201, found
+            status, answer = await api("POST", f"/broadcasts/{found['id']}/submit", {})
+            assert status == 200, answer
+            for _ in range(300):
+                found = (await api("GET", f"/broadcasts/{found['id']}"))[1]
+                if found["state"] == "done":
+                    return found
+                await asyncio.sleep(0.1)
+            raise AssertionError(found)
+
+        assert (await sent())["counts"]["sent"] == 1
+        link = LINK.search(chat.harness.graph.texts("p1")[-1])[1]
+        async with Visitor(chat.harness.base) as visitor:
+            await visitor.get(link)
+            assert visitor.text.count("<button") == 1
+            await visitor.send("/stop")
+            assert "已停发" in visitor.text
+        assert (await sent())["skipped_by_reason"] == {"opted_out": 1}
 
 
 async def test_many_guesses_at_once_are_five(chat, member):
