@@ -17,6 +17,7 @@ from ledger.derive import Entry, Wanted, decode, fold, wanted
 from ledger.derive.entries import UnreadableError
 from ledger.facts import EPOCH, REBUILD, UNREADABLE, all_facts, fact, set_fact
 from ledger.feed import Raw
+from ledger.scores import keep
 from ledger.storing import add, load, save
 
 log = structlog.get_logger()
@@ -89,6 +90,7 @@ async def derive(connection: AsyncConnection, raw: Sequence[tuple[int, Ms, int, 
             unreadable += 1
             log.exception("entry not derived", partition=entry.partition, at=f"{entry.ms}-{entry.seq}")
     await save(connection, state)
+    await keep(connection, state.buyers.dirty)
     if unreadable:
         await set_fact(connection, UNREADABLE, str(int(await fact(connection, UNREADABLE) or 0) + unreadable))
     return unreadable

@@ -27,6 +27,7 @@ from ledger.database import open_engine, reading, shown
 from ledger.derive import RULES
 from ledger.facts import DERIVED, REBUILD, all_facts
 from ledger.feed import Feed, Raw
+from ledger.scores import Scores
 
 PAGE = 256  # entries of one partition in a batch
 GROUP = 16  # partitions in a batch: a transaction is a few MB at most
@@ -74,6 +75,7 @@ class Projector:
         self._told_at = 0.0
         self._trouble = ""
         self._seconds = time.monotonic
+        self._scores = Scores(self._engine, store.partitions)
         self.meters = Meters()
         self.projected = 0  # entries, since the start
 
@@ -103,7 +105,7 @@ class Projector:
                 await self._still_fits()
                 busy = await self.advance()
                 await self._tell()
-                if not busy:
+                if not busy and not await self._scores.step(await self._feed.now()):
                     await self._pause(IDLE_S)
             except LostError:
                 ready = False

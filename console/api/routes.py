@@ -143,6 +143,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", "/segments/preview", "read", segments.preview_segment, "Who would be in a segment", WhereIn, answers=_ok(out.SegmentPreview)),
     Route("GET", "/segments/fields", "read", segments.list_fields, "What can be asked of buyers", answers=_ok(out.Page[out.SegmentField])),
     Route("GET", "/segments/exclusions", "read", segments.list_exclusions, "The ready exclusions", answers=_ok(out.Page[out.ExclusionOut])),
+    Route("POST", "/segments/scores", "marketing", segments.draw_scores, "Draw the bounds of R, F and M anew", answers=_taken(out.Asked, "asked for")),
     Route("POST", "/segments", "marketing", segments.create_segment, "Save a segment", SegmentIn, answers={201: ("saved", out.Segment)}),
     Route("GET", "/segments", "read", segments.list_segments, "List saved segments, newest first", params=PAGED, answers=_ok(out.Page[out.Segment])),
     Route("GET", "/segments/{id}", "read", segments.get_segment, "One saved segment", answers=_ok(out.Segment)),

@@ -84,6 +84,12 @@ async def delete_segment(call: Call) -> tuple[int, Any]:
     return 200, {"id": id, "deleted": True}
 
 
+async def draw_scores(call: Call) -> tuple[int, Any]:
+    """POST /segments/scores: the projector does it within seconds."""
+    await call.deps.segments.ask_scores()
+    return 202, {"asked": True}
+
+
 # --- what they share --------------------------------------------------------------------------------------------------
 
 

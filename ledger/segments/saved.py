@@ -12,7 +12,7 @@ from sqlalchemy import URL, Select, delete, func, insert, select, tuple_, update
 from bot import ids
 from bot.errors import ChangedError
 from bot.events import Ms
-from ledger import tables
+from ledger import scores, tables
 from ledger.database import open_engine, reading, writing
 from ledger.segments.conditions import canonical
 
@@ -91,6 +91,11 @@ class SavedSegments:
             )  # fmt: skip
             await connection.execute(update(tables.segments).where(_ROWS.id == id), _row(changed))
             return changed
+
+    async def ask_scores(self) -> None:
+        """Has the bounds of R, F and M drawn anew, within seconds."""
+        async with writing(self._writer) as connection:
+            await scores.ask(connection)
 
     async def delete(self, id: str, *, version: int = 0) -> bool:
         """Takes one away; whether there was one. Raises ChangedError as `change` does."""

@@ -32,19 +32,7 @@ def test_what_has_just_happened_is_found(gw: Served) -> None:
     assert only(gw, buyer, ONE) == 0
     gw.api("PATCH", f"/buyers/{buyer['id']}", {"tags": ["casual"], "birthday": "1990-01-02", "sizes": {"top": "M"}})
 
-    id = f"seg{secrets.randbelow(10**12)}"
-    order = {
-        "id": id, "number": f"#{id}", "pay_state": "paid", "total": {"amount": "259.00", "currency": "CNY"},
-        "placed_at": "2026-01-01T02:00:00Z", "paid_at": "2026-01-01T02:05:00Z", "ship_to": {"city": "上海市"},
-        "items": [{"title": "外套", "qty": 1, "sku": f"{id}-M", "price": {"amount": "259.00", "currency": "CNY"}}],
-    }  # fmt: skip
-    address = f"messenger-main:{buyer['addresses'][0]['id']}"
-    envelope = {
-        "type": "order.paid", "id": f"{id}-paid", "shop": "main", "occurred_at": "2026-01-01T02:05:00Z",
-        "data": {"order": order, "buyer": {"ref": id, "address": address}},
-    }  # fmt: skip
-    assert gw.api("POST", "/events", envelope).status == 202
-
+    id = pay(gw, buyer)
     found = _until_in(gw, buyer, {"field": "items.sku", "op": "in", "value": [f"{id}-M"]})
     assert found["sample"][0]["id"] == buyer["id"]
     assert out.Buyer.model_validate(found["sample"][0])
@@ -64,11 +52,43 @@ def test_what_has_just_happened_is_found(gw: Served) -> None:
         assert only(gw, buyer, test) == 1, test
 
 
+def pay(gw: Served, buyer: dict[str, Any]) -> str:
+    """An order of 259.00 for one coat, paid; its id."""
+    id = f"seg{secrets.randbelow(10**12)}"
+    order = {
+        "id": id, "number": f"#{id}", "pay_state": "paid", "total": {"amount": "259.00", "currency": "CNY"},
+        "placed_at": "2026-01-01T02:00:00Z", "paid_at": "2026-01-01T02:05:00Z", "ship_to": {"city": "上海市"},
+        "items": [{"title": "外套", "qty": 1, "sku": f"{id}-M", "price": {"amount": "259.00", "currency": "CNY"}}],
+    }  # fmt: skip
+    address = f"messenger-main:{buyer['addresses'][0]['id']}"
+    envelope = {
+        "type": "order.paid", "id": f"{id}-paid", "shop": "main", "occurred_at": "2026-01-01T02:05:00Z",
+        "data": {"order": order, "buyer": {"ref": id, "address": address}},
+    }  # fmt: skip
+    assert gw.api("POST", "/events", envelope).status == 202
+
+    return id
+
+
 def _until_in(gw: Served, buyer: dict[str, Any], test: Any) -> Any:
     from tests.console.served import until
 
     where = [{"field": "buyer.id", "op": "=", "value": buyer["id"]}, test]
     return until(lambda: found if (found := preview(gw, *where))["count"] else None, 10, "the order")
+
+
+def test_scores_are_drawn_when_asked(gw: Served) -> None:
+    """Who ordered three times stands above who ordered once, as soon as the bounds are drawn anew."""
+    from tests.console.served import until
+
+    once, often = (gw.buyer("messenger-main", f"89{secrets.randbelow(10**12)}", "你好") for _ in range(2))
+    for buyer in (once, often, often, often):
+        pay(gw, buyer)
+    _until_in(gw, often, {"field": "orders.count", "op": "=", "value": 3})
+    assert gw.api("POST", "/segments/scores").json == {"asked": True}
+
+    until(lambda: only(gw, often, {"field": "rfm.f", "op": ">", "value": 1}), 20, "the scores")
+    assert only(gw, once, {"field": "rfm.f", "op": "=", "value": 1}) == 1
 
 
 def test_the_fields_are_told(gw: Served) -> None:

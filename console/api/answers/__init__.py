@@ -24,7 +24,7 @@ from console.api.answers.campaigns import Campaign, Coupon, CouponBrief
 from console.api.answers.export import Csv, Evidence, Export, JournalLine, Order, ShipmentOut
 from console.api.answers.messages import Decision, Message, RuleOut, Step, Task
 from console.api.answers.products import Product, Waiting
-from console.api.answers.segments import Deleted, ExclusionOut, Segment, SegmentField, SegmentPreview
+from console.api.answers.segments import Asked, Deleted, ExclusionOut, Segment, SegmentField, SegmentPreview
 
 __all__ = [
     "Accepted",
@@ -32,6 +32,7 @@ __all__ = [
     "AddressOut",
     "AlertOut",
     "Answer",
+    "Asked",
     "BroadcastOut",
     "Buyer",
     "Campaign",

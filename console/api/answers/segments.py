@@ -66,3 +66,9 @@ class Deleted(Answer):
 
     id: str
     deleted: bool
+
+
+class Asked(Answer):
+    """It will be done."""
+
+    asked: bool
