@@ -141,7 +141,7 @@ def _phone(text: str, parse_phone: Callable[[str], str]) -> str:
         raise ValueError("phone is missing")
     if _SCIENTIFIC.fullmatch(text):
         raise ValueError("phone was cut by the spreadsheet (1.39E+10): format the column as text and save it again")
-    phone = parse_phone(text.removesuffix(".0"))
+    phone = parse_phone(text.removeprefix("'").removesuffix(".0"))
     if not phone or not takes_texts(phone):
         raise ValueError("phone is not a mobile number of the shop's country, or lacks its country code")
     return phone
@@ -202,7 +202,7 @@ def _time(row: Row, name: str, zone: tzinfo) -> Ms:
     text = row[name].replace("/", "-").replace("年", "-").replace("月", "-").replace("日", "")
     if not text:
         return 0
-    padded = re.sub(r"(?<!\d)(\d)(?!\d)", r"0\1", text, count=2) if "-" in text else text
+    padded = re.sub(r"(?<![\d.])(\d)(?![\d.])", r"0\1", text)  # 2026-5-1 8:00
     try:
         when = datetime.fromisoformat(padded)
         aware = when if when.tzinfo else when.replace(tzinfo=zone)

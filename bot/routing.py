@@ -44,6 +44,7 @@ class Keywords:
     leave: frozenset[str]
     back: frozenset[str]
     questions: tuple[tuple[str, str, str], ...] = ()  # (what comes before an item's name, what after it, intent)
+    fillers: tuple[str, ...] = ()  # words before an item's name that name nothing
 
     @classmethod
     def load(cls, path: Path) -> Keywords:
@@ -77,15 +78,27 @@ class Keywords:
         if faults:
             raise ConfigError(faults)
         questions = sorted(((_open(b), _open(a), name) for b, a, name in asks), key=lambda q: -len(q[0] + q[1]))
-        return cls(intents, prefixes, **sets, questions=tuple(questions))
+        fillers = sorted(map(fold, data["words"].get("fillers", ())), key=len, reverse=True)
+        return cls(intents, prefixes, **sets, questions=tuple(questions), fillers=tuple(fillers))
 
     def question(self, text: str) -> tuple[str, str] | None:
-        """The intent of a question about an item, and the item's name; the longest wording that fits counts."""
+        """The intent of a question about an item, and the item's name, "" for "this one"; the longest wording that fits counts."""
         for before, after, name in self.questions:
             middle = text[len(before) : len(text) - len(after)].strip(_TAIL)
             if 0 < len(middle) <= LONGEST_ITEM and text.startswith(before) and text.endswith(after):
-                return name, middle
+                return name, self._named(middle)
         return None
+
+    def _named(self, middle: str) -> str:
+        """An item's name without what stands before it: `请问这件大衣` is 大衣, `this` is nothing."""
+        for _ in range(3):
+            for word in self.fillers:
+                rest = middle.removeprefix(word)
+                # A Latin word ends at a blank: `these` is not `the`.
+                if rest != middle and not (word.isascii() and rest[:1].isalnum()):
+                    middle = rest.strip(_TAIL)
+                    break
+        return middle
 
 
 def _open(text: str) -> str:

@@ -18,8 +18,16 @@ SKIPS = ("跳过", "跳過", "skip", "不用", "略过", "no", "不想说", "不
 
 
 def size(turn: Turn) -> Sequence[Effect]:
-    """Which size fits."""
-    return ask(turn, "size")
+    """Which size fits; a buyer who says the body with the question is not asked for it."""
+    said = sizing.said(turn.arg, ("height", "weight"))
+    if not {"height", "weight"} <= set(said):
+        return ask(turn, "size")
+    kept = [SetProfile(f"size:{name}", sizing.spelled(value)) for name, value in said.items()]
+    about = turn.buyer.about
+    if about is None:
+        return [*kept, Enter("size.item", timeout_s=ASK_S, pause=True), Say("item_ask")]
+    numbers = {name: sizing.spelled(value) for name, value in {**sizing.known(turn.buyer.sizes), **said}.items()}
+    return [*kept, FindProducts("advise", item=about, data=numbers)]
 
 
 def size_item(turn: Turn) -> Sequence[Effect]:

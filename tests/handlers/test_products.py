@@ -120,6 +120,23 @@ def test_several_fit_and_one_is_chosen(desk):
     assert "有货" in says(desk, "2")
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("请问这件有货吗", "双面大衣有货"), ("这件M码有吗", "M 有货"), ("有M码吗", "M 有货"), ("它多少钱", "899元"), ("你好，请问双面大衣还有货吗", "双面大衣有货"),
+     ("这款大衣多少钱", "双面大衣 899元"), ("那个穿什么码", "身高"), ("我165 52公斤穿什么码", "建议 M"), ("165/104斤穿多大", "建议 M"), ("is this in stock", "is in stock"),
+     ("is it available?", "is in stock"), ("how much is this one", "CNY 899")],
+)  # fmt: skip
+def test_this_one_is_the_one_that_was_spoken_of(desk, text, told):
+    says(desk, "双面大衣有货吗")
+    answer = says(desk, text)
+    assert told in answer
+
+
+def test_a_body_without_an_item_is_kept(desk):
+    assert "哪一款" in says(desk, "165 52穿什么码")
+    assert "建议 M" in says(desk, "双面大衣")
+
+
 # --- size -------------------------------------------------------------------------------------------------------------
 
 
