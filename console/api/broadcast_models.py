@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, WithJsonSchema, model_validator
 
 from bot.locales import LOCALES
 from bot.phrases import MOST_ITEMS
@@ -23,17 +24,41 @@ Account = Annotated[str, StringConstraints(min_length=1, max_length=32)]
 Id = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=100), AfterValidator(clean)]
 Count = Annotated[int, Field(strict=True, ge=0, le=1_000_000_000)]
 Where = Annotated[dict[str, Any], Field(max_length=1)]
-VariantName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,32}$")]
 """The conditions of a segment: `{"all": […]}` or `{"any": […]}`; what they hold is read with the segments."""
+
+
+def _fits(pattern: str, words: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value, re.ASCII):
+            raise ValueError(words)
+        return value
+
+    return AfterValidator(check)
+
+
+VariantName = Annotated[
+    str,
+    StringConstraints(max_length=32),
+    _fits(r"[A-Za-z0-9_-]{1,32}", "must be 1 to 32 of a-z, A-Z, 0-9, _ and -"),
+    WithJsonSchema({"type": "string", "pattern": "^[A-Za-z0-9_-]{1,32}$"}),
+]
+FieldName = Annotated[
+    str,
+    _fits(r"\w{1,40}", "must be the name of a variable of the template: letters, digits, _"),
+    WithJsonSchema({"type": "string", "pattern": "^[A-Za-z0-9_]{1,40}$"}),
+]
+Clock = Annotated[
+    str,
+    _fits(r"([01]\d|2[0-3]):[0-5]\d", 'must be a time of the day, such as "10:00"'),
+    WithJsonSchema({"type": "string", "pattern": "^([01][0-9]|2[0-3]):[0-5][0-9]$"}),
+]
 
 
 class TemplateIn(Body):
     """An approved template and what its variables say."""
 
     template_id: Annotated[str, StringConstraints(min_length=1, max_length=64), AfterValidator(clean)]
-    fields: Annotated[dict[Annotated[str, StringConstraints(pattern=r"^\w{1,40}$")], Wording], Field(max_length=30)] = (
-        Field(default_factory=dict)
-    )
+    fields: Annotated[dict[FieldName, Wording], Field(max_length=30)] = Field(default_factory=dict)
 
 
 class VariantIn(Body):
@@ -49,7 +74,7 @@ class RepeatIn(Body):
     """Weekly, by the shop's clock."""
 
     weekday: Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
-    at: Annotated[str, StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
+    at: Clock
     until: When | None = None
 
 

@@ -47,15 +47,20 @@ def shop(tmp_path_factory):
 
 
 async def staff(browser, gw: Served, lang: str = "zh-CN", width: int = 1440, scheme: str = "light") -> Page:
-    """Somebody signed in by the one-time address of `staff add`."""
-    address = gw.cli("staff", "add", "小林", "--role", "owner").stdout.splitlines()[-1]
+    """Somebody signed in with an API token."""
+    page = await opened(browser, f"http://127.0.0.1:{gw.port}/console/sign-in?lang={lang}", width, scheme)
+    await page.locator("#token").fill(gw.token())
+    await page.get_by_role("button", name=WORDS[lang]["sign_in"]["go"]).click()
+    await expect(page).to_have_url(re.compile("/console/broadcasts$"))
+    return page
+
+
+async def opened(browser, address: str, width: int = 1440, scheme: str = "light") -> Page:
     page = await browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     page.complaints = []
     page.on("pageerror", lambda error: page.complaints.append(str(error)))
     page.on("console", lambda line: page.complaints.append(line.text) if line.type == "error" else None)
-    await page.goto(f"{address}&lang={lang}")
-    await page.get_by_role("button", name=WORDS[lang]["sign_in"]["code_go"]).click()
-    await expect(page).to_have_url(re.compile("/console/broadcasts$"))
+    await page.goto(address)
     return page
 
 
@@ -64,7 +69,7 @@ async def write(page: Page, lang: str, title: str, text: str) -> None:
     w = WORDS[lang]["compose"]
     await page.goto(page.url.split("/console")[0] + "/console/broadcasts/new")
     await page.get_by_label(w["name"], exact=True).fill(title)
-    await page.get_by_label(w["everybody"]).check()
+    await page.get_by_role("radio", name=w["everybody"], exact=True).check()
     await page.locator("#text-zh-CN").fill(text)
     for account in ("wechat-main", "sms-main"):
         await page.get_by_label(account, exact=True).uncheck()
@@ -77,10 +82,14 @@ async def clean(page: Page, lang: str, name: str) -> None:
     await Visitor(page, "en" if lang == "en" else "zh-CN").shoot(f"console-{name}", whole=True)
 
 
+@pytest.mark.timeout(180)
 async def test_the_member_day_from_the_first_word_to_the_phone(browser, shop):
     """Written, faults beside their fields, previewed, the count typed, watched, and each reason leads to its messages."""
     w = WORDS["zh-CN"]
-    page = await staff(browser, shop)
+    address = shop.cli("staff", "add", "小林", "--role", "owner").stdout.splitlines()[-1]
+    page = await opened(browser, f"{address}&lang=zh-CN")
+    await page.get_by_role("button", name=w["sign_in"]["code_go"]).click()
+    await expect(page).to_have_url(re.compile("/console/broadcasts$"))
     await write(page, "zh-CN", "十二月会员日", "{{ nmae }}，周三会员日，当天24点止。")
     await page.get_by_role("button", name=w["compose"]["next"]).click()
     await expect(page.locator("#faults")).to_contain_text("nmae")
@@ -112,9 +121,11 @@ async def test_the_member_day_from_the_first_word_to_the_phone(browser, shop):
     await page.get_by_role("link", name=w["reason"]["no_consent"]).click()
     await expect(page.locator("#messages tbody tr")).to_have_count(1, timeout=20_000)
     await expect(page.locator("#messages")).to_contain_text(w["reason"]["no_consent"])
-    assert page.complaints == []
+    refused = [line for line in page.complaints if "400 (Bad Request)" in line]
+    assert page.complaints == refused[:1]  # the browser's own line about the one refusal
 
 
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize(
     ("lang", "scheme", "width"),
     [("zh-CN", "light", 1440), ("en", "dark", 390), ("zh-TW", "light", 1024), ("en", "light", 1440)],
@@ -140,9 +151,9 @@ async def test_every_page_and_state_is_clean(browser, shop, lang, scheme, width)
     await page.locator("#template-sms-cn").select_option("SMS_48001")
     await page.locator("#more").evaluate("node => node.open = true")
     await page.get_by_role("button", name=w["compose"]["add_variant"]).click()
-    await page.get_by_label(w["compose"]["conditions"]).check()
+    await page.get_by_role("radio", name=w["compose"]["conditions"], exact=True).check()
     await page.get_by_role("button", name=w["compose"]["add_condition"]).click()
-    await page.get_by_label(w["compose"]["weekly"]).check()
+    await page.get_by_role("radio", name=w["compose"]["weekly"], exact=True).check()
     await page.get_by_role("button", name=w["compose"]["preview"]).click()
     await expect(page.locator("#faults")).to_be_visible()
     await clean(page, lang, f"compose-{mark}")
