@@ -20,7 +20,6 @@ from bot.phrases import OF_ITEMS, VARIABLES
 from bot.wording import WAY_OUT
 from console.api.shared import cursor_of, place_from
 from console.web.frame import Visit, page
-from console.web.words import NAMES
 
 STATES = get_args(BroadcastState)
 SHOWN = 50
@@ -146,7 +145,7 @@ def _facts(visit: Visit) -> dict[str, Any]:
         "preview": w["preview"],
         "detail": w["detail"],
         "compose": w["compose"],
-        "languages": NAMES,
+        "languages": w["lang"],
         "approve_above": visit.deps.desk.broadcasts.rules.approve_above,
     }
 
