@@ -20,6 +20,8 @@ from bot.broadcasts import Broadcast
 from bot.codec import dump_entry, load_message
 from bot.events import BroadcastDue, Event
 from bot.records import Buyer
+from bot.visits import Visits, digest
+from pages.visit import COOKIE, csrf_of
 from tests.audiences import FileAudiences
 from tests.channels.lend import provider
 from tests.channels.twilio.peer import TwilioPeer, account
@@ -37,6 +39,7 @@ ACTIONS = st.one_of(
     st.tuples(st.just("repeat"), who, lane),
     st.tuples(st.just("shop"), who, st.sampled_from(["yes", "no", "unknown"])),
     st.tuples(st.just("rest"), who, lane),
+    st.tuples(st.sampled_from(["ticks", "unticks", "stops"]), who, lane),
     st.tuples(st.just("merge"), who, who),
     st.tuples(st.just("erase"), who, st.none()),
     st.tuples(st.just("patch"), who, st.none()),
@@ -102,6 +105,8 @@ class World:
                 target = {"phone": id} if name == "sms-main" else {"buyer": buyer.id if buyer else "b_nobody"}
                 body = {**target, "purpose": "marketing", "text": "REST 会员日"}
                 await self._call("POST", "/messages", body)
+            case "ticks" | "unticks" | "stops":
+                await self._page(what, person, str(arg))
             case "merge":
                 one, two = await self._of(person), await self._of(int(str(arg)))
                 if one and two and one.id != two.id:
@@ -136,6 +141,26 @@ class World:
             await self.gw.say(id, text, mid=mid)
             if again:
                 await self.gw.say(id, text, mid=mid)
+
+    async def _page(self, what: str, person: int, lane: str) -> None:
+        """The buyer's own page, in a browser that was let in."""
+        mine = self.addresses[person, lane]
+        group, buyer = await self._group(mine), await self._buyer(mine)
+        if buyer is None or buyer.address(*mine) is None:
+            return
+        gateway = self.gw.gateway
+        token = gateway.links.token("chat", buyer.id, buyer.revoked, gateway.clock.now())
+        secret = await Visits(gateway.store).let_in(buyer, gateway.clock.real())
+        mark = digest(f"line|{mine[1]}" if lane == "sms-main" else f"line|{mine[0]}|{mine[1]}")[:12] + ".marketing"
+        form = {"csrf": csrf_of(secret), "tick" if what == "ticks" else "was": mark}
+        url = f"{self.gw.base}/b/{token}/{'stop' if what == 'stops' else 'settings'}"
+        headers = {"Cookie": f"{COOKIE}={secret}"}
+        async with self.gw.session.post(url, data=form, headers=headers, allow_redirects=False) as answer:
+            assert answer.status == 303
+        if what == "unticks":
+            self.model.agreed.discard(mine)
+        else:
+            self.model.say(mine, group, agrees=what == "ticks")
 
     async def _shop(self, person: int, answer: str) -> None:
         """A cart, with what the shop knows of consent: the way of journeys."""
@@ -258,11 +283,12 @@ async def test_the_model_sees_marketing_that_was_agreed_to(world_of):
     """The other way round, or the test could pass by sending nothing: each path does reach who agreed."""
     world = world_of()
     handed = 0
-    for action in (("in", 0, "messenger-main"), ("shop", 1, "yes"), ("broadcast", 0, None)):
+    page = (("hello", 2, "messenger-main"), ("ticks", 2, "messenger-main"))
+    for action in (*page, ("in", 0, "messenger-main"), ("shop", 1, "yes"), ("broadcast", 0, None)):
         before = len(world.gw.graph.sent) + len(world.sms.twilio.forms)
         await world.do(*action)
         handed = len(world.gw.graph.sent) + len(world.sms.twilio.forms) - before
-    assert handed == 2
+    assert handed == 3
     for action in (("rest", 1, "sms-main"), ("rest", 0, "messenger-main"), ("hour", 0, None)):
         before = len(world.gw.graph.sent) + len(world.sms.twilio.forms)
         await world.do(*action)

@@ -8,8 +8,10 @@ import re
 
 import pytest
 
+from bot.access import create_token
 from bot.coupons import Campaign
 from pages.show import web_link
+from tests.console.test_api import Api
 from tests.pages.visitor import (
     LINK,
     PHONE,
@@ -564,6 +566,21 @@ async def test_the_card_is_given_back(chat, inside, member):
     found = await at_phone(chat)
     assert found.member is None
     assert all(address.consent.marketing == "refused" for address in found.addresses)
+
+
+async def test_what_staff_erase_leaves_no_visit(chat, inside, member):
+    """Erased by the API: browsers, links and codes of the person go with the rest."""
+    gateway = chat.harness.gateway
+    assert [name async for name in gateway.store.client.scan_iter("visits:*")]
+    api = Api(chat.harness, await create_token(gateway.store, "shop", "owner"))
+    assert (await api("DELETE", f"/buyers/{(await at_phone(chat)).id}"))[0] == 202
+    for _ in range(200):
+        await gateway.erasure.advance()
+        if not [name async for name in gateway.store.client.scan_iter("visits:*")]:
+            break
+        await asyncio.sleep(0.05)
+    assert [name async for name in gateway.store.client.scan_iter("visits:*")] == []
+    assert (await inside.get(member)).status == 410
 
 
 async def test_everything_is_erased(chat, inside, member):
