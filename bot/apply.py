@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from msgspec import structs
 
-from bot import buyers, cards, ids, imported, orders, subjects, wishes
+from bot import buyers, cards, erasing, ids, imported, keys, orders, subjects, wishes
 from bot.change import Letter, StatusChange
 from bot.clock import DAY_MS
 from bot.codec import dump_event, load_event, pack
@@ -434,6 +434,7 @@ class Applier:
                 result = ClaimResult("won", data["campaign"], data["code"], data["expires_at"])
                 self.coupon(buyer, result, run.now)
             case "erase":
+                run.change.rows.append((keys.erasures(run.partition), buyer.id, erasing.dump(erasing.wanted(buyer))))
                 _end_broadcasts(run, buyer)
                 cards.forget(run, buyer)
                 self._on_buyer(run, buyer, Await("coupons", on=False))

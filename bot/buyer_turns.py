@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from bot import buyers, identity, merging, subjects
+from msgspec import structs
+
+from bot import buyers, identity, merging, orders, subjects
 from bot.apply import OWED, Applier
 from bot.broadcast_turns import BroadcastTurns
 from bot.calls import Calls, tag_of
@@ -44,6 +46,8 @@ from bot.resending import TIMER as AGAIN
 from bot.routing import Keywords, route, words_of
 from bot.run import Recall, Run, fired
 from bot.speaking import Speaker
+
+REDACT = "privacy.redact_customer"
 
 
 class BuyerTurns:
@@ -124,6 +128,9 @@ class BuyerTurns:
             return False
         if isinstance(event.body, BroadcastDue):
             self._broadcasts.come(run, event.body)  # to nobody: recorded as such
+            return False
+        if isinstance(event.body, ShopEvent) and event.body.kind == REDACT:
+            self._redact_elsewhere(run, event, event.body, subject)
             return False
         if isinstance(event.body, IdentityClaimed):
             run.record = Link(home=event.body.home, at=run.now)
@@ -246,12 +253,23 @@ class BuyerTurns:
         self._calls.handle(run, buyer, event, "staff", asked.action, None)
 
     def _about_buyer(self, run: Run, buyer: Buyer, event: Event, shop: ShopEvent) -> None:
-        if shop.kind == "privacy.redact_customer":
+        if shop.kind == REDACT:
+            if shop.buyer is not None and shop.buyer.ref:  # what was kept by this reference is looked for, too
+                buyer.shoppers = [*buyer.shoppers, subjects.shopper(shop.shop, shop.buyer.ref)]
             self._apply.staff(run, buyer, StaffAsked("erase", f"shop:{shop.shop}"))
             return
         if shop.buyer is not None:
             self._learn(run, buyer, shop.buyer, shop.shop, f"shop:{shop.shop}:{event.id}")
         self._calls.handle(run, buyer, event, "shop", shop.kind, None)
+
+    def _redact_elsewhere(self, run: Run, event: Event, shop: ShopEvent, subject: str) -> None:
+        """Nobody is known by the shop's reference: whom its orders were told to is found by what they named besides."""
+        facts = shop.buyer
+        if facts is None or subjects.kind(subject) != "shopper":
+            return
+        known = orders.identity(structs.replace(facts, ref=""), shop.shop)
+        if known:
+            self._apply.forward(run, structs.replace(event, subject=known))
 
     def _learn(self, run: Run, buyer: Buyer, facts: BuyerFacts, shop: str, source: str) -> None:
         """What a shop says of the buyer, and claims of the identities that it names."""

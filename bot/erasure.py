@@ -18,11 +18,12 @@ from typing import Protocol
 
 import msgspec
 import structlog
-from msgspec import Struct, structs
+from msgspec import structs
 
-from bot import ids, keys, subjects
+from bot import erasing, ids, keys
 from bot.clock import SystemClock
 from bot.codec import dump_entry, dump_message, load_message, load_record, pack
+from bot.erasing import Wanted
 from bot.errors import GatewayError, LedgerError
 from bot.events import Event, Ms, StaffAsked
 from bot.messages import Text
@@ -34,33 +35,8 @@ PAGE = 300
 AGAIN_MS = 1500
 LOCK_MS = 120_000
 ASKED, RUNNING = b"asked", b"running"  # how far the rewrite of the append-only file is
-TELLING = 6  # an id of a channel shorter than this would match by chance; such are compared whole, never searched for
-
 
 log = structlog.get_logger()
-
-
-class Wanted(Struct, omit_defaults=True):
-    """What tells of a buyer who is being erased. `until`: server time, ms; what came later is another person's or new.
-
-    `heads`: by partition the newest journal entry that may name the buyer, once no other can come.
-    """
-
-    id: str
-    ids: list[str]
-    subjects: list[str]
-    words: list[str]
-    orders: list[str]
-    until: Ms
-    next_at: Ms = 0
-    passes: int = 0
-    asked: list[str] = []  # subjects of orders and carts that have a turn to forget in
-    heads: dict[int, str] = {}
-    forgotten: bool = False  # by the ledger, but for what lies on in its files
-
-    def in_bytes(self, body: bytes) -> bool:
-        """Whether stored bytes name the buyer."""
-        return any(word.encode() in body for word in (*self.words, *self.ids))
 
 
 class Past(Protocol):
@@ -68,6 +44,10 @@ class Past(Protocol):
 
     async def covers(self, wanted: Mapping[int, str]) -> bool:
         """Whether every partition is projected up to its entry in `wanted`."""
+        ...
+
+    async def orders(self, ids: Collection[str]) -> list[str]:
+        """The subjects of all orders that these ids ever had."""
         ...
 
     async def forget(self, wanted: Wanted) -> None:
@@ -93,23 +73,25 @@ class Erasure:
 
     async def begin(self, buyer: Buyer) -> None:
         """Notes what to look for, before the record forgets it."""
-        reach = [subjects.address(a.account, a.id) for a in buyer.addresses]
-        reach += [subjects.phone(phone) for phone in buyer.phones] + [subjects.email(mail) for mail in buyer.emails]
-        named = dict.fromkeys([buyer.home, *reach, *buyer.shoppers])
-        words = [*buyer.phones, *buyer.emails, *(a.id for a in buyer.addresses)]
-        words += buyer.member.numbers if buyer.member else ()
-        wanted = Wanted(
-            id=buyer.id,
-            ids=[buyer.id, *buyer.merged],
-            subjects=list(named),
-            words=sorted({word for word in words if len(word) >= TELLING}),
-            orders=[subjects.order(o.shop, o.id) for o in buyer.orders],
-            until=await self._server_ms() + 1000,
-        )
-        await self._keep(wanted)
+        await self._take(erasing.wanted(buyer))
+
+    async def _take(self, wanted: Wanted) -> None:
+        """From here on until a pass finds nothing left. One that is being erased already goes on as it is."""
+        wanted.until = await self._server_ms() + 1000
+        await self._store.command("HSETNX", keys.ERASING, wanted.id, erasing.dump(wanted))
+
+    async def _collect(self) -> None:
+        """Those whose turn of erasure has come by whatever way: a shop's word, the API."""
+        told = await self._store.together([("HGETALL", keys.erasures(p)) for p in range(self._store.partitions)])
+        for partition, rows in enumerate(told):
+            flat = rows if isinstance(rows, dict) else dict(zip(rows[::2], rows[1::2], strict=True))
+            for id, stored in flat.items():
+                await self._take(erasing.load(stored))
+                await self._store.command("HDEL", keys.erasures(partition), id)
 
     async def advance(self) -> None:
         """One round over all who are being erased."""
+        await self._collect()
         found = await self._store.command("HVALS", keys.ERASING)
         rewrite = self._embedded and await self._store.command("GET", keys.ERASING_REWRITE)
         if not found and not rewrite:
@@ -119,7 +101,7 @@ class Erasure:
             return
         try:
             for stored in found:
-                wanted = msgspec.json.decode(stored, type=Wanted)
+                wanted = erasing.load(stored)
                 if wanted.next_at <= self._clock.real():
                     await self._pass(wanted)
             if rewrite:
@@ -140,7 +122,7 @@ class Erasure:
         await self._store.command("BGREWRITEAOF")
 
     async def _keep(self, wanted: Wanted) -> None:
-        await self._store.command("HSET", keys.ERASING, wanted.id, msgspec.json.encode(wanted))
+        await self._store.command("HSET", keys.ERASING, wanted.id, erasing.dump(wanted))
 
     async def _server_ms(self) -> Ms:
         seconds, micros = await self._store.command("TIME")
@@ -173,6 +155,8 @@ class Erasure:
         await self._identities(wanted)
         if wanted.passes == 0:
             await self._values(wanted)
+        visits = [(partition, id) for id in wanted.ids if (partition := ids.partition_in(id)) is not None]
+        await self._store.together([("DEL", keys.visits(partition, id)) for partition, id in visits])
         for partition in range(self._store.partitions):
             await self._stream(keys.dead(partition), wanted, str(wanted.until))
             await self._tasks(partition, wanted)
@@ -187,6 +171,14 @@ class Erasure:
         """The ledger, once it knows all, then the journals; whether both are done."""
         if not wanted.forgotten:
             if not await self._past.covers(wanted.heads):
+                return False
+            # The record remembers the newest orders only, the ledger all: they have a turn to forget in, too.
+            if older := [one for one in await self._past.orders(wanted.ids) if one not in wanted.orders]:
+                wanted.orders += older
+                wanted.asked += older
+                wanted.heads = {}
+                for subject in older:
+                    await self._ask_to_forget(subject)
                 return False
             await self._past.forget(wanted)
             wanted.forgotten = True

@@ -161,6 +161,13 @@ def visits(partition: int, buyer: str) -> str:
     return f"visits:{tag(partition)}:{buyer}"
 
 
+@cache
+def erasures(partition: int) -> str:
+    """Hash: id of a buyer whose turn of erasure has come -> what to look for; goes on to `erasing`."""
+    return f"erasures:{tag(partition)}"
+
+
+@cache
 def cards(partition: int) -> str:
     """String: how many member numbers were drawn."""
     return f"cardno:{tag(partition)}"

@@ -7,15 +7,16 @@ that remain is the same, so that no rebuild brings the person back.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from sqlalchemy import ColumnElement, Table, bindparam, delete, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from bot.erasure import Wanted
+from bot.erasing import Wanted
 from bot.errors import NotYetError
+from ledger import lookups
 from ledger import tables as t
 from ledger.database import open_engine, reaching, reading, writing
 from ledger.person import START, Raw, entries_with
@@ -37,6 +38,11 @@ class Forgetting:
     async def covers(self, wanted: Mapping[int, str]) -> bool:
         """Whether every partition is projected up to its entry in `wanted`."""
         return await self._history.covers(wanted)
+
+    async def orders(self, ids: Collection[str]) -> list[str]:
+        """The subjects of all orders that these ids ever had."""
+        async with self._history.connection() as connection:
+            return await lookups.owned(connection, ids)
 
     async def forget(self, wanted: Wanted) -> None:
         """Erases a person from everything up to `wanted.heads`."""

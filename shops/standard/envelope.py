@@ -109,6 +109,8 @@ def _read(data: Mapping[str, Any], name: str, make: Callable[[Mapping[str, Any]]
 
 def _subject(body: ShopEvent) -> str:
     family = body.kind.partition(".")[0]
+    if body.kind == "privacy.redact_customer" and body.buyer is not None:
+        return subjects.shopper(body.shop, body.buyer.ref)
     if body.product is not None:
         return subjects.product(body.shop, body.product.id)
     if family in ("checkout", "cart") and body.checkout is not None:

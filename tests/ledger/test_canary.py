@@ -150,6 +150,9 @@ async def live(world: World) -> str:
     await world.api("POST", f"{path}/consents", consent, 202)
     for purpose in ("service", "marketing"):
         await world.api("POST", "/messages", {"buyer": buyer, "purpose": purpose, "text": f"{NAME}，{TOLD}"}, 202)
+    for found in re.findall(r"/b/[0-9A-Za-z]{36}", "".join(chat.peer.texts(OPENID))):  # the link in the chat is opened
+        async with gw.session.get(gw.base + found, allow_redirects=True) as page:
+            assert page.status == 200
     tasks = [task for task in (await world.api("GET", f"/tasks?buyer={buyer}"))["items"] if task["state"] == "open"]
     if tasks:
         await world.api("POST", f"/tasks/{tasks[0]['id']}/complete", {"outcome": "done", "note": NOTE})
@@ -270,6 +273,26 @@ async def test_after_an_erasure_the_canary_is_nowhere(world, request, capfd) -> 
     for name in ("messages", "history", "decisions", "coupons", "orders", "items", "tasks"):
         assert len(after[name]) >= counts[name], name
     assert await anew(world) == after
+
+
+async def test_a_shop_may_ask_for_it(world, request) -> None:
+    """`privacy.redact_customer` forgets as the API does: everywhere, not in the record alone."""
+    buyer = await live(world)
+    assert redis_holds(world)
+    facts = {"ref": REF, "phones": [PHONE], "phone": PHONE, "email": MAIL}
+    status, text = await world.gw.shop("privacy.redact_customer", "canary-redact", {"buyer": facts})
+    assert status < 300, text
+
+    async def erased() -> bool:
+        found = await world.api("GET", f"/buyers/{buyer}")
+        store = world.gw.gateway.store
+        busy = [await store.command("EXISTS", f"erasures:{{p{p:02d}}}") for p in range(64)]
+        return found.get("erased") and not any(busy) and not await store.command("EXISTS", "erasing", "erasing:rewrite")
+
+    await world.until(erased, "the erasure ends", 90)
+    assert redis_holds(world) == {}
+    assert files_hold(world) == {}
+    assert dump_holds(world, request) == set()
 
 
 async def anew(world: World) -> dict[str, list]:

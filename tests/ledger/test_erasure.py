@@ -1,0 +1,128 @@
+"""Erasure and the ledger: it waits for the projection, reaches old orders, and a shop may ask for it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from sqlalchemy import select
+
+from bot import subjects
+from bot.access import create_token
+from ledger import tables as t
+from ledger.projector import Projector
+from tests.gateway import rfc, running
+
+PSID, PHONE = "7711000099887766", "+8613911119988"
+
+
+async def until(look, seconds: float = 40) -> None:
+    end = time.monotonic() + seconds
+    while not await look():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.1)
+
+
+async def erase(gw, buyer: str) -> None:
+    token = await create_token(gw.gateway.store, "eraser", "owner")
+    headers = {"Authorization": f"Bearer {token}"}
+    async with gw.session.delete(f"{gw.base}/api/v1/buyers/{buyer}", headers=headers) as answer:
+        assert answer.status == 202
+
+
+async def erased(gw) -> bool:
+    return not await gw.gateway.store.command("EXISTS", "erasing")
+
+
+async def journal_names(gw, word: str) -> bool:
+    store = gw.gateway.store
+    streams = [await store.command("XRANGE", f"journal:{{p{p:02d}}}", "-", "+") for p in range(64)]
+    return any(word.encode() in fields[b"b"] for stream in streams for _, fields in stream)
+
+
+async def order(gw, id: str, buyer: dict) -> None:
+    facts = {
+        "id": id, "number": f"#{id}", "pay_state": "paid", "total": {"amount": "88.00", "currency": "CNY"},
+        "placed_at": rfc(time.time()), "paid_at": rfc(time.time()), "items": [{"title": "衬衫", "qty": 1}],
+    }  # fmt: skip
+    status, text = await gw.shop("order.paid", f"paid-{id}", {"order": facts, "buyer": buyer})
+    assert status < 300, text
+
+
+async def test_it_waits_for_the_projection(valkey, redis_client, tmp_path) -> None:
+    """While nothing is projected the journals stay, so that no count loses what they tell; then they go, and nobody is left."""
+    async with running(valkey, tmp_path) as gw:
+        await order(gw, "1", {"address": f"messenger-main:{PSID}", "name": "阮清和"})
+        await gw.say(PSID, "你好，我是阮清和")
+        await gw.said(PSID, 1)
+        await gw.idle()
+        buyer = await gw.gateway.queries.buyer_by_address("messenger-main", PSID)
+        await erase(gw, buyer.id)
+        await asyncio.sleep(4)  # some passes
+        assert not await erased(gw)
+        assert await journal_names(gw, PSID)
+        projector = Projector(gw.gateway.store, gw.gateway.history.engine.url, "late", currency="CNY")
+        task = asyncio.create_task(projector.run())
+        await until(lambda: erased(gw))
+        assert not await journal_names(gw, PSID)
+        async with gw.gateway.history.connection() as connection:
+            bodies = await connection.scalars(select(t.journal.c.body))
+            assert not any(PSID.encode() in body or "阮清和".encode() in body for body in bodies)
+            [found] = await connection.execute(select(t.orders.c.total, t.orders.c.buyer))
+            assert (str(found.total), found.buyer) == ("88", "")
+            states = list(await connection.scalars(select(t.messages.c.state)))
+            assert states
+            assert set(states) == {"sent"}
+        projector.stop()
+        await task
+
+
+async def test_it_reaches_orders_that_the_record_forgot(valkey, redis_client, tmp_path) -> None:
+    """A record remembers twenty orders; the ledger names the others, and none keeps its buyer."""
+    async with running(valkey, tmp_path, ledger=True) as gw:
+        named = {"ref": "c5", "name": "阮清和"}  # too short to be searched for
+        for number in range(24):
+            await order(gw, f"o{number}", named)
+        await gw.idle(timeout=20)
+        found = await gw.gateway.queries.buyer_at("shopper:main:c5")
+        assert len(found.orders) == 20
+        await gw.projected()
+        await erase(gw, found.id)
+        await until(lambda: erased(gw))
+        records = await gw.gateway.store.records(subjects.order("main", f"o{n}") for n in range(24))
+        assert len(records) == 24
+        assert all(record.buyer is None for record in records.values())
+
+
+async def test_a_shop_names_somebody_it_told_of_by_another_way(valkey, redis_client, tmp_path) -> None:
+    """Its own reference was never heard of: who is meant is found by the chat address, the number or the e-mail beside it."""
+    async with running(valkey, tmp_path, ledger=True) as gw:
+        for number, extra in enumerate(({"address": "messenger-main:{}"}, {"phones": [PHONE], "phone": PHONE})):
+            psid = f"771200000000{number}"
+            facts = {
+                "ref": f"never-heard-{number}",
+                **{k: v.format(psid) if isinstance(v, str) else v for k, v in extra.items()},
+            }
+            if "address" in facts:
+                await gw.say(psid, "你好")
+                await gw.said(psid, 1)
+                subject = subjects.address("messenger-main", psid)
+            else:
+                await order(gw, "9", {"phones": [PHONE], "phone": PHONE})
+                subject = subjects.phone(PHONE)
+            await gw.idle()
+            buyer = await gw.gateway.queries.buyer_at(subject)
+            assert (await gw.shop("privacy.redact_customer", f"redact-{number}", {"buyer": facts}))[0] < 300
+
+            async def gone(id=buyer.id) -> bool:
+                found = await gw.gateway.queries.buyer(id)
+                return found is not None and found.erased and await erased(gw)
+
+            await until(gone)
+        # Nobody at all is nobody, not a new buyer.
+        assert (await gw.shop("privacy.redact_customer", "redact-x", {"buyer": {"ref": "x", "email": "x@x.test"}}))[
+            0
+        ] < 300
+        await gw.idle()
+        assert await gw.gateway.queries.buyer_at("shopper:main:x") is None
+        assert await gw.gateway.queries.buyer_at("email:x@x.test") is None
