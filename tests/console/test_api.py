@@ -27,7 +27,7 @@ class Api:
 
 @pytest.fixture
 async def gw(valkey, redis_client, tmp_path):
-    async with running(valkey, tmp_path) as harness:
+    async with running(valkey, tmp_path, ledger=True) as harness:
         yield harness
 
 

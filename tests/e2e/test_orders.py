@@ -20,7 +20,7 @@ LARGE = {"amount": "2000.00", "currency": "CNY"}
 
 @pytest.fixture
 async def gw(valkey, redis_client, tmp_path):
-    async with running(valkey, tmp_path, policy='large_order = "1000.00"') as harness:
+    async with running(valkey, tmp_path, policy='large_order = "1000.00"', ledger=True) as harness:
         yield harness
 
 
