@@ -292,7 +292,7 @@ def _variables(where: str, phrase: Phrase, broadcast: Broadcast) -> Iterator[Fin
                 yield _make(where, "no_item", name=name, count=len(broadcast.items))
         elif name in ("coupon", "until") and not broadcast.coupon:
             yield _make(where, "no_coupon", name=name)
-        elif name in phrase.bare and name not in ("brand", "day"):
+        elif name in phrase.bare and name not in ("brand", "day", "name"):
             yield _make(where, "fallback", name=name)
 
 

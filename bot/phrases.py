@@ -2,7 +2,8 @@
 
 `{{ name }}`, `{{ name | default("您") }}` and `{% if name %} … {% elif card %} … {% else %} … {% endif %}`; nothing else: no
 loops, calls, sums or other filters, so that a text can neither run long nor reach anything. A variable that has no value
-for a buyer and no fallback keeps the message from that buyer (`missing_value`).
+for a buyer and no fallback keeps the message from that buyer (`missing_value`); a name alone has one by itself (`NAMELESS`):
+half of all buyers have told none.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from bot.clock import LAST
 from bot.errors import GatewayError
 from bot.events import Ms
 from bot.ids import show_member_number
-from bot.locales import chain
+from bot.locales import chain, negotiate
 from bot.records import Buyer
 from bot.wording import day
 
@@ -46,6 +47,8 @@ OF_ITEMS = frozenset(name for name in VARIABLES if name.rstrip("0123456789") in 
 LEVELS: Mapping[str, Mapping[str, str]] = {
     "basic": {"zh-CN": "普通会员", "zh-TW": "一般會員", "en": "basic"},
 }
+NAMELESS: Mapping[str, str] = {"zh-CN": "朋友", "zh-TW": "朋友", "en": "friend"}
+_ELSE = ":else"  # after a name, among the values: what stands where the buyer has none and the text says nothing else
 _TAG = re.compile(r"{{(.*?)}}|{%(.*?)%}", re.DOTALL)
 _VALUE = re.compile(r"\s*([A-Za-z_]\w*)\s*(?:\|\s*default\(\s*(?:\"([^\"{}]*)\"|'([^'{}]*)')\s*\)\s*)?", re.ASCII)
 _BLOCK = re.compile(r"\s*(?:(if|elif)\s+([A-Za-z_]\w*)|(else)|(endif))\s*", re.ASCII)
@@ -139,6 +142,7 @@ def values_of(
     return {
         **dict.fromkeys(VARIABLES, ""),
         "name": buyer.name.strip(),
+        f"name{_ELSE}": NAMELESS[negotiate(locale) or "zh-CN"],
         "card": show_member_number(member.number) if member else "",
         "points": str(member.points) if member else "",
         "level": LEVELS.get(member.level, {}).get(locale, member.level) if member else "",
@@ -148,6 +152,11 @@ def values_of(
         "brand": brand,
         **(given or {}),
     }
+
+
+def lacks(name: str, values: Mapping[str, str]) -> bool:
+    """Whether a variable that stands without a fallback keeps the message from this buyer."""
+    return not values.get(name) and not values.get(name + _ELSE)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -257,6 +266,7 @@ def _filled(nodes: Sequence[_Node], values: Mapping[str, str]) -> Iterator[str]:
             yield node
         elif isinstance(node, _Variable):
             value = values.get(node.name, "") or node.fallback
+            value = values.get(node.name + _ELSE) if value is None else value
             if value is None:
                 raise NoValueError(node.name)
             yield value

@@ -16,7 +16,7 @@ from bot.broadcasts import Broadcast, Variant
 from bot.costs import cost
 from bot.events import BroadcastDue, Money, Ms
 from bot.lint import LONGEST, Case, Lane, cases, field_fault, spoken
-from bot.phrases import NoValueError, PhraseError, fill, parse, pick, values_of
+from bot.phrases import NoValueError, PhraseError, fill, lacks, parse, pick, values_of
 from bot.policy import Decision, Plan, decide
 from bot.reasons import SkipReason
 from bot.records import Address, Buyer, Link
@@ -151,7 +151,7 @@ def _without(made: Broadcast, weighed: Sequence[Weighed]) -> dict[str, int]:
     sources = [*made.text.values(), *(text for v in made.variants for text in v.text.values())]
     sources += [source for template in made.templates.values() for source in template.fields.values()]
     bare = {name for source in sources for name in _bare(source)}
-    counted = {name: sum(not one.values.get(name) for one in weighed if one.values) for name in sorted(bare)}
+    counted = {name: sum(lacks(name, one.values) for one in weighed if one.values) for name in sorted(bare)}
     return {name: count for name, count in counted.items() if count}
 
 

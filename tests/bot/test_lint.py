@@ -66,7 +66,7 @@ def test_a_good_text_has_no_fault() -> None:
     ("text", "rule"),
     [
         ("您好 {{ nmae }}", "syntax"),
-        ("您好 {{ name }}", "fallback"),
+        ("您好 {{ card }}", "fallback"),
         ("看 {{ item }}", "no_item"),
         ("券码 {{ coupon }}", "no_coupon"),
         ("针织衫最后两天", "words"),

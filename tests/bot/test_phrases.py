@@ -126,6 +126,7 @@ def test_what_the_variables_say() -> None:
         ],
     )
     told = values_of(buyer, "zh-CN", now=NOW, zone=SHANGHAI, brand="小满衣橱", campaign="DAY", given={"item": "针织衫"})
+    assert told.pop("name:else") == "朋友"
     assert set(told) == set(VARIABLES)
     assert {name: value for name, value in told.items() if value} == {
         "name": "林小满",
@@ -139,7 +140,9 @@ def test_what_the_variables_say() -> None:
         "item": "针织衫",
     }
     nobody = values_of(Buyer(id="b_2", home="x", created_at=0), "en", now=NOW, zone=SHANGHAI, brand="X")
-    assert {name for name, value in nobody.items() if value} == {"day", "brand"}
+    assert {name for name, value in nobody.items() if value} == {"day", "brand", "name:else"}
+    assert fill("Dear {{ name }}", nobody) == "Dear friend"
+    assert fill('Hi{{ name | default("") }}', nobody) == "Hi"
 
 
 def test_the_text_in_the_buyers_language() -> None:

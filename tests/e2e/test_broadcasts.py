@@ -13,7 +13,7 @@ from bot.broadcasts import Broadcast, Counts, Repeat, Variant
 from bot.codec import dump_entry
 from bot.events import Event, IdentityClaimed, StaffAsked
 from bot.hours import day_start, local
-from bot.records import Link
+from bot.records import Link, Member
 from tests.audiences import FileAudiences, buyer_of, keep
 from tests.gateway import running
 
@@ -119,12 +119,23 @@ async def test_who_has_no_value_for_a_variable_is_skipped_unless_there_is_a_fall
     named, nameless = await shop.buyers(2)
     nameless.name = ""
     await keep(shop.gw.gateway.store, [nameless])
-    counts = await shop.until((await shop.submit([named, nameless])).id, "done")
+    named.member = Member("801234567890")
+    await keep(shop.gw.gateway.store, [named, nameless])
+    card = {"zh-CN": "会员日到了，卡号 {{ card }}"}
+    counts = await shop.until((await shop.submit([named, nameless], text=card)).id, "done")
     assert (counts.sent, counts.skipped_by_reason) == (1, {"missing_value": 1})
     text = {"zh-CN": '{{ name | default("亲") }}，会员日到了'}
     await keep(shop.gw.gateway.store, [nameless])  # as if nothing had been sent this week
     counts = await shop.until((await shop.submit([nameless], text=text)).id, "done")
     assert shop.gw.graph.texts(nameless.addresses[0].id) == ["亲，会员日到了"]
+
+
+async def test_who_told_no_name_is_called_a_friend(shop):
+    [nameless] = await shop.buyers(1)
+    nameless.name = ""
+    await keep(shop.gw.gateway.store, [nameless])
+    assert (await shop.until((await shop.submit([nameless])).id, "done")).sent == 1
+    assert shop.gw.graph.texts(nameless.addresses[0].id) == ["会员日到了，朋友"]
 
 
 async def test_a_share_is_held_out_and_the_rest_hear_one_of_two_ways(shop):
