@@ -98,16 +98,18 @@ class EffectResolver:
     async def _number(self, partition: int, wanted: str, home: str) -> str:
         """A number that nobody has: the one that is wanted, else the next of the partition."""
         named = ids.member_partition(wanted) if wanted else None
-        if named is not None and named < self._store.partitions:
-            owner = await self._store.command("HGET", keys.index(named), f"m:{wanted}")
-            if not owner or owner == home.encode():
-                return wanted
+        known = named is not None and named < self._store.partitions
+        if named is not None and known and await self._reserve(named, wanted, home):
+            return wanted
         while True:
             number = ids.member_number(partition, await self._store.count(keys.cards(partition)))
-            if not await self._store.command(
-                "HEXISTS", keys.index(partition), f"m:{number}"
-            ):  # imported ones are skipped
+            # One that came by an import is passed over; two turns of one moment take two.
+            if await self._reserve(partition, number, home):
                 return number
+
+    async def _reserve(self, partition: int, number: str, home: str) -> bool:
+        owner = await self._store.scripts.run("reserve", [keys.index(partition)], [f"m:{number}", home])
+        return bool(owner == home.encode())
 
     async def _products(self, wanted: FindProducts) -> list[Product]:
         if (item := wanted.item) is not None:
