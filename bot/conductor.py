@@ -199,11 +199,11 @@ class Conductor:
 
     async def _frozen(self, broadcast: Broadcast, size: int) -> None:
         limit = self._broadcasts.rules.approve_above
-        grew = limit is not None and not broadcast.approved_by and size > limit
-        frozen = await self._change(broadcast, lambda kept: structs.replace(kept, frozen=size))
-        if grew:
+        if limit is None or broadcast.approved_by or size <= limit:
+            await self._change(broadcast, lambda kept: structs.replace(kept, frozen=size))
+        else:
             why = f"its audience has grown to {size}, above the {limit} that need no approval"
-            await self._stop(frozen, why)
+            await self._stop(broadcast, why, frozen=size)
 
     # --- ends and stops ---------------------------------------------------------------------------------------------
 
@@ -257,8 +257,9 @@ class Conductor:
         last, bad = ended - before, failed - before_failed
         return f"{bad} of the last {last} failed" if last >= LEAST and bad > SHARE * last else ""
 
-    async def _stop(self, broadcast: Broadcast, why: str) -> None:
+    async def _stop(self, broadcast: Broadcast, why: str, *, frozen: int | None = None) -> None:
         now = self._clock.now()
+        size = broadcast.frozen if frozen is None else frozen
         task = Task(
             id=ids.derived("t", HOME, f"{broadcast.id}|{broadcast.version}"),
             kind="broadcast",
@@ -267,7 +268,7 @@ class Conductor:
             brief=f"{broadcast.title}: {why}",
             created_at=now,
         )
-        stopped = await self._change(broadcast, lambda kept: life.pause(kept, why), task)
+        stopped = await self._change(broadcast, lambda kept: life.pause(structs.replace(kept, frozen=size), why), task)
         log.warning("broadcast paused", broadcast=broadcast.id, why=why)
         await self._broadcasts.tell(stopped)
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
-from bot import bootstrap, keys
+from bot import bootstrap, keys, worker
 from bot.broadcasts import Broadcast, Counts, Repeat, Variant
 from bot.codec import dump_entry
 from bot.events import Event, IdentityClaimed, StaffAsked
 from bot.hours import day_start, local
 from bot.records import Link, Member
+from bot.replay import replay
 from tests.audiences import FileAudiences, buyer_of, keep
 from tests.gateway import running
 
@@ -35,11 +37,11 @@ class Shop:
         await keep(gateway.store, made)
         return made
 
-    async def submit(self, buyers, **fields) -> Broadcast:
+    async def submit(self, buyers, *, recipients: int = -1, **fields) -> Broadcast:
         self.audiences.write(self.gw.gateway.store, buyers)
         wanted = {"title": "会员日", "purpose": "marketing", "accounts": ("messenger-main",), "text": TEXT, **fields}
         made = await self.broadcasts.create(Broadcast(id="", created_at=0, created_by="lin", **wanted))
-        return await self.broadcasts.submit(made.id, "lin", recipients=len(buyers))
+        return await self.broadcasts.submit(made.id, "lin", recipients=len(buyers) if recipients < 0 else recipients)
 
     async def look(self, id: str) -> Counts:
         """The counts, which must hold at every look."""
@@ -492,3 +494,37 @@ async def test_a_test_goes_to_whom_it_is_for_and_counts_nowhere(shop):
     assert await shop.gw.said(one.addresses[0].id, 1) == [f"会员日到了，{one.name}"]
     assert (await shop.look(made.id)).planned == 0
     assert (await shop.gw.gateway.store.record(one.home)).touched == {}
+
+
+# --- safeguards -----------------------------------------------------------------------------------------------------------
+
+
+async def test_an_audience_that_grew_above_what_needs_no_approval_waits_for_staff(shop):
+    shop.broadcasts.rules = replace(shop.broadcasts.rules, approve_above=10)
+    buyers = await shop.buyers(12)
+    made = await shop.submit(buyers, recipients=10)  # what the preview showed
+    counts = await shop.until(made.id, "paused")
+    assert "grown to 12" in (await shop.broadcasts.get(made.id)).why
+    assert (counts.planned, counts.sent) == (12, 0)
+    await shop.broadcasts.resume(made.id, "wang")
+    assert (await shop.until(made.id, "done")).sent == 12
+
+
+async def test_a_turn_that_breaks_is_counted_as_failed_and_pending_again_when_replayed(shop, monkeypatch):
+    """A record that cannot be read: its entry is buried, the broadcast ends; mended and replayed, it is sent."""
+    monkeypatch.setattr(worker, "BACK_OFF_S", (0.05, 0.05))
+    store = shop.gw.gateway.store
+    good, damaged = await shop.buyers(2)
+    name = keys.record(store.partition(damaged.home), damaged.home)
+    body = await store.command("GET", name)
+    await store.command("SET", name, b"\xff damaged")
+    made = await shop.submit([good, damaged])
+    counts = await shop.until(made.id, "done")
+    assert (counts.sent, counts.failed, counts.failed_by_reason) == (1, 1, {"bug": 1})
+    await store.command("SET", name, body)
+    p = store.partition(damaged.home)
+    [(entry, _)] = await store.command("XRANGE", keys.dead(p), "-", "+")
+    await replay(store, f"{p}/{entry.decode()}")
+    counts = await wait_for_async(lambda: shop.look(made.id), lambda counts: counts.pending == 0)
+    await shop.gw.idle(20)
+    assert ((await shop.look(made.id)).sent, (await shop.look(made.id)).failed) == (2, 0)
