@@ -171,7 +171,7 @@ class Shop:
     def _orders(
         self, n: int, id: str, made: dict[str, list[tuple[Any, ...]]], city: str, liked: list[Any], created: int
     ) -> tuple[int, int, int, int]:
-        """How many paid, what they sum to, the first and the last."""
+        """How many paid, what they sum to, the first paid and the last."""
         rng, now, chance = self.rng, self.now, self.rng.random
         if chance() < 0.35:
             return 0, 0, 0, 0
@@ -202,9 +202,10 @@ class Shop:
                 )
             )  # fmt: skip
             made["owners"].append((subject, id))
+            last = max(last, placed)
             if is_paid:
                 paid, spent = paid + 1, spent + total
-                first, last = min(first or placed, placed), max(last, placed)
+                first = min(first or placed, placed)
         return paid, spent, first, last
 
     def _told(

@@ -4,10 +4,11 @@ A last purchase over a year ago is far weaker than one within three months; the 
 
 never      no paid order
 new        first paid order within 30 days
-active     last paid order within 90 days
-pre_churn  last paid order 90 to 365 days ago
-asleep     last paid order over 365 days ago
+active     last order within 90 days
+pre_churn  last order 90 to 365 days ago
+asleep     last order over 365 days ago
 
+Whoever paid at least once and orders again is counted by that order, paid or not, as the buyer's record does.
 Computed when asked, from the times of the first and last order: it moves with the clock and needs no job.
 """
 

@@ -202,13 +202,13 @@ def _days_in(start: date, low: int, high: int) -> list[int]:
 
 
 def stage(moment: Moment) -> ColumnElement[str]:
-    """Where a buyer stands, by the days since the first and the last paid order."""
+    """Where a buyer stands, by the days since the first paid and the last order."""
 
     def ago(days: int) -> Ms:
         return moment.now - days * DAY_MS
 
     return case(
-        (buyers.last_order_at == 0, "never"),
+        (buyers.orders_count == 0, "never"),
         (buyers.last_order_at < ago(ASLEEP_DAYS), "asleep"),
         (buyers.last_order_at < ago(PRE_CHURN_DAYS), "pre_churn"),
         (buyers.first_order_at >= ago(NEW_DAYS), "new"),

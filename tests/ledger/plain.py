@@ -287,7 +287,7 @@ def message_state(people: People, w: Row, b: Row) -> bool:
 
 def stage(people: People, w: Row, b: Row) -> bool:
     last, first = ((people.now - b[name]) / DAY for name in ("last_order_at", "first_order_at"))
-    if not b["last_order_at"]:
+    if not b["orders_count"]:
         mine = "never"
     else:
         mine = "asleep" if last > 365 else "pre_churn" if last > 90 else "new" if first <= 30 else "active"

@@ -19,7 +19,7 @@ from ledger.segments.preview import find
 from tests.ledger import plain
 from tests.ledger.shopfuls import Shopful
 
-CASES = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+CASES = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -144,7 +144,7 @@ WHERE = st.recursive(a_test(), _groups, max_leaves=4).map(lambda w: w if "field"
 
 @pytest.mark.parametrize("name", sorted(FIELDS))
 def test_each_field_means_the_same_in_sql(shopful: Shopful, name: str) -> None:
-    @settings(CASES, max_examples=25)
+    @settings(CASES, max_examples=15)
     @given(a_test(name))
     def each(test: dict[str, Any]) -> None:
         assert inside(shopful, {"all": [test]}) == shopful.people.inside(test)  # type: ignore[attr-defined]
@@ -319,7 +319,7 @@ def _loaded(text: str) -> Any:
         return text
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(JSON | WHERE.flatmap(_spoilt))
 def test_nonsense_is_refused_with_a_place(where: Any) -> None:
     """Whatever it is: conditions, or a list of faults; never anything else."""
