@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
 from sqlalchemy import select
 
+from bot.codec import dump_entry
+from bot.events import Event, StaffAsked
 from ledger import tables as t
 from tests.gateway import rfc, running
 
@@ -95,3 +98,30 @@ async def test_an_order_its_goods_and_whose_it_is(gw):
     assert (owner["subject"], owner["buyer"]) == ("order:main:o1", buyer["id"])
     assert buyer["orders_count"] == 1
     assert await rows(gw, t.phones) == [{"phone": "+8613800138000", "buyer": buyer["id"]}]
+
+
+async def test_each_answer_about_consent_leaves_its_own_evidence(gw):
+    """By staff, by a stop word, by the shop; what was not asked leaves none, though the record's time of answer is shared."""
+    now = gw.gateway.clock.now()
+    home = "address:messenger-main:7001000000000001"
+    await gw.say("7001000000000001", "你好")
+    await gw.said("7001000000000001", 1)
+    answers = [("marketing", "granted", "form"), ("calls", "granted", "by phone"), ("marketing", "granted", "again")]
+    for number, (topic, verdict, evidence) in enumerate(answers):
+        data = {
+            "account": "messenger-main",
+            "id": "7001000000000001",
+            "topic": topic,
+            "verdict": verdict,
+            "evidence": evidence,
+        }
+        event = Event(f"c{number}", home, "", now, now, StaffAsked("consent", "clerk", json.dumps(data).encode()))
+        await gw.gateway.appender.append([dump_entry(event)])
+        await gw.idle()
+    await settled(gw)
+
+    found = sorted(await rows(gw, t.consents), key=lambda c: (c["ms"], c["seq"], c["line"]))
+    assert [(c["topic"], c["verdict"], c["wording"], c["source"]) for c in found] == [
+        (topic, verdict, evidence, "clerk") for topic, verdict, evidence in answers
+    ]
+    assert len({c["buyer"] for c in found}) == 1
