@@ -1,4 +1,4 @@
-"""`python -m bench.broadcast [BUYERS] [--kill]`: a broadcast through `serve` as it is shipped, two processes and the projector.
+"""`python -m bench.broadcast [BUYERS] [--kill [--every SECONDS]]`: a broadcast through `serve` as it is shipped, two processes and the projector.
 
 Buyers with an open window and a recorded opt-in stand in Redis, their audience in the ledger (SQLite); a provider on loopback accepts all.
 Says when all were queued and when all were sent, memory, and whether the counts held at every look. `--kill`: a process or the
@@ -11,6 +11,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import random
 import signal
 import subprocess
@@ -159,7 +160,7 @@ class Run:
 
     async def kill(self, serve: subprocess.Popen[bytes], done: asyncio.Event) -> None:
         while not done.is_set():
-            await asyncio.sleep(0.5 + random.random())
+            await asyncio.sleep(self.args.every * (0.5 + random.random()))
             self.kills += 1
             if self.kills % 4 == 0:
                 assert self.server is not None
@@ -170,8 +171,6 @@ class Run:
                 self.start_store()
             elif children := processes_of(serve.pid)[1:]:
                 with contextlib.suppress(ProcessLookupError):
-                    import os
-
                     os.kill(random.choice(children), signal.SIGKILL)
 
     async def watch(self, broadcasts: Broadcasts, store: Store, id: str, serve: subprocess.Popen[bytes]):
@@ -280,4 +279,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("buyers", nargs="?", type=int, default=100_000)
     parser.add_argument("--kill", action="store_true")
+    parser.add_argument("--every", type=float, default=1.0, help="seconds between kills, on the average")
     uvloop.run(main(parser.parse_args()))

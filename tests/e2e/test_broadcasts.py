@@ -183,7 +183,7 @@ async def test_paused_nothing_goes_and_resumed_the_rest_goes_once(shop):
     await wait_for(lambda: len(shop.gw.graph.sent) > 20)
     began = time.monotonic()
     await shop.broadcasts.pause(made.id, "lin")
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5  # a tenth of a second on a calm machine
     await asyncio.sleep(0.3)  # calls that were under way end
     sent = len(shop.gw.graph.sent)
     await asyncio.sleep(0.6)
