@@ -1,8 +1,8 @@
 """What is thrown away, and when. Nothing that matters lives in a TTL: a clock jump would delete it for good.
 
 What the ledger holds of journals and settled messages goes after 48 hours; what it does not hold yet stays, however long it is
-away. While memory is so short that nothing is taken in, what it holds goes earlier, the oldest first: a buyer's message is
-worth more than old history.
+away. While memory is so short that nothing is taken in, or a broadcast waits for it, what it holds goes earlier, the oldest
+first: a buyer's message is worth more than old history.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The planner of broadcasts: page by page from the frozen audience into the bulk lanes of the partitions that this process owns.
 
 A page and the cursor behind it are one script, fenced by the partition's lease: a crash leaves whole pages. Memory stays
-flat: a partition gets its next page when its lane and its queues have room for it.
+flat: a partition gets its next page when its lane and its queues have room for it, and the store has: long before memory
+is so short that buyers' messages would be refused.
 """
 
 from __future__ import annotations
@@ -42,13 +43,16 @@ class Planner:
         self._ended: set[tuple[str, int]] = set()  # broadcast and partition whose part is planned
         self._allowed: dict[str, int] = {}  # what a broadcast's rate has given and is not planned yet
         self._random = random.SystemRandom()
+        self.short_of_memory = False  # told by whoever watches it: planning waits, and history makes room
+        self.held_up = False  # something waits for memory
 
     async def advance(self) -> None:
         """Plans while there is room and something to plan, a second at most. Raises StoreError."""
         end = self._clock.monotonic() + ROUND_S
         going = [b for b in self._broadcasts.live.values() if b.state == "sending" and b.frozen >= 0]
         self._ended = {(id, p) for id, p in self._ended if id in self._broadcasts.live}
-        while going and self._clock.monotonic() < end:
+        self.held_up = bool(going) and self.short_of_memory
+        while going and not self.short_of_memory and self._clock.monotonic() < end:
             moved = 0
             for broadcast in going:
                 moved += await self._round(broadcast)

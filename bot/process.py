@@ -186,7 +186,7 @@ async def _watch_money(gateway: Gateway) -> None:
 
 async def _watch_memory(gateway: Gateway) -> None:
     gateway.watch_memory(storecheck.fullest(await gateway.store.servers("INFO", "memory")))
-    if gateway.door.is_shut_for("memory"):
+    if gateway.door.is_shut_for("memory") or gateway.planner.held_up:
         await gateway.housekeeping.make_room(gateway.clock.now())
     else:
         gateway.housekeeping.has_room()

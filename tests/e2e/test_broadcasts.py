@@ -528,3 +528,21 @@ async def test_a_turn_that_breaks_is_counted_as_failed_and_pending_again_when_re
     counts = await wait_for_async(lambda: shop.look(made.id), lambda counts: counts.pending == 0)
     await shop.gw.idle(20)
     assert ((await shop.look(made.id)).sent, (await shop.look(made.id)).failed) == (2, 0)
+
+
+async def test_planning_waits_for_memory_before_buyers_are_turned_away(shop):
+    gateway = shop.gw.gateway
+    gateway.watch_memory({"maxmemory": 100, "used_memory": 66})
+    assert gateway.planner.short_of_memory
+    assert not gateway.door.is_shut_for("memory")
+    used = int((await gateway.store.command("INFO", "memory"))["used_memory"])
+    await gateway.store.command("CONFIG", "SET", "maxmemory", int(used / 0.85))
+    try:
+        await wait_for(lambda: gateway.door.is_shut_for("memory"))  # it was looked at since
+        made = await shop.submit(await shop.buyers(20))
+        await wait_for(lambda: gateway.planner.held_up)
+        assert shop.gw.graph.sent == []
+        assert (await shop.look(made.id)).pending == 20
+    finally:
+        await gateway.store.command("CONFIG", "SET", "maxmemory", 0)
+    assert (await shop.until(made.id, "done")).sent == 20
