@@ -291,6 +291,8 @@ def _told(found: Mapping[str, Any]) -> Iterator[str]:
     for name, words in (("would_send", "get it by"), ("would_wait", "get it later:"), ("would_skip", "are skipped:")):
         for what, count in found[name].items():
             yield f"  {count} {words} {what}"
+    for what, count in found["excluded"].items():
+        yield f"  {count} are left out by {what}"
     if found["holdout"]:
         yield f"  {found['holdout']} are held out"
     for name, count in found["without_value"].items():

@@ -50,7 +50,13 @@ def desk_of(gateway: Gateway, policy: PolicySettings) -> Desk:
         queries=gateway.queries,
         broadcasts=gateway.broadcasts,
         crowd=LedgerCrowd(
-            gateway.history, gateway.catalogue, gateway.clock, settings.zone, brand.currency, tuple(settings.shops)
+            gateway.history,
+            gateway.catalogue,
+            gateway.clock,
+            settings.zone,
+            brand.currency,
+            tuple(settings.shops),
+            gateway.audiences if isinstance(gateway.audiences, LedgerAudiences) else None,
         ),
         coupons=gateway.campaigns,
         catalogue=gateway.catalogue,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
@@ -13,7 +14,9 @@ from sqlalchemy import select
 from bot.broadcasts import Broadcast, Recipient
 from bot.catalogue import Catalogue
 from bot.clock import SystemClock
+from console.desk import Whole
 from ledger import tables
+from ledger.audiences import LedgerAudiences
 from ledger.reading import History
 from ledger.segments import Group, Moment, SegmentError, parse, parse_text, where_of
 from ledger.segments.conditions import Condition, Term
@@ -36,6 +39,9 @@ class LedgerCrowd:
     zone: tzinfo
     currency: str
     shops: Sequence[str]
+    audiences: LedgerAudiences | None = (
+        None  # None: audiences do not come from the ledger, and are not counted by reason
+    )
 
     # --- what may be asked ----------------------------------------------------------------------------------------
 
@@ -94,6 +100,16 @@ class LedgerCrowd:
     async def count(self, asked: Broadcast) -> int:
         """How many it would reach before each buyer's own decision: exclusions are taken off, the holdout is not."""
         return (await self._find(asked, 1)).count
+
+    async def whole(self, asked: Broadcast) -> Whole:
+        """All of it counted: who is left out, who would get it by which account, who not and why; quotas and staff aside."""
+        if self.audiences is None:
+            return Whole(await self.count(asked), {}, {}, {})
+        told = await self.audiences.preview(asked, sample=0)
+        accounts = Counter[str]()
+        for (account, _), count in told.lanes.items():
+            accounts[account] += count
+        return Whole(told.count, told.excluded, dict(accounts), told.skipped, told.capped)
 
     async def some(self, asked: Broadcast, limit: int) -> Sequence[Recipient]:
         """Some of them."""

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from bot import access
 from bot.broadcasting import Broadcasts
@@ -31,6 +31,16 @@ from console.api.broadcast_shapes import EVERYBODY, apply, broadcast
 from console.api.refusals import Refusal
 
 MAY_APPROVE = "marketing"
+
+
+class Whole(Struct, frozen=True):
+    """An audience counted as a whole. `excluded`: by switch, whom it leaves out; of the rest by account or reason; `capped`: wait."""
+
+    count: int
+    excluded: dict[str, int]
+    by_account: dict[str, int]
+    skipped: dict[str, int]
+    capped: int = 0
 
 
 class Crowd(Protocol):
@@ -66,6 +76,10 @@ class Crowd(Protocol):
 
     async def count(self, asked: Broadcast) -> int:
         """How many it would reach before each buyer's own decision: exclusions are taken off, the holdout is not."""
+        ...
+
+    async def whole(self, asked: Broadcast) -> Whole:
+        """All of it counted: who is left out, who would get it by which account, who not and why; quotas and staff aside."""
         ...
 
     async def some(self, asked: Broadcast, limit: int) -> Sequence[Recipient]:

@@ -1,6 +1,7 @@
 """What a broadcast would do if it began now: the same decision that each buyer's own turn will take, and nothing is kept.
 
-Of an audience of up to MOST_WEIGHED every buyer is weighed; of a larger one as many, spread over it.
+Of an audience of up to MOST_WEIGHED every buyer is weighed. A larger one is counted by the ledger, account by account and reason by
+reason, and as many of it are weighed for their words and what they lack.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from bot.wording import with_brand
 from console.api.broadcast_models import PreviewIn
 from console.api.broadcast_shapes import findings
 from console.api.shapes import money, when
-from console.desk import Desk
+from console.desk import Desk, Whole
 
 MOST_WEIGHED = 1000
 
@@ -45,21 +46,17 @@ class Weighed:
 async def preview(desk: Desk, body: PreviewIn, by: str) -> dict[str, Any]:
     """The answer of POST /broadcasts/preview. Raises Refusal for a draft that is at fault otherwise than in its words."""
     made = await desk.drafted(body, by, await desk.get(body.id) if body.id else None)
-    count = await desk.crowd.count(made)
-    weighed = await weigh(desk, made)
-    found = desk.lint(made)
+    whole, weighed = await desk.crowd.whole(made), await weigh(desk, made)
+    count, found = whole.count, desk.lint(made)
     spread = Counter(one.account for one in weighed if one.outcome != "skip")
-    skips = Counter(one.reason for one in weighed if one.outcome == "skip")
-    waits = Counter(one.reason for one in weighed if one.outcome == "defer")
     longest = _longest(weighed, everybody=len(weighed) >= count)
     lanes = [desk.lanes[account] for account in made.accounts]
     return {
         "count": count,
         "looked_at": len(weighed),
         "holdout": round(count * made.holdout_percent / 100),
-        "would_send": dict(Counter(one.account for one in weighed if one.outcome == "send")),
-        "would_wait": dict(waits),
-        "would_skip": dict(skips),
+        "excluded": whole.excluded,
+        **would(weighed, whole),
         "without_value": _without(made, weighed),
         "sample": [_shown(one) for one in weighed[: body.sample]],
         "cases": [
@@ -70,6 +67,17 @@ async def preview(desk: Desk, body: PreviewIn, by: str) -> dict[str, Any]:
         "warnings": findings(one for one in found if one.level == "warning"),
         "needs_approval": await desk.needs_approval(count),
     }
+
+
+def would(weighed: Sequence[Weighed], whole: Whole) -> dict[str, dict[str, int]]:
+    """By account or reason: of each buyer's own decision, where all were weighed; else as the ledger counts the whole audience."""
+    if len(weighed) < whole.count and (whole.by_account or whole.skipped):
+        waits = {str(SkipReason.CAP_REACHED): whole.capped} if whole.capped else {}
+        return {"would_send": whole.by_account, "would_wait": waits, "would_skip": whole.skipped}
+    outcomes: dict[str, Counter[str]] = {"send": Counter(), "defer": Counter(), "skip": Counter()}
+    for one in weighed:
+        outcomes[one.outcome][one.account if one.outcome == "send" else one.reason] += 1
+    return {f"would_{'wait' if name == 'defer' else name}": dict(counted) for name, counted in outcomes.items()}
 
 
 async def weigh(desk: Desk, made: Broadcast) -> list[Weighed]:

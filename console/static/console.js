@@ -102,6 +102,7 @@ export function previewed(found) {
   for (const [why, n] of Object.entries(found.would_wait)) tally.append(make("li", { class: "wait", text: words("would_wait", { n: number(n), reason: reason(why || "waiting") }) }));
   for (const [why, n] of Object.entries(found.would_skip)) tally.append(make("li", { class: "skip", text: words("would_skip", { n: number(n), reason: reason(why) }) }));
   for (const [name, n] of Object.entries(found.without_value)) tally.append(make("li", { class: "note", text: words("without", { n: number(n), name: `{{ ${name} }}` }) }));
+  for (const [name, n] of Object.entries(found.excluded)) tally.append(make("li", { class: "note", text: words("excluded", { n: number(n), name: facts.exclusions[name] || name }) }));
   if (found.holdout) tally.append(make("li", { class: "note", text: words("holdout", { n: number(found.holdout) }) }));
   if (found.needs_approval) tally.append(make("li", { class: "note", text: words("needs_approval", { limit: number(facts.approve_above) }) }));
   const nodes = [make("p", { class: "big", text: found.count ? words("count", { n: number(found.count) }) : words("count_none") })];

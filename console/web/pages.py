@@ -146,6 +146,7 @@ def _facts(visit: Visit) -> dict[str, Any]:
         "detail": w["detail"],
         "compose": w["compose"],
         "languages": w["lang"],
+        "exclusions": {one["name"]: one["title"] for one in visit.deps.desk.crowd.exclusions(visit.lang)},
         "approve_above": visit.deps.desk.broadcasts.rules.approve_above,
     }
 

@@ -266,6 +266,14 @@ def test_the_member_day_on_three_phones(shop: Served) -> None:
         assert len(theirs) == sum(done["by_account"][account].values()) == 1, account
     sms = shop.sandbox("GET", shop.phone("sms-main", phones["sms-main"]) + "/messages").json["items"]
     assert any(b.get("text", "").startswith("【小满衣橱】") and b["text"].endswith("拒收请回复R") for b in sms)
+    # Who was just written to can be left alone, by the switch; the ledger knows it in a moment.
+    alone = preview_of(where=only(*buyers.values()), exclude=["written_to_in_3_days"])
+    until(
+        lambda: shop.api("POST", "/broadcasts/preview", alone).json["excluded"] == {"written_to_in_3_days": 3},
+        30,
+        "the switch",
+    )
+    assert shop.api("POST", "/broadcasts/preview", alone).json["count"] == 0
     # The second broadcast of the day meets the cap: it waits; and who never agreed is skipped with the reason.
     other = made(shop, where=only(never))
     shop.api("POST", f"/broadcasts/{other}/submit", role="marketing")

@@ -138,11 +138,15 @@ class CaseOut(Answer):
 
 
 class Preview(Answer):
-    """What would happen. `looked_at`: how many of the audience were weighed; all of them, where it is as many as `count`."""
+    """What would happen. `looked_at`: how many of the audience were weighed one by one; all, where it is as many as `count`.
+
+    Of a larger one the ledger counts `would_send`, `would_wait` and `would_skip`. `excluded`: by switch, whom it leaves out.
+    """
 
     count: int
     looked_at: int
     holdout: int
+    excluded: dict[str, int]
     would_send: dict[str, int]
     would_wait: dict[str, int]
     would_skip: dict[str, int]
