@@ -235,6 +235,7 @@ async def derived(world: World) -> dict[str, list]:
     return found
 
 
+@pytest.mark.timeout(150)
 async def test_after_an_erasure_the_canary_is_nowhere(world, request, capfd) -> None:
     buyer = await live(world)
     export = await world.api("GET", f"/buyers/{buyer}/export")
@@ -275,6 +276,7 @@ async def test_after_an_erasure_the_canary_is_nowhere(world, request, capfd) -> 
     assert await anew(world) == after
 
 
+@pytest.mark.timeout(150)
 async def test_a_shop_may_ask_for_it(world, request) -> None:
     """`privacy.redact_customer` forgets as the API does: everywhere, not in the record alone."""
     buyer = await live(world)

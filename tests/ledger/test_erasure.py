@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
 from sqlalchemy import select
 
 from bot import subjects
@@ -49,6 +50,7 @@ async def order(gw, id: str, buyer: dict) -> None:
     assert status < 300, text
 
 
+@pytest.mark.timeout(120)
 async def test_it_waits_for_the_projection(valkey, redis_client, tmp_path) -> None:
     """While nothing is projected the journals stay, so that no count loses what they tell; then they go, and nobody is left."""
     async with running(valkey, tmp_path) as gw:
@@ -77,6 +79,7 @@ async def test_it_waits_for_the_projection(valkey, redis_client, tmp_path) -> No
         await task
 
 
+@pytest.mark.timeout(120)
 async def test_it_reaches_orders_that_the_record_forgot(valkey, redis_client, tmp_path) -> None:
     """A record remembers twenty orders; the ledger names the others, and none keeps its buyer."""
     async with running(valkey, tmp_path, ledger=True) as gw:
@@ -94,6 +97,7 @@ async def test_it_reaches_orders_that_the_record_forgot(valkey, redis_client, tm
         assert all(record.buyer is None for record in records.values())
 
 
+@pytest.mark.timeout(120)
 async def test_a_shop_names_somebody_it_told_of_by_another_way(valkey, redis_client, tmp_path) -> None:
     """Its own reference was never heard of: who is meant is found by the chat address, the number or the e-mail beside it."""
     async with running(valkey, tmp_path, ledger=True) as gw:
