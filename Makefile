@@ -52,6 +52,7 @@ check: $(VENV)/.dev
 
 test: $(VENV)/.dev var/tools/.chromium var/tools/.postgresql var/tools/.redis
 	$(BIN)/python -m pytest
+	@bash scripts/on_stores.sh $(BIN)/python
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench

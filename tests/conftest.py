@@ -18,6 +18,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--store", default="embedded", choices=stores.KINDS, help="the kind of store to run on")
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Tests marked `every_store` that ask for a client run on each kind, in the one session; end to end is scripts/on_stores.sh."""
+    if "store_kind" in metafunc.fixturenames and metafunc.definition.get_closest_marker("every_store"):
+        metafunc.parametrize("store_kind", stores.KINDS, indirect=True)
+
+
 @pytest.fixture(scope="session")
 def running_stores() -> Iterator[dict[str, stores.Store]]:
     """The stores of this session by kind, started when they are first asked for."""

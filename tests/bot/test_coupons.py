@@ -20,6 +20,7 @@ from bot.store import Store
 NOW = 1_790_000_000_000
 DAY = 86_400_000
 ROUNDS, CLAIMS, BUYERS, STOCK, LINES = 20, 60, 15, 10, 6
+pytestmark = pytest.mark.every_store
 
 
 def campaign(key: str = "RACE", **fields) -> Campaign:
@@ -32,9 +33,9 @@ async def coupons(redis_client) -> Coupons:
 
 
 @pytest.fixture
-async def lines(valkey, redis_client):
-    """Several processes' connections to the same server."""
-    clients = [connect(valkey.url) for _ in range(LINES)]
+async def lines(running_stores, store_kind, redis_client):
+    """Several processes' connections to the same store."""
+    clients = [connect(running_stores[store_kind].url) for _ in range(LINES)]
     yield clients
     for client in clients:
         await client.aclose()

@@ -21,6 +21,7 @@ ZONE = ZoneInfo("Asia/Shanghai")
 NOW = 1_790_000_000_000  # 2026-09-21 22:13 in Shanghai
 TARIFF = Tariff("CNY", {"CN": Decimal("0.045"), "US": Decimal("0.06")})
 CHINA, US, UK = "+8613900001234", "+14155552671", "+447700900123"
+pytestmark = pytest.mark.every_store
 
 
 def spend(client, daily: str | None = "1.00", monthly: str | None = None) -> Spend:

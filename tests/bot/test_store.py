@@ -9,10 +9,9 @@ import pytest
 from bot.change import Change, Commit, Letter, QueuedMessage, Settlement, StatusChange
 from bot.errors import StoreFullError
 from bot.store import Store
-from tests.stores import KINDS
 
 NOW = 1_790_000_000_000
-pytestmark = pytest.mark.parametrize("store_kind", KINDS, indirect=True)
+pytestmark = pytest.mark.every_store
 SUBJECT = "address:wechat-main:oBuyer1"
 
 
