@@ -9,6 +9,7 @@ import time
 import pytest
 
 from bot import ids, keys, subjects
+from bot.catalogue import Catalogue
 from bot.clock import SystemClock
 from bot.codec import dump_record
 from bot.coupons import ALPHABET, TENTATIVE_MS, Campaign, CodesTakenError, Coupons, new_code
@@ -219,6 +220,7 @@ def resolver(store: Store, coupons: Coupons, clock: SystemClock) -> EffectResolv
     return EffectResolver(
         store=store,
         coupons=coupons,
+        catalogue=Catalogue(store),
         codes=None,
         clock=clock,
         spend=None,
