@@ -147,13 +147,16 @@ class Wire:
         """One command's answer. With `replicas`, raises StoreError when not so many confirm what it wrote."""
         connection = self._kept.pop() if self._kept else await self._pool.get_connection()
         try:
-            await connection.send_command(*args)
+            await connection.send_packed_command((packed(args),))
             answer = await connection.read_response()
             if replicas:
                 await _confirmed(connection, replicas)
             return answer
         finally:
-            await self._keep(connection)
+            if len(self._kept) < KEPT:  # as in `_keep`, without a coroutine more a call
+                self._kept.append(connection)
+            else:
+                await self._pool.release(connection)
 
     async def calls(self, commands: Sequence[Sequence[Any]], *, replicas: int = 0) -> list[Any]:
         """Several commands in one round trip; answers in order, an error in its place.

@@ -70,6 +70,11 @@ class Store:
         """
         name = keys.inbox if lane == "i" else keys.bulk
         partitions = [self.partition(subject) for subject, _, _ in entries]
+        if self._cluster is None:
+            args = [part for entry in entries for part in entry]
+            await self.scripts.run("append", [name(p) for p in partitions], args, replicas=replicas)
+            self.dirty.update(partitions)
+            return
         groups = self._split(partitions)
         calls = [([name(partitions[i]) for i in g], [part for i in g for part in entries[i]]) for g in groups]
         answers = await self.scripts.each("append", calls, replicas=replicas)
@@ -77,10 +82,10 @@ class Store:
         self.news.set()
         _raise_partly(groups, answers)
 
-    def _split(self, partitions: Sequence[int]) -> list[list[int]]:
+    def _split(self, partitions: Sequence[int]) -> Sequence[Sequence[int]]:
         """The positions that go into one call each: all of them, or on a cluster those of each partition, in order."""
         if self._cluster is None:
-            return [list(range(len(partitions)))]
+            return (range(len(partitions)),)
         groups: dict[int, list[int]] = {}
         for i, p in enumerate(partitions):
             groups.setdefault(p, []).append(i)
@@ -391,10 +396,11 @@ class Store:
         groups = self._split([item.partition for item in items])
         calls = []
         for g in groups:
+            some = items if len(g) == len(items) else [items[i] for i in g]
             args: list[Any] = [today // DAY_MS]
-            for item in (items[i] for i in g):
+            for item in some:
                 args += outcome_args(item)
-            calls.append(([keys.sending(items[i].partition) for i in g], args))
+            calls.append(([keys.sending(item.partition) for item in some], args))
         answers = await self.scripts.each("settle", calls)
         hints: set[Hint] = set()
         for g, found in zip(groups, answers, strict=True):
