@@ -482,10 +482,7 @@ class Store:
         ]
 
     async def unless_away(self, work: Awaitable[object]) -> bool:
-        """Whether the work was done. False where its server of a cluster is away: that of the others goes on.
-
-        On one server there are no others: raises StoreError.
-        """
+        """Whether it was done. False where its server of a cluster is away: the others' goes on. On one server StoreError."""
         try:
             await work
         except StoreError:
