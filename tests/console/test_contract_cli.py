@@ -63,6 +63,8 @@ def test_check_names_who_does_not_answer(tmp_path: Path) -> None:
         ("serve",),
         ("check",),
         ("token", "create", "x", "--role", "owner"),
+        ("staff", "add", "x", "--role", "owner"),
+        ("broadcast", "list"),
         ("replay", "1/1-1"),
         ("coupons", "import", __file__),
     ],
