@@ -223,11 +223,13 @@ def add_routes(app: web.Application, deps: ApiDeps) -> None:
             return refusal.answer()
         except StoreError as error:
             return unavailable(str(error))
-        words = LATER[request.match_info["resource"]]
+        words = LATER[request.match_info["whole"].partition("/")[0]]
         return Refusal(501, "not-built", f"{words}: not in this release yet").answer()
 
     app.router.add_get(f"{PREFIX}/openapi.json", description)
-    app.router.add_route("*", f"{PREFIX}/{{resource:{'|'.join(LATER)}}}{{rest:(/.*)?}}", later)
+    # What is served there already answers other methods by itself (405).
+    served = "|".join(route.path[1:] for route in ROUTES if route.path[1:].partition("/")[0] in LATER) or "-"
+    app.router.add_route("*", f"{PREFIX}/{{whole:(?!(?:{served})$)(?:{'|'.join(LATER)})(?:/.*)?}}", later)
 
 
 __all__ = ["LATER", "PREFIX", "ROUTES", "ApiDeps", "add_routes"]
