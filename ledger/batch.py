@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from bot.errors import LedgerError
 from bot.events import Ms
 from ledger import tables
-from ledger.database import writing
+from ledger.database import is_away, writing
 from ledger.derive import Entry, Wanted, decode, fold, wanted
 from ledger.derive.entries import UnreadableError
 from ledger.facts import EPOCH, REBUILD, UNREADABLE, all_facts, fact, set_fact
@@ -71,29 +71,47 @@ async def project(
 
 
 async def derive(connection: AsyncConnection, raw: Sequence[tuple[int, Ms, int, str, bytes]], currency: str) -> int:
-    """Derives rows from entries; answers how many cannot be read by this release: they stay raw, for a rebuild."""
+    """Derives rows from entries; answers how many cannot be derived by this release: they stay raw, for a rebuild."""
     entries: list[Entry] = []
-    keys, unreadable = Wanted(), 0
+    unreadable = 0
     for partition, ms, seq, kind, body in raw:
         try:
-            entry = decode(partition, ms, seq, kind, body)
+            entries.append(decode(partition, ms, seq, kind, body))
         except UnreadableError:
             unreadable += 1
-            continue
-        entries.append(entry)
-        wanted(entry, keys)
-    state = await load(connection, keys, currency)
-    for entry in entries:
-        try:
-            fold(entry, state)
-        except Exception:  # a bug of ours must not hold up all history: the entry stays raw, for a rebuild
-            unreadable += 1
-            log.exception("entry not derived", partition=entry.partition, at=f"{entry.ms}-{entry.seq}")
-    await save(connection, state)
-    await keep(connection, state.buyers.dirty)
+    unreadable += await _derive(connection, entries, currency)
     if unreadable:
         await set_fact(connection, UNREADABLE, str(int(await fact(connection, UNREADABLE) or 0) + unreadable))
     return unreadable
+
+
+async def _derive(connection: AsyncConnection, entries: Sequence[Entry], currency: str, *, clean: bool = False) -> int:
+    """All of them at once. What the database or a rule breaks on is found by halves, so that it holds up nothing else."""
+    if not entries:
+        return 0
+    try:
+        async with connection.begin_nested():
+            keys = Wanted()
+            for entry in entries:
+                wanted(entry, keys)
+            state = await load(connection, keys, currency)
+            for entry in entries:
+                fold(entry, state)
+            await save(connection, state, clean=clean)
+            await keep(connection, state.buyers.dirty)
+    except Exception as error:  # whatever it is, it must not hold up all history
+        if is_away(error):
+            raise
+        if len(entries) > 1:
+            half = len(entries) // 2
+            first = await _derive(connection, entries[:half], currency)
+            return first + await _derive(connection, entries[half:], currency)
+        if not clean:  # PostgreSQL takes no text with a NUL in it
+            return await _derive(connection, entries, currency, clean=True)
+        entry = entries[0]
+        log.exception("entry not derived", partition=entry.partition, at=f"{entry.ms}-{entry.seq}")
+        return 1
+    return 0
 
 
 async def _check(connection: AsyncConnection, epoch: str, expected: Mapping[int, str]) -> None:

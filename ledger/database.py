@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchTableError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchTableError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -25,6 +25,14 @@ POOL = 4
 MAPPED = 2_147_418_112  # bytes of a file that SQLite reads as memory: the most that it takes
 _MISSING = ("no such table", "no such column")
 _UNDEFINED = ("42P01", "42703")  # PostgreSQL: undefined_table, undefined_column
+_AWAY = (
+    "08",
+    "40",
+    "53",
+    "55",
+    "57",
+    "58",
+)  # PostgreSQL's classes: connection, rollback, resources, locks, operator, system
 SQLITE = "sqlite:"
 
 
@@ -61,12 +69,15 @@ def open_engine(url: URL, *, writer: bool = False) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=CONNECT_S,
         pool_pre_ping=True,
+        hide_parameters=True,  # they are what buyers wrote: no error may quote them
         connect_args={"timeout": CONNECT_S, "command_timeout": ANSWER_S, "server_settings": {"jit": "off"}},
     )
 
 
 def _sqlite(url: URL, *, writer: bool) -> AsyncEngine:
-    engine = create_async_engine(url, pool_size=1 if writer else POOL, max_overflow=0, pool_timeout=CONNECT_S)
+    engine = create_async_engine(
+        url, pool_size=1 if writer else POOL, max_overflow=0, pool_timeout=CONNECT_S, hide_parameters=True
+    )
 
     @event.listens_for(engine.sync_engine, "do_connect")
     def make_file(_dialect: Any, _record: Any, _args: Any, _kwargs: Any) -> None:
@@ -118,6 +129,14 @@ def reaching(url: URL) -> Iterator[None]:
         if type(error).__name__ == "MissingGreenlet":  # a bug of ours, not of the database
             raise
         raise LedgerError(f"ledger.url: {shown(url)}: {type(error).__name__}; {_cure(url)}") from error
+
+
+def is_away(error: Exception) -> bool:
+    """Whether a failure is the database's own state, as opposed to something that it does not take."""
+    if isinstance(error, DBAPIError):
+        state = str(getattr(error.orig, "sqlstate", "") or "")
+        return error.connection_invalidated or isinstance(error, OperationalError) or state[:2] in _AWAY
+    return isinstance(error, PoolTimeoutError | OSError | TimeoutError)
 
 
 def _is_missing(error: DBAPIError) -> bool:

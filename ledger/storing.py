@@ -61,17 +61,23 @@ def _parts(keys: Iterable[str]) -> Iterator[list[str]]:
         yield part
 
 
-async def save(connection: AsyncConnection, state: State) -> None:
-    """Writes what was changed."""
+async def save(connection: AsyncConnection, state: State, *, clean: bool = False) -> None:
+    """Writes what was changed; `clean`: texts without NUL, which PostgreSQL does not take."""
     for held in state.held:
-        await upsert(connection, held.table, list(held.dirty.values()))
+        await upsert(connection, held.table, _cleaned(list(held.dirty.values()), clean=clean))
     for table, column, owned in state.parts:
         if owned:
             await _many(connection, _forget(table, column), table, [{column: owner} for owner in owned])
-            await add(connection, table, [row for rows in owned.values() for row in rows])
+            await add(connection, table, _cleaned([row for rows in owned.values() for row in rows], clean=clean))
     for table, added in state.added:
-        await add(connection, table, added)
+        await add(connection, table, _cleaned(added, clean=clean))
     await own(connection, {*state.owners.dirty, *state.orders.dirty})
+
+
+def _cleaned(rows: list[Row], *, clean: bool) -> list[Row]:
+    if not clean:
+        return rows
+    return [{n: v.replace("\0", "\ufffd") if isinstance(v, str) else v for n, v in row.items()} for row in rows]
 
 
 async def add(connection: AsyncConnection, table: Table, rows: Sequence[Row]) -> None:

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import random
+from decimal import Decimal
 
 import pytest
 
+from bot.codec import dump_message, dump_record
+from bot.events import Money
+from bot.journal import TurnEntry, dump
+from bot.messages import OutboundMessage, Text
+from bot.records import Order
+from ledger import tables
 from ledger.batch import LostError
+from ledger.database import database_url, open_engine
 from tests.ledger.life import Book, recorded
 
 _kept: dict[str, object] = {}
@@ -116,4 +124,34 @@ async def test_an_entry_that_cannot_be_read_is_kept_counted_and_passed(journals,
     assert book.unreadable == 4
     assert len(found.pop("journal")) == len(usual.pop("journal")) + 4
     assert found == usual
+    await book.close()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_what_a_database_does_not_take_holds_up_nothing(journals, whole, tmp_path, kind, request):
+    """A text with a NUL, a sum that no integer holds: the first is mended, the second stays raw; all else is derived."""
+    url = request.getfixturevalue("postgresql_url") if kind == "postgresql" else "sqlite:book.db"
+    book = Book(tmp_path)
+    await book.close()
+    book.engine = open_engine(database_url(url, tmp_path), writer=True)
+    await book.open()
+    message = OutboundMessage("m_nul", "b_1", "h", "a", "to", "reply", Text("a\0b"), 5)
+    spoken = TurnEntry(5, "address:a:to", b"", messages=[dump_message(message)])
+    dear = Order("o", "main", "order:main:o", total=Money(Decimal(10) ** 30, "CNY"))
+    strange = [
+        (1, n, "turn", dump(entry))
+        for n, entry in enumerate((spoken, TurnEntry(5, dear.subject, b"", record=dump_record(dear))))
+    ]
+    partition = min(journals)
+
+    await book.project({**journals, partition: [*strange, *journals[partition]]})
+
+    found, usual = await book.dump(), await whole.dump()
+    assert book.unreadable == 1
+    words = [column.name for column in tables.messages.columns].index("text")
+    texts = {row[0]: row[words] for row in found["messages"]}
+    assert texts.pop("m_nul") == ("a\ufffdb" if kind == "postgresql" else "a\0b")
+    assert texts == {row[0]: row[words] for row in usual["messages"]}
+    for name in ("buyers", "orders", "timeline", "decisions", "coupons", "owners", "tasks"):
+        assert found[name] == usual[name]
     await book.close()
