@@ -118,11 +118,12 @@ class Book:
         self.unreadable += done.unreadable
 
     async def dump(self) -> dict[str, list[tuple]]:
-        """Every derived table, in the order of its key."""
+        """Every derived table, in the order of its key; scores follow from the whole shop and the day (`ledger.scores`)."""
         found = {}
         async with self.engine.connect() as connection:
             for table in (*DERIVED, tables.journal):
-                rows = await connection.execute(select(table).order_by(*table.primary_key.columns))
+                columns = [c for c in table.columns if c.name not in ("r", "f", "m")]
+                rows = await connection.execute(select(*columns).order_by(*table.primary_key.columns))
                 found[table.name] = [tuple(row) for row in rows]
         return found
 
