@@ -36,6 +36,7 @@ from bot.codec import dump_record
 from bot.embedded import binary
 from bot.errors import StoreError
 from bot.hours import ALWAYS, zone
+from bot.queries import Queries
 from bot.records import Address, Buyer, Consent, Window
 from bot.redis_client import connect
 from bot.store import Store
@@ -158,8 +159,10 @@ class Run:
         await broadcasts.submit(id, "bench", recipients=len(rows))
         return id
 
-    async def kill(self, serve: subprocess.Popen[bytes], done: asyncio.Event) -> None:
+    async def kill(self, store: Store, serve: subprocess.Popen[bytes], done: asyncio.Event) -> None:
+        """Again and again, each time once every partition is served: who never gets up cannot be killed at work."""
         while not done.is_set():
+            await self.served(store)
             await asyncio.sleep(self.args.every * (0.5 + random.random()))
             self.kills += 1
             if self.kills % 4 == 0:
@@ -172,6 +175,13 @@ class Run:
             elif children := processes_of(serve.pid)[1:]:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(random.choice(children), signal.SIGKILL)
+
+    async def served(self, store: Store) -> None:
+        while True:
+            with contextlib.suppress(StoreError):
+                if await Queries(store).served() == store.partitions:
+                    return
+            await asyncio.sleep(0.1)
 
     async def watch(self, broadcasts: Broadcasts, store: Store, id: str, serve: subprocess.Popen[bytes]):
         """Looks until it is done; answers seconds until all were queued, until all were sent, and the counts."""
@@ -237,7 +247,7 @@ async def measure(run: Run, args: argparse.Namespace) -> None:
         await asyncio.sleep(3)
         spent = cpu_s(serve.pid), cpu_s(run.server.pid)
         id = await run.submit(broadcasts, rows)
-        killer = asyncio.create_task(run.kill(serve, done)) if args.kill else None
+        killer = asyncio.create_task(run.kill(store, serve, done)) if args.kill else None
         queued, sent, counts = await run.watch(broadcasts, store, id, serve)
         done.set()
         if killer is not None:
