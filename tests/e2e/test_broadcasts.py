@@ -405,7 +405,6 @@ async def test_two_of_the_audience_who_turn_out_to_be_one_hear_of_it_once(shop):
     older, younger = await shop.buyers(2)
     older.created_at -= 1000
     await keep(store, [older, younger])
-    await shop.submit([])  # nothing: the file is there
     await shop.gw.gateway.store.append([dump_entry(claim_of(older, younger, shop.gw.gateway.clock.now()))])
     await wait_for_async(lambda: store.record(younger.home), lambda record: isinstance(record, Link))
     await shop.gw.idle(10)
