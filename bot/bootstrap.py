@@ -52,6 +52,7 @@ from bot.problems import as_problems
 from bot.queries import Queries, as_dict
 from bot.records import AccountState, Record
 from bot.resolver import EffectResolver
+from bot.restocks import Restocks
 from bot.routing import Keywords, Registry
 from bot.sender import Sender
 from bot.settings import WEEKDAYS, Settings, load
@@ -123,6 +124,7 @@ class Gateway:
     resolver: EffectResolver
     campaigns: Coupons
     openings: Openings
+    restocks: Restocks
     codes: Codes
     links: Links
     queries: Queries
@@ -252,7 +254,8 @@ async def build(settings: Settings, owner: str, extras: Extras | None = None) ->
     history = History(ledger_url)
     erasure = Erasure(store, clock, Forgetting(history), embedded=settings.redis.url.startswith(SCHEME))
     gateway = Gateway(
-        settings, store, clock, leases, worker, sender, resolver, coupons, Openings(store, coupons), codes, links, Queries(store),
+        settings, store, clock, leases, worker, sender, resolver, coupons, Openings(store, coupons), Restocks(store),
+        codes, links, Queries(store),
         history, erasure, appender, door,
         http, app, lines, sources, wake, hints, settings.sandbox.enabled, settings.redis.lease_seconds,
         Housekeeping(store), spend, broadcasts, catalogue,

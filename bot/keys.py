@@ -117,6 +117,11 @@ def awaited(partition: int, subject: str) -> str:
     return f"awaited:{tag(partition)}:{subject}"
 
 
+def restocked(partition: int) -> str:
+    """Hash: product's subject, NUL, a name for the turn -> the SKUs that came back, by line; gone once who waits was told."""
+    return f"restocked:{tag(partition)}"
+
+
 def busy(partition: int) -> str:
     """Hash: account and address of a message under way -> its id."""
     return f"busy:{tag(partition)}"

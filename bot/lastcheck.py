@@ -34,4 +34,6 @@ def _consent_gone(message: OutboundMessage, records: Mapping[str, Record]) -> st
         return SkipReason.OPTED_OUT
     if message.topic == "coupons" and address.consent.coupons != "refused":
         return ""  # a wish for one message is used up when that is planned; an opt-out since then refuses it
+    if message.topic.startswith("product:"):
+        return ""  # likewise
     return "" if address.consent.marketing == "granted" else SkipReason.NO_CONSENT

@@ -59,7 +59,9 @@ class Plan(Struct, frozen=True):
     confirms_opt_out: bool = False
     needs_window: bool = False  # an open chat window only: never by SMS, never by template (review invitations)
     templates: frozenset[str] = frozenset()  # accounts for which this very message brings an approved template
-    topic: str = ""  # "coupons": what the buyer asked for by itself is enough, without consent to all marketing
+    topic: str = (
+        ""  # "coupons", or a product's subject: that the buyer asked for this is enough, without consent to all
+    )
 
 
 class Decision(Struct):
@@ -178,7 +180,7 @@ def _refused(
     if plan.purpose == "marketing":
         if address.opted_out:
             return Rule.OPT_OUT, SkipReason.OPTED_OUT
-        if not agreed(address, plan.topic):
+        if not agreed(address, plan.topic) and not _awaits(plan, address):
             return Rule.CONSENT, SkipReason.NO_CONSENT
     if plan.purpose == "service" and address.consent.service == "refused":
         return Rule.CONSENT, SkipReason.OPTED_OUT
@@ -193,6 +195,12 @@ def agreed(address: Address, topic: str = "") -> bool:
     """Whether the buyer agreed at this address to marketing, or at least to this one topic of it."""
     consent = address.consent
     return consent.marketing == "granted" or (topic == "coupons" and consent.coupons == "granted")
+
+
+def _awaits(plan: Plan, address: Address) -> bool:
+    """Whether the buyer asked at this address to be told that this product is back."""
+    here = (plan.topic, address.account, address.id)
+    return any((one.product, one.account, one.to) == here for one in plan.buyer.awaits)
 
 
 def _window(

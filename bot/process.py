@@ -150,9 +150,10 @@ async def _housekeeping(gateway: Gateway) -> None:
 
 
 async def _coupons(gateway: Gateway) -> None:
-    """Claims whose turn never came; news for those who wait for coupons."""
+    """Claims whose turn never came; news for those who wait for coupons, or for a product."""
     await gateway.resolver.sweep()
     await gateway.openings.tell(gateway.clock.now())
+    await gateway.restocks.tell(gateway.clock.now())
 
 
 async def _watch(gateway: Gateway) -> None:

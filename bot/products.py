@@ -149,6 +149,13 @@ def stock_of(variants: Sequence[Variant]) -> int | None:
     return total if total or len(known) == len(variants) else None
 
 
+def stocked(product: Product | None) -> set[str]:
+    """The SKUs that are offered and there."""
+    if product is None or not is_offered(product):
+        return set()
+    return {variant.sku for variant in offered(product) if variant.stock is not None and variant.stock > 0}
+
+
 def price_of(variants: Sequence[Variant]) -> Money | None:
     """The lowest price of some variants, None where none is known, or they are in different currencies."""
     prices = [v.price for v in variants if v.price is not None]

@@ -106,17 +106,26 @@ class ShopTurns:
             return
         if body.kind == "product.awaited":
             if product is not None:
-                key = keys.awaited(run.partition, product.subject)
-                since = str(run.now) if body.data["on"] else ""
-                for buyer in body.data["buyers"].split(","):
-                    run.change.rows.append((key, f"{buyer}\0{body.data['sku']}", since))
+                self._awaited(run, product, body)
             return
+        there = products.stocked(product)
         before = products.entry(product)
         run.record = products.apply(product, event)
         run.touched = True
         if (after := products.entry(run.record)) != before:
             key = keys.catalogue(run.partition)
             run.change.rows += [(key, run.record.subject, after), (key, "#", "+")]
+        if product is not None:  # of a new one nobody can have asked
+            _came_back(run, run.record, products.stocked(run.record) - there)
+
+    def _awaited(self, run: Run, product: Product, body: ShopEvent) -> None:
+        key, sku = keys.awaited(run.partition, product.subject), body.data["sku"]
+        since = str(run.now) if body.data["on"] else ""
+        for buyer in body.data["buyers"].split(","):
+            run.change.rows.append((key, f"{buyer}\0{sku}", since))
+        meant = {variant.sku for variant in products.offered(product) if not sku or variant.sku == sku}
+        if since and meant <= (there := products.stocked(product)):  # it came back between the question and the yes
+            _came_back(run, product, meant & there)
 
     def _account(self, run: Run, event: Event) -> None:
         state = run.record if isinstance(run.record, AccountState) else AccountState(event.account, created_at=run.now)
@@ -130,3 +139,10 @@ class ShopTurns:
             run.record = state
             run.touched = True
             state.disconnected_at = max(state.disconnected_at, event.at)
+
+
+def _came_back(run: Run, product: Product, skus: set[str]) -> None:
+    """Who waits is told by a slow loop (`bot.restocks`): they may be too many for one turn."""
+    if skus:
+        field = f"{product.subject}\0{run.taken.lane}|{run.taken.entry}"
+        run.change.rows.append((keys.restocked(run.partition), field, "\n".join(sorted(skus))))

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from bot import sizing
-from bot.effects import AwaitStock, Effect, FoundProducts, Resolution, Say, SpeakOf
-from bot.events import ItemRef
+from bot.effects import AwaitStock, Effect, FindProducts, FoundProducts, Resolution, Say, Skip, SpeakOf
+from bot.events import ItemRef, StaffAsked
 from bot.handling import Handler, Trigger, Turn
-from bot.products import offered, price_of, size_rank, stock_of
+from bot.products import offered, price_of, size_rank, stock_of, stocked
+from bot.reasons import Rule, SkipReason
 from bot.records import Product, Variant
 from bot.subjects import product as subject_of
 from handlers.item_search import ask, meant, name_of, named, one_of, picked
+
+BACK = "journey:stock_back/1"
+MOST_SIZES = 4  # in one message, so that a text stays short
 
 
 def stock(turn: Turn) -> Sequence[Effect]:
@@ -42,7 +47,7 @@ def found(turn: Turn, result: Resolution) -> Sequence[Effect]:
         return instead
     size, text = result.data.get("size", ""), result.data.get("text", "")
     of = meant(product, size, text)
-    sku = of[0].sku if size and len(of) == 1 else ""
+    sku = of[0].sku if len(of) == 1 and (size or len(offered(product)) > 1) else ""
     item = ItemRef(product.shop, product.id, sku, product.title, size or picked(turn, product))
     said = _price(product, of) if result.data["what"] == "price" else _stock(turn, product, of, size)
     return [SpeakOf(item), said]
@@ -112,6 +117,44 @@ def unwanted(turn: Turn) -> Sequence[Effect]:
     return [AwaitStock(subject_of(about.shop, about.product), about.sku, on=False), Say("stock_wait_no")]
 
 
+def restocked(turn: Turn) -> Sequence[Effect]:
+    """Something came back (`bot.restocks`): whoever still waits for it is told, if it is there at this very moment."""
+    body = turn.event.body
+    assert isinstance(body, StaffAsked)
+    told = json.loads(body.data)
+    subject = told["product"]
+    if not any(one.product == subject for one in turn.buyer.awaits):
+        out = bool(turn.buyer.addresses) and all(address.opted_out for address in turn.buyer.addresses)
+        return [Skip("stock_back", SkipReason.OPTED_OUT, Rule.OPT_OUT, "marketing", BACK)] if out else []
+    _, shop, id = subject.split(":", 2)
+    return [FindProducts("back", item=ItemRef(shop, id), data={"skus": "\n".join(told["skus"])})]
+
+
+def back(turn: Turn, result: Resolution) -> Sequence[Effect]:
+    """One message, with which the wish ends; where it is gone again, or may not be told here, the buyer goes on waiting."""
+    assert isinstance(result, FoundProducts)
+    if not result.products:
+        return []
+    product = result.products[0]
+    now = stocked(product)
+    came = now & set(result.data["skus"].split("\n"))
+    waits = [one for one in turn.buyer.awaits if one.product == product.subject]
+    wishes = [one for one in waits if (one.sku in came if one.sku else came)]
+    if not wishes:
+        return []
+    wanted = {one.sku for one in wishes}
+    of = [one for one in offered(product) if one.sku in (now if "" in wanted else wanted)]
+    sizes = list(dict.fromkeys(one.size or one.color for one in of if one.size or one.color))
+    values: dict[str, object] = {
+        "item": name_of(product),
+        "sizes": sizes if len(sizes) <= MOST_SIZES else [],
+        "link": product.url,
+        **_costs(of),
+    }
+    ended = tuple(AwaitStock(one.product, one.sku, on=False) for one in wishes)
+    return [Say("stock_back", values, purpose="marketing", topic=product.subject, source=BACK, after=ended)]
+
+
 HANDLER = Handler(
     name="products",
     runs={
@@ -121,7 +164,8 @@ HANDLER = Handler(
         Trigger("state", "price.item"): price_item,
         Trigger("intent", "stock_wait"): wanted,
         Trigger("intent", "stock_wait_no"): unwanted,
+        Trigger("staff", "stock_back"): restocked,
     },
-    continuations={"found": found},
+    continuations={"found": found, "back": back},
     states=frozenset({"stock.item", "price.item"}),
 )

@@ -55,7 +55,7 @@ export const ZH = {
     my_data: "我的信息", leave_confirm: "确认注销", leave_kept: "没有注销", leave_no_card: "没有会员卡", left_club: "已注销会员", number_ask: "问新号码", number_changed: "号码已换", number_by_chat: "改号", number_by_staff: "旧卡由人工核对", number_kept: "号码没换", number_fact: "核对旧卡生日", number_fact_again: "再核对生日",
     wallet: "券包", coupons_offer: "可领的券", coupons_none: "没有券可领", coupon_won: "领到券", coupon_again: "同一张券", coupon_sold_out: "券领完了", coupon_not_started: "券还没开始", coupon_ended: "领券已结束", coupon_limit: "每人上限", coupon_next: "下一批开领", coupon_next_noted: "下一批会告诉", coupon_next_no: "下一批不用告诉", coupon_sold_out_waits: "券领完了（已登记下一批）", coupon_unknown: "没有这个活动", coupon_expiring: "券快到期",
     item_ask: "问哪一款", item_unknown: "没找到这一款", item_which: "选哪一款", stock_yes: "有货", stock_no: "暂时没货", stock_no_size: "没有这个码", stock_unsure: "库存查不到",
-    stock_wait_noted: "到货提醒", stock_wait_no: "不等到货", price_is: "报价", price_unsure: "价格查不到", size_ask: "问身高体重", size_ask_again: "再问身高体重", size_is: "推荐尺码",
+    stock_wait_noted: "到货提醒", stock_wait_no: "不等到货", stock_back: "到货通知", price_is: "报价", price_unsure: "价格查不到", size_ask: "问身高体重", size_ask_again: "再问身高体重", size_is: "推荐尺码",
     size_no_chart: "没有尺码表", size_skipped: "不说尺寸", size_off_chart: "超出尺码表", size_person: "尺码转人工",
     orders_list: "我的订单", orders_none: "没有订单", payment_reminder: "催付", payment_reminder_returning: "催付（老客）", order_paid_first: "付款感谢（首单）", order_paid: "付款感谢", order_shipped: "发货通知",
     parcel_in_city: "到达城市", parcel_out: "派送通知", parcel_pickup: "取件通知", parcel_delivered: "签收通知", review_invite: "请评价", refund_received: "退款受理", cart_1: "购物车提醒 1", cart_2: "购物车提醒 2", cart_3: "购物车提醒 3",

@@ -173,7 +173,15 @@ def test_every_text_fits_one_part_with_long_values(locale):
     assert long == {}
 
 
-MARKETING = ("cart_1", "cart_2", "cart_3", "coupon_expiring", "coupon_next")
+@pytest.mark.parametrize("locale", ["zh-CN", "zh-TW", "en"])
+def test_back_in_stock_fits_one_part(locale):
+    """With as many sizes as are named, a price and a link."""
+    values = {**LONG, **FACTS, **(LATIN if locale == "en" else {}), "sizes": ["S", "M", "L", "XL"], "several": True}
+    text = ALL.render("stock_back", locale, {**values, "price": Money(Decimal(899), "CNY")}, "sms").text
+    assert sms.count(text).parts == 1, (sms.units16(text), text)
+
+
+MARKETING = ("cart_1", "cart_2", "cart_3", "coupon_expiring", "coupon_next", "stock_back")
 
 
 @pytest.mark.parametrize("key", MARKETING)

@@ -223,6 +223,16 @@ def test_who_waits_is_kept_with_the_wording(desk):
     assert desk.buyer("address:chat:p1").awaits == []
 
 
+def test_a_color_that_is_one_variant_is_what_is_waited_for(desk):
+    """Black is sold out, others are there: the wish is for the black one, not for any."""
+    gone = ProductFacts("31", variants=(VariantFacts("WC-L", stock=0),))
+    desk.post(told("stock.changed", gone, at=T + 1))
+    desk.settle()
+    assert "黑色 暂时没货" in says(desk, "黑色双面大衣有货吗")
+    says(desk, "1")
+    assert [wish.sku for wish in desk.buyer("address:chat:p1").awaits] == ["WC-L"]
+
+
 def test_a_question_does_not_end_a_dialog(desk):
     """A card is being opened; the question is answered, and the number is still asked for."""
     desk.says("p1", "会员")
