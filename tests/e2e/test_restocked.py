@@ -16,7 +16,7 @@ from bot.events import Event, StaffAsked
 from tests.channels.lend import provider
 from tests.channels.twilio.peer import TwilioPeer, account
 from tests.console.test_api import Api
-from tests.e2e.test_chat import ask, buyer
+from tests.e2e.test_chat import ask, buyer, join
 from tests.e2e.test_club import phone_buyer, rows, texts
 from tests.e2e.texting import Sms
 from tests.gateway import running
@@ -120,6 +120,28 @@ async def test_back_between_the_question_and_the_yes(chat):
     said = len(chat.harness.graph.texts("p1"))
     assert await announce(chat) == 1
     assert "到货了" in (await chat.harness.said("p1", said + 1))[-1]
+
+
+async def test_a_wish_follows_a_merge(chat):
+    """Asked in a chat that becomes one with the buyer of a number: told once, in that chat."""
+    await texts(chat, "你好")
+    await ask(chat, "p1", "双面大衣S码有吗")
+    await ask(chat, "p1", "1")
+    asked = (await buyer(chat, "p1")).id
+    await join(chat, "p1")
+    found = await buyer(chat, "p1")
+    assert len(found.addresses) == 2
+    assert asked in (found.id, *found.merged)
+    assert len(found.awaits) == 1
+    forms = len(chat.twilio.forms)
+    await stock(chat, "WC-S", 2)
+    await announce(chat)
+    await chat.harness.idle()
+    assert [text for text in chat.harness.graph.texts("p1") if "到货了" in text] != []
+    await announce(chat)
+    assert len([text for text in chat.harness.graph.texts("p1") if "到货了" in text]) == 1
+    assert len(chat.twilio.forms) == forms
+    assert (await buyer(chat, "p1")).awaits == []
 
 
 async def test_a_whole_product_by_put(chat):
