@@ -214,6 +214,7 @@ class Supervisor:
                 lines.append(
                     "others can reach this machine: from elsewhere the sandbox opens only with the token above, made for this run"
                 )
+        lines.append(f"console   {self.settings.local_url}/console/ (a way in: touchpoint staff add NAME --role owner)")
         lines.append(f"API       {self.settings.local_url}/api/v1/openapi.json")
         lines.append(f"ledger    {_without_password(self.settings.ledger.url)}")
         if (

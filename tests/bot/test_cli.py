@@ -226,7 +226,13 @@ def test_serve_from_start_to_end(config: Path) -> None:
     data = config.parent / "var" / "valkey"
     with serving(config, DISPLAY="") as process:
         said = (config.parent / "out").read_text()
-        for words in (f"{url_of(config)}/sandbox/", "THE SANDBOX IS ON", "ssh -L", "ledger    sqlite:var/ledger.db"):
+        for words in (
+            f"{url_of(config)}/sandbox/",
+            f"{url_of(config)}/console/",
+            "THE SANDBOX IS ON",
+            "ssh -L",
+            "ledger    sqlite:var/ledger.db",
+        ):
             assert words in said
         token = touchpoint("token", "create", "ci", "--role", "owner", "--config", str(config)).stdout.splitlines()[-1]
         request = urllib.request.Request(
