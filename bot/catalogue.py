@@ -189,7 +189,7 @@ class Catalogue:
     # --- the copy -------------------------------------------------------------------------------------------------
 
     async def _refresh(self) -> None:
-        self._fresh_at = time.monotonic()
+        began = time.monotonic()
         names = [keys.catalogue(p) for p in range(self._store.partitions)]
         counts = await self._store.together([("HGET", name, COUNT) for name in names])
         stale = [p for p, count in enumerate(counts) if count != self._parts[p].count]
@@ -198,6 +198,7 @@ class Catalogue:
             hashes = await self._store.together([("HGETALL", names[p]) for p in some])
             for p, found in zip(some, hashes, strict=True):
                 self._replace(p, _part(dict(found)))
+        self._fresh_at = began
 
     def _replace(self, p: int, part: _Part) -> None:
         for entry in self._parts[p].entries:

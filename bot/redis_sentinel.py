@@ -38,9 +38,18 @@ class Sentinels:
             connect_one(bare.server(host, port), connections=4, timeout_s=ASK_S, **login) for host, port in url.nodes
         ]
         self.primary: Address | None = None
+        self._asking: asyncio.Task[Address] | None = None
 
     async def ask(self) -> Address:
-        """The primary's address by the first sentinel that answers. Raises RedisConnectionError when none knows one."""
+        """The primary's address by the first sentinel that answers. Raises RedisConnectionError when none knows one.
+
+        Connections that are opened side by side share one question.
+        """
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask())
+        return await asyncio.shield(self._asking)
+
+    async def _ask(self) -> Address:
         error: Exception = RedisConnectionError("no sentinel answers")
         for client in list(self._clients):
             [found] = await Wire(client).calls([("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service)])

@@ -111,7 +111,8 @@ async def test_killed_again_and_again_it_neither_loses_nor_doubles(
     await caught_up(store, 60)
     for process in processes:
         process.terminate()
-        assert await asyncio.wait_for(process.wait(), 10) == 0
+        # One that has only just been started has nothing to end yet, and listens to nobody.
+        assert await asyncio.wait_for(process.wait(), 10) in (0, -signal.SIGTERM)
 
     assert await dump(tmp_path) == whole
 
