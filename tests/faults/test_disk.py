@@ -132,7 +132,7 @@ async def test_a_full_disk_ends_the_server_and_space_brings_it_back(shim, tmp_pa
             assert {status for status, _ in answers} <= {200, 503}
             await asyncio.sleep(0.2)
         assert acked == set()
-        assert gw.said_by_supervisor().count("starting it again") in range(2, 7)
+        assert gw.said_by_supervisor().count("the embedded server ended (") in range(2, 7)
         assert "the disk is full" in gw.said_by_supervisor()
         assert not await gw.is_ready()
 

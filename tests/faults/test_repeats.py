@@ -45,31 +45,33 @@ async def test_a_repeat_has_no_effect_for_eight_days(gw, redis_client):
     await gw.said("p1", 2)
 
 
-async def test_what_is_settled_leaves_nothing_behind(gw, redis_client):
+async def test_what_is_settled_leaves_nothing_behind(valkey, redis_client, tmp_path):
     """After the days are over only records and their indexes are left: queues, marks, messages and digests are gone."""
-    for number in range(20):
-        await gw.say(f"p{number}", "你好")
-        await gw.say(f"p{number}", "会员")
-    for number in range(20):
-        await gw.said(f"p{number}", 2)
-    await gw.idle()
-    await gw.advance(20 * DAY)
-    keeper = gw.gateway.housekeeping
-    for _ in range(2):
-        await keeper.sweep(gw.gateway.clock.now())
-    for name in await redis_client.keys(
-        "journal:*"
-    ):  # stream ids are real time, which the sandbox's clock does not move
-        await redis_client.xtrim(name, maxlen=0, approximate=False)
-    found = await redis_client.keys("*")
-    lasting = [name for name in found if await redis_client.ttl(name) < 0]
-    left = {re.sub(rb"[:{].*", b"", name) for name in lasting}
-    streams = {b"inbox", b"bulk", b"mail", b"journal"}
-    assert not sum([await redis_client.xlen(n) for s in streams for n in await redis_client.keys(s + b":*")])
-    stays = {b"rec", b"idx", b"unread", b"lease", b"procs", b"meta", b"metrics", b"clock", b"secret", b"ready"}
-    stays |= {b"mailn", b"mailseq", b"cardno", b"tasks", b"timers"}
-    assert left - streams - stays == set()
-    assert [name for name in await redis_client.keys("ready:*") if name != b"ready:probe"] == []
+    async with running(valkey, tmp_path, ledger=True) as gw:
+        for number in range(20):
+            await gw.say(f"p{number}", "你好")
+            await gw.say(f"p{number}", "会员")
+        for number in range(20):
+            await gw.said(f"p{number}", 2)
+        await gw.idle()
+        await gw.projected()  # what the ledger does not hold yet would stay
+        await gw.advance(20 * DAY)
+        keeper = gw.gateway.housekeeping
+        for _ in range(2):
+            await keeper.sweep(gw.gateway.clock.now())
+        for name in await redis_client.keys(
+            "journal:*"
+        ):  # stream ids are real time, which the sandbox's clock does not move
+            await redis_client.xtrim(name, maxlen=0, approximate=False)
+        found = await redis_client.keys("*")
+        lasting = [name for name in found if await redis_client.ttl(name) < 0]
+        left = {re.sub(rb"[:{].*", b"", name) for name in lasting}
+        streams = {b"inbox", b"bulk", b"mail", b"journal"}
+        assert not sum([await redis_client.xlen(n) for s in streams for n in await redis_client.keys(s + b":*")])
+        stays = {b"rec", b"idx", b"unread", b"lease", b"procs", b"meta", b"metrics", b"clock", b"secret", b"ready"}
+        stays |= {b"mailn", b"mailseq", b"cardno", b"tasks", b"timers", b"ledger"}
+        assert left - streams - stays == set()
+        assert [name for name in await redis_client.keys("ready:*") if name != b"ready:probe"] == []
 
 
 async def test_processes_that_are_gone_are_forgotten_but_what_they_counted(valkey, redis_client, tmp_path):
