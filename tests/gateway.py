@@ -10,7 +10,7 @@ import itertools
 import json
 import time
 from collections import Counter
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
 import aiohttp
@@ -240,6 +240,19 @@ secret = "whsec_{shop}"
 
 
 @asynccontextmanager
+async def projecting(gateway: bootstrap.Gateway):
+    """What happens is copied to the ledger meanwhile, as a process of its own does for `serve`."""
+    url, currency = gateway.history.engine.url, gateway.settings.brand.currency
+    projector = Projector(gateway.store, url, f"{gateway.store.owner}-ledger", currency=currency)
+    task = asyncio.create_task(projector.run())
+    try:
+        yield
+    finally:
+        projector.stop()
+        await task
+
+
+@asynccontextmanager
 async def running(
     valkey: Valkey,
     tmp_path: Path,
@@ -285,15 +298,10 @@ async def running(
     base = f"http://127.0.0.1:{web_site._server.sockets[0].getsockname()[1]}"
     loops = process.start_loops(gateway)
     session = aiohttp.ClientSession()
-    url, currency = gateway.history.engine.url, settings.brand.currency
-    projector = Projector(gateway.store, url, f"{owner}-ledger", currency=currency) if ledger else None
-    projecting = asyncio.create_task(projector.run()) if projector else None
     try:
-        yield Harness(gateway, base, graph, session)
+        async with projecting(gateway) if ledger else nullcontext():
+            yield Harness(gateway, base, graph, session)
     finally:
         await session.close()
-        if projector and projecting:
-            projector.stop()
-            await projecting
         await process._drain(gateway, web_runner, loops)
         await runner.cleanup()

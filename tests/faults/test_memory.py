@@ -13,7 +13,7 @@ from bot.codes import Codes
 from bot.coupons import Campaign, Coupons
 from bot.errors import StoreFullError
 from bot.store import Store
-from tests.gateway import running
+from tests.gateway import projecting, running
 from tests.servers import Valkey
 
 LIMIT = 20 << 20
@@ -28,15 +28,16 @@ def small():
     server.stop()
 
 
-async def flood(gw, seconds: float) -> tuple[set[str], int]:
-    """New buyers write long messages as fast as they can: who was acknowledged, how many were refused."""
+async def flood(gw, seconds: float) -> tuple[set[str], int, bool]:
+    """New buyers write long messages as fast as they can: who was acknowledged, how many were refused, whether readyz told."""
     acked: set[str] = set()
     refused = 0
+    told = False
     number = 0
     end = time.monotonic() + seconds
 
     async def writer() -> None:
-        nonlocal number, refused
+        nonlocal number, refused, told
         while time.monotonic() < end and refused < 200:
             number += 1
             psid = f"f{number}"
@@ -46,10 +47,11 @@ async def flood(gw, seconds: float) -> tuple[set[str], int]:
                 acked.add(psid)
             else:
                 refused += 1
+                told = told or not await is_ready(gw)
                 await asyncio.sleep(0.05)
 
     await asyncio.gather(*(writer() for _ in range(16)))
-    return acked, refused
+    return acked, refused, told
 
 
 async def refusals(gw) -> bool:
@@ -69,24 +71,24 @@ async def until(true, seconds: float) -> None:
         await asyncio.sleep(0.1)
 
 
-@pytest.mark.timeout(90)
+@pytest.mark.timeout(150)
 async def test_a_flood_shuts_the_door_before_memory_is_gone_and_it_opens_by_itself(small, tmp_path, monkeypatch):
     """503 with Retry-After at three quarters, readyz red; each acknowledged message is answered; then it takes in again."""
-    monkeypatch.setattr(housekeeping, "KEEP_MS", 10_000)
-    monkeypatch.setattr(housekeeping, "LEAST_MS", 10_000)
-    async with running(small, tmp_path, ledger=True) as gw:
-        acked, refused = await flood(gw, 40)
+    async with running(small, tmp_path) as gw:
+        acked, refused, told = await flood(gw, 40)
         assert refused > 0
-        assert not await is_ready(gw)
+        assert told  # at that moment: on a busy machine buffers are a part of what is full, and go by themselves
         async with gw.session.post(f"{gw.base}/channels/messenger-main/webhook", data=b"{}") as answer:
             assert answer.status == 401  # what is not the provider's is told so, door shut or not
         assert not await refusals(gw)
         await gw.idle(30)
         assert {body["recipient"]["id"] for body in gw.graph.sent} == acked
+        # Only what the ledger holds makes room: until now there was none.
         monkeypatch.setattr(housekeeping, "LEAST_MS", 500)
-        await until(lambda: is_ready(gw), 20)
-        await gw.say("f1", "你好")
-        await gw.said("f1", 2, timeout=10)
+        async with projecting(gw.gateway):
+            await until(lambda: is_ready(gw), 40)
+            await gw.say("f1", "你好")
+            await gw.said("f1", 2, timeout=10)
 
 
 @pytest.mark.timeout(90)
@@ -94,7 +96,7 @@ async def test_the_door_is_what_keeps_memory_from_running_out(small, tmp_path, m
     """The control: without the door the server's own limit is hit. Even then nothing acknowledged is lost."""
     monkeypatch.setattr(bootstrap, "DOOR_SHUT", 2.0)
     async with running(small, tmp_path) as gw:
-        acked, refused = await flood(gw, 40)
+        acked, refused, _ = await flood(gw, 40)
         assert refused > 0
         assert await refusals(gw)
         await gw.idle(30)
