@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeAlias, TypeVar
+
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot import ids, keys
 from bot.clock import HOUR_MS
 from bot.errors import PayloadError
 from bot.events import Event
-from bot.queries import Place, StoredMessage, message_place
+from bot.queries import Place, message_place
 from bot.records import Task
 from console.api import shapes
 from console.api.http import Call
@@ -29,6 +31,9 @@ from console.api.shared import (
 )  # fmt: skip
 from ledger import lookups
 
+T = TypeVar("T")
+Rows: TypeAlias = list[tuple[T, str]]
+"""What was found, each with whose order it is, where it names no buyer."""
 MOST_EVENTS = 500
 MOST_PAGES = 20  # of the ledger that one page looks through for what is still as it was projected
 
@@ -128,31 +133,48 @@ async def get_message(call: Call) -> tuple[int, Any]:
 
 async def list_messages(call: Call) -> tuple[int, Any]:
     """GET /messages: those that the ledger finds, each as it is now."""
-    before = place_of(call)
     known, partitions = await _reach(call)
-    state = call.query("state")
-    found: list[tuple[StoredMessage, str]] = []
+    state, broadcast = call.query("state"), call.query("broadcast")
+    # The ledger is not told of a claim: what is being sent is queued there.
+    states = {"queued": {"queued"}, "sending": {"queued"}}.get(state, {state} if state else set())
+    return await _as_they_are(
+        call,
+        partitions,
+        lambda connection, before: lookups.messages(
+            connection, buyers_wanted=known, states=states, broadcast=broadcast, before=before, limit=call.limit + 1
+        ),
+        lambda rows: as_now(call, rows),
+        keep=lambda found: not state or found.state == state,
+        place=message_place,
+        shape=shapes.message,
+    )
+
+
+async def _as_they_are(
+    call: Call,
+    partitions: Sequence[int] | None,
+    look: Callable[[AsyncConnection, Place | None], Awaitable[Rows[T]]],
+    now: Callable[[Rows[T]], Awaitable[Rows[T]]],
+    *,
+    keep: Callable[[T], bool],
+    place: Callable[[T], Place],
+    shape: Callable[[T, str], Any],
+) -> tuple[int, Any]:
+    """A page of what the ledger finds, each as it is now. What is not asked for any more is made up for by what comes next."""
+    before = place_of(call)
+    found: Rows[T] = []
     async with past(call, partitions) as connection:
         for _ in range(MOST_PAGES):
-            rows = await lookups.messages(
-                connection,
-                buyers_wanted=known,
-                # The ledger is not told of a claim: what is being sent is queued there.
-                states={"queued": {"queued"}, "sending": {"queued"}}.get(state, {state} if state else set()),
-                broadcast=call.query("broadcast"),
-                before=before,
-                limit=call.limit + 1,
-            )
-            now = await as_now(call, rows)
-            found += [one for one in now if not state or one[0].state == state]
-            before = message_place(rows[-1][0]) if len(rows) > call.limit else None
+            rows = await look(connection, before)
+            found += [one for one in await now(rows) if keep(one[0])]
+            before = place(rows[-1][0]) if len(rows) > call.limit else None
             if before is None or len(found) > call.limit:
                 break
     return 200, page(
         found,
         call.limit,
-        lambda m: cursor_of(message_place(m[0])),
-        lambda m: shapes.message(*m),
+        lambda one: cursor_of(place(one[0])),
+        lambda one: shape(*one),
         goes_on=cursor_of(before) if before else "",
     )
 
@@ -192,25 +214,23 @@ async def _whose(call: Call, home: str) -> str:
 
 async def list_tasks(call: Call) -> tuple[int, Any]:
     """GET /tasks: those that the ledger finds, each as it is now."""
-    before = place_of(call)
     known, partitions = await _reach(call)
     same = {name: value for name in ("state", "kind", "assignee") if (value := call.query(name))}
-    found: list[tuple[Task, str]] = []
-    async with past(call, partitions) as connection:
-        for _ in range(MOST_PAGES):
-            rows = await lookups.tasks(connection, buyers_wanted=known, same=same, before=before, limit=call.limit + 1)
-            here = await call.deps.queries.tasks_by_id([task.id for task, _ in rows])
-            now = [(here.get(task.id, task), owner) for task, owner in rows]
-            found += [one for one in now if all(getattr(one[0], name) == value for name, value in same.items())]
-            before = _task_place(rows[-1][0]) if len(rows) > call.limit else None
-            if before is None or len(found) > call.limit:
-                break
-    return 200, page(
-        found,
-        call.limit,
-        lambda t: cursor_of(_task_place(t[0])),
-        lambda t: shapes.task(*t),
-        goes_on=cursor_of(before) if before else "",
+
+    async def now(rows: Rows[Task]) -> Rows[Task]:
+        here = await call.deps.queries.tasks_by_id([task.id for task, _ in rows])
+        return [(here.get(task.id, task), owner) for task, owner in rows]
+
+    return await _as_they_are(
+        call,
+        partitions,
+        lambda connection, before: lookups.tasks(
+            connection, buyers_wanted=known, same=same, before=before, limit=call.limit + 1
+        ),
+        now,
+        keep=lambda found: all(getattr(found, name) == value for name, value in same.items()),
+        place=_task_place,
+        shape=shapes.task,
     )
 
 

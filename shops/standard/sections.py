@@ -108,16 +108,19 @@ def money_of(data: Mapping[str, Any], name: str) -> Money | None:
     return Money(Decimal(str(amount)), currency)
 
 
-def _items(data: Mapping[str, Any]) -> tuple[Item, ...]:
+def _objects(data: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     found = data.get("items")
-    if found is None:
-        return ()
-    if not isinstance(found, list):
+    if found is not None and not isinstance(found, list):
         raise PayloadError("items must be a list", field="items")
-    out = []
-    for one in found[:MAX_ITEMS]:
+    for one in (found or [])[:MAX_ITEMS]:
         if not isinstance(one, dict):
             raise PayloadError("an item must be an object", field="items")
+        yield one
+
+
+def _items(data: Mapping[str, Any]) -> tuple[Item, ...]:
+    out = []
+    for one in _objects(data):
         qty = one.get("qty", 1)
         variant = one.get("variant")
         options = variant if isinstance(variant, dict) else {}
@@ -234,15 +237,8 @@ def refund_facts(data: Mapping[str, Any]) -> RefundFacts:
 
 
 def _returned(data: Mapping[str, Any]) -> tuple[RefundItem, ...]:
-    found = data.get("items")
-    if found is None:
-        return ()
-    if not isinstance(found, list):
-        raise PayloadError("items must be a list", field="items")
     out = []
-    for i, one in enumerate(found[:MAX_ITEMS]):
-        if not isinstance(one, dict):
-            raise PayloadError("an item must be an object", field="items")
+    for i, one in enumerate(_objects(data)):
         with within(f"items.{i}"):
             reason = text_of(one, "reason_code", 40)
             reason = reason if not reason or reason in RETURN_REASONS else "other"
