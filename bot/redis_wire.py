@@ -39,7 +39,7 @@ _AWAY = (
 )  # fmt: skip
 _AWAY_WORDS = ("MISCONF", "BUSY", "NOREPLICAS", "UNKILLABLE")
 _KEPT_OF: WeakKeyDictionary[ConnectionPool, list[AbstractConnection]] = WeakKeyDictionary()
-"""Connections for scripts, taken from a pool for good: at most KEPT a pool, however many use it. It closes them with its own."""
+"""Connections for scripts, taken from a pool for good: at most KEPT and half of it, however many use it. It closes them with its own."""
 
 
 class _Packed(AbstractConnection):
@@ -142,6 +142,8 @@ class Wire:
     def __init__(self, client: aioredis.Redis) -> None:
         self._pool = client.connection_pool
         self._kept = _KEPT_OF.setdefault(self._pool, [])
+        # Half of a small pool: whoever waits for one of its connections is woken by a release only.
+        self._most_kept = min(KEPT, self._pool.max_connections // 2)
 
     async def call(self, args: Sequence[Any], *, replicas: int = 0) -> Any:
         """One command's answer. With `replicas`, raises StoreError when not so many confirm what it wrote."""
@@ -153,7 +155,7 @@ class Wire:
                 await _confirmed(connection, replicas)
             return answer
         finally:
-            if len(self._kept) < KEPT:  # as in `_keep`, without a coroutine more a call
+            if len(self._kept) < self._most_kept:  # as in `_keep`, without a coroutine more a call
                 self._kept.append(connection)
             else:
                 await self._pool.release(connection)
@@ -188,7 +190,7 @@ class Wire:
         return answers
 
     async def _keep(self, connection: AbstractConnection) -> None:
-        if len(self._kept) < KEPT:
+        if len(self._kept) < self._most_kept:
             self._kept.append(connection)
         else:
             await self._pool.release(connection)
