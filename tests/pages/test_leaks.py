@@ -20,10 +20,9 @@ from bot.codec import dump_entry
 from bot.events import Event, StaffAsked
 from tests.bot.test_cli import config, get, serving, touchpoint, url_of
 from tests.console.test_api import Api
-from tests.pages.test_buyer import chat, csrf, inside, mark, member
-from tests.pages.visitor import LINK, PHONE, Visitor, at_phone, join, newest_code, shop_with_pages
+from tests.pages.visitor import LINK, PHONE, Visitor, at_phone, csrf, join, mark, newest_code, shop_with_pages
 
-__all__ = ["chat", "config", "inside", "member"]  # fixtures
+__all__ = ["config"]  # a fixture
 PSID, NUMBER, NAME = "7001002003004005", "13900001234", "林小满"
 
 

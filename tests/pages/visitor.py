@@ -106,3 +106,15 @@ async def newest_code(chat, before: int) -> str:
                 return found[0]
         await asyncio.sleep(0.01)
     raise AssertionError("no code was sent")
+
+
+def mark(visitor: Visitor, account: str, topic: str) -> str:
+    """The tick of a topic at the chat or the number."""
+    boxes = re.findall(r'<fieldset class="box">(.*?)</fieldset>', visitor.text, re.DOTALL)
+    box = next(one for one in boxes if account in one)
+    return re.search(rf'name="tick" value="([^"]+\.{topic})"', box)[1]
+
+
+def csrf(visitor: Visitor) -> str:
+    """The token of the form that is shown."""
+    return visitor.text.partition('name="csrf" value="')[2].partition('"')[0]
