@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -46,6 +47,7 @@ app.add_typer(members_app, name="members")
 Config = Annotated[Path, typer.Option("--config", help="The configuration file.")]
 DEFAULT = Path("config.toml")
 LONGEST_NAME = 60
+PROJECTOR_NICE = 10  # its work waits well: buyers' messages go first on a machine with few cores
 T = TypeVar("T")
 
 
@@ -144,6 +146,7 @@ def projector(config: Config = DEFAULT, owner: str = "projector") -> None:
     from ledger.database import database_url  # noqa: PLC0415
 
     log.configure()
+    os.nice(PROJECTOR_NICE)
     settings = _settings(config)
     try:
         url = database_url(settings.ledger.url, settings.root)

@@ -74,7 +74,7 @@ class Supervisor:
         self.children = [_Child(index) for index in range(count)]
         for child in self.children:
             self._start(child)
-        # Buyers first: what is copied into the ledger waits well, and its process would slow the start of the others.
+        # Buyers first: what is copied into the ledger waits well. It also makes way whenever a worker wants the processor.
         self.children.append(_Child(count, "projector", restart_at=started + PROJECTOR_AFTER_S))
         announced = False
         while not self.stopping:
