@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from bot.importing import ImportFaultError, read
-from tests.console.served import ROOT, SHIPPED, Served, free_port
+from tests.console.served import ROOT, SHIPPED, Served
+from tests.servers import free_port
 
 TOKEN = re.compile(r"tp_[\w-]{43}")
 

@@ -18,7 +18,7 @@ import pytest
 from tests.channels.lend import provider
 from tests.channels.wechat.peer import WeChatPeer, account
 from tests.e2e.wechat import WeChat
-from tests.sandbox.running import free_port
+from tests.servers import free_port
 
 ROOT = Path(__file__).parents[2]
 BUYERS = [f"oBuyer{number:03}" for number in range(48)]

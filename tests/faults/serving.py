@@ -16,8 +16,9 @@ import aiohttp
 from aiohttp import web
 
 from bot.embedded import EmbeddedServer
-from tests.faults.world import ROOT, free_port
+from tests.faults.world import ROOT
 from tests.gateway import APP_SECRET, CONFIG, SHOP_KEY, FakeGraph, Harness
+from tests.servers import free_port
 
 
 class Served(Harness):

@@ -30,9 +30,8 @@ from bot.records import Address, Buyer, Consent
 from bot.redis_client import connect
 from bot.store import Store
 from tests.faults.test_replies_lost import order
-from tests.faults.world import free_port
 from tests.gateway import APP_SECRET, CONFIG, SHOP_KEY, FakeGraph, Harness, running
-from tests.servers import Valkey
+from tests.servers import Valkey, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 PURPOSES = ("reply", "code", "service", "marketing")

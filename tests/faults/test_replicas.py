@@ -10,8 +10,7 @@ import pytest
 from bot.errors import StoreError
 from bot.redis_client import connect
 from bot.store import Store
-from tests.faults.world import free_port
-from tests.servers import Valkey
+from tests.servers import Valkey, free_port
 
 ENTRY = [("address:messenger-main:p1", b"", b"body")]
 

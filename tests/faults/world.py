@@ -18,7 +18,6 @@ import os
 import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -30,7 +29,7 @@ import aiohttp
 from aiohttp import web
 
 from bot.redis_client import connect
-from tests.servers import Valkey
+from tests.servers import Valkey, free_port
 from tests.stores import Store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,12 +58,6 @@ rate_per_second = 100000
 
 
 _serial = itertools.count()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class World:

@@ -7,8 +7,8 @@ import pytest
 from bot.bootstrap import read_settings
 from bot.errors import ConfigError
 from tests.bot.test_cli import SHIPPED, config, touchpoint
-from tests.faults.world import free_port
 from tests.gateway import running
+from tests.servers import free_port
 
 __all__ = ["config"]  # the fixture
 NOTICE = """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ from aiohttp import web
 
 from bot import bootstrap, process
 from bot.settings import load
-from tests.servers import Valkey
+from tests.servers import Valkey, free_port
 
 SHIPPED = Path(__file__).parents[2] / "config.toml"
 IDS = {
@@ -23,12 +22,6 @@ IDS = {
     "sms-main": "+8613900001234",
     "sms-cn": "+8613900001234",
 }
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class Sandbox:
