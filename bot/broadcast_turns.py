@@ -36,10 +36,9 @@ class BroadcastTurns:
 
     def come(self, run: Run, due: BroadcastDue, waited: Waiting | None = None) -> None:
         """It has come to a buyer, or to nobody. `waited`: it was here before, and its hour has come."""
-        if not due.test:
-            self._count(run, due, waited)
+        self._count(run, due, waited)
         broadcast = self._broadcasts.get(due.broadcast)
-        if broadcast is None or due.test:
+        if broadcast is None:
             run.effects.append(LookUp(due))
         else:
             self.go_on(run, due, broadcast)
@@ -54,9 +53,8 @@ class BroadcastTurns:
 
     def pass_on(self, run: Run, link: Link, event: Event, due: BroadcastDue) -> None:
         """The buyer lives elsewhere by now."""
-        if not due.test:
-            self._count(run, due, None)
-            run.tally(due.broadcast, "forwarded", 1)
+        self._count(run, due, None)
+        run.tally(due.broadcast, "forwarded", 1)
         moved = structs.replace(event, body=structs.replace(due, moved=True))
         self._apply.post(run, link.home, Forwarded(dump_event(moved)))
 
@@ -96,14 +94,14 @@ class BroadcastTurns:
             key=_key(due),
             purpose=broadcast.purpose,
             accounts=broadcast.accounts,
-            source=f"test:{due.broadcast}" if due.test else f"{SOURCE}{due.broadcast}",
+            source=f"{SOURCE}{due.broadcast}",
             touch=_key(due),
-            not_after=0 if due.test else broadcast.not_after,
+            not_after=broadcast.not_after,
             script=script,
             variant=chosen.name if chosen else "",
         )
         run.touched = True
-        if self._speaker.say(run, buyer, say) and not due.test:
+        if self._speaker.say(run, buyer, say):
             self._apply.touch(buyer, [_key(due)], run.now)
 
     def _skip(
@@ -116,7 +114,7 @@ class BroadcastTurns:
         rule: Rule,
     ) -> None:
         chosen = variant_of(broadcast, due, buyer) if broadcast is not None and buyer is not None else None
-        source = f"test:{due.broadcast}" if due.test else f"{SOURCE}{due.broadcast}"
+        source = f"{SOURCE}{due.broadcast}"
         purpose = broadcast.purpose if broadcast is not None else "marketing"
         variant = chosen.name if chosen else due.variant
         self._speaker.skip(run, Skip(_key(due), reason, rule, purpose, source, variant=variant), buyer)
@@ -129,8 +127,6 @@ def _key(due: BroadcastDue) -> str:
 def _refused(due: BroadcastDue, broadcast: Broadcast | None, buyer: Buyer | None) -> tuple[SkipReason, Rule] | None:
     if buyer is None or buyer.erased or due.buyer not in (buyer.id, *buyer.merged):
         return SkipReason.ERASED, Rule.ADDRESS  # nobody is there, or somebody new
-    if due.test:
-        return None
     if broadcast is None or broadcast.state == "cancelled":
         return SkipReason.CANCELLED, Rule.BROADCAST
     if _key(due) in buyer.touched:

@@ -17,11 +17,10 @@ from bot.broadcast_counts import Look, added_up
 from bot.broadcast_life import Rules
 from bot.broadcasts import LIVE, Broadcast, Counts
 from bot.clock import SystemClock
-from bot.codec import dump_entry, pack
+from bot.codec import pack
 from bot.errors import ChangedError, UnknownBroadcastError
-from bot.events import BroadcastDue, Event
 from bot.journal import BroadcastEntry, dump
-from bot.records import Buyer, Task
+from bot.records import Task
 from bot.store import Store
 
 MOST_TRIES = 8
@@ -136,13 +135,6 @@ class Broadcasts:
         cancelled = await self.change(id, lambda kept: life.cancel(kept, self._clock.now(), why), by, version=version)
         await self.tell(cancelled)
         return cancelled
-
-    async def test(self, id: str, by: str, buyers: Sequence[Buyer]) -> None:
-        """Sends it to these buyers alone, in whatever state it is: a decision each, counted nowhere."""
-        await self.get(id)
-        now = self._clock.now()
-        events = [Event("", buyer.home, "", now, now, BroadcastDue(id, buyer.id, test=by)) for buyer in buyers]
-        await self._store.append([dump_entry(event) for event in events])
 
     # --- changing -------------------------------------------------------------------------------------------------
 

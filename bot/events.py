@@ -433,16 +433,12 @@ class Forwarded(Struct, frozen=True, tag="forwarded"):
 
 
 class BroadcastDue(Struct, frozen=True, tag="broadcast", omit_defaults=True):
-    """A broadcast has come to one buyer of its audience. `moved`: a link or a merge passed it on from where it was planned.
-
-    `test`: who asked for this one to be sent alone, whatever state the broadcast is in; it counts nowhere.
-    """
+    """A broadcast has come to one buyer of its audience. `moved`: a link or a merge passed it on from where it was planned."""
 
     broadcast: str
     buyer: str
     variant: str = ""
     moved: bool = False
-    test: str = ""
 
 
 class BroadcastEnded(Struct, frozen=True, tag="broadcast_ended"):

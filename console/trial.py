@@ -54,15 +54,16 @@ async def _trial(desk: Desk, made: Broadcast, to: ReceiverIn, variant: str, wher
     known = [a for a in buyer.addresses if a.account in accounts and (not id or a.id == id)]
     if any(a.opted_out for a in known):
         raise Refusal(409, "opted-out", f"{where}: said stop; only they can start again", field_name=where)
-    listed = [f"{a.account}:{a.id}" in desk.receivers for a in known] or [
-        f"{a}:{id}" in desk.receivers for a in accounts
-    ]
     account = _account(desk, accounts, known)
+    # Whatever else is listed of the same buyer: what the configuration does not list needs an opt-in of its own.
+    listed = [f"{a.account}:{a.id}" in desk.receivers for a in known if a.account == account] or [
+        f"{account}:{id}" in desk.receivers
+    ]
     partition = desk.store.partition(home)
     message = ids.derived("m", partition, f"{seed}|test") if seed else ids.new("m", partition)
     data = {
         "id": message,
-        "purpose": "service" if any(listed) else "marketing",
+        "purpose": "service" if all(listed) else "marketing",
         "accounts": [account],
         "source": f"test:{made.id}",
         "script": msgspec.to_builtins(_script(desk, made, buyer, variant)),

@@ -476,25 +476,6 @@ def claim_of(survivor, loser, now: int) -> Event:
     return Event("", loser.home, "", now, now, body)
 
 
-async def test_a_test_goes_to_whom_it_is_for_and_counts_nowhere(shop):
-    one, _ = await shop.buyers(2)
-    shop.audiences.write(shop.gw.gateway.store, [])
-    draft = Broadcast(
-        id="",
-        title="会员日",
-        purpose="marketing",
-        accounts=("messenger-main",),
-        text=TEXT,
-        created_at=0,
-        created_by="lin",
-    )
-    made = await shop.broadcasts.create(draft)
-    await shop.broadcasts.test(made.id, "lin", [one])
-    assert await shop.gw.said(one.addresses[0].id, 1) == [f"会员日到了，{one.name}"]
-    assert (await shop.look(made.id)).planned == 0
-    assert (await shop.gw.gateway.store.record(one.home)).touched == {}
-
-
 # --- safeguards -----------------------------------------------------------------------------------------------------------
 
 

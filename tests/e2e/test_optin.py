@@ -118,7 +118,8 @@ class World:
             case "patch" if found := await self._of(person):
                 await self._call("PATCH", f"/buyers/{found.id}", {"name": "林小满", "tags": ["vip"]})
             case "test" if found := await self._of(person):
-                await self._broadcasts.test((await self._draft()).id, "lin", [found])
+                draft = await self._draft()
+                await self._call("POST", f"/broadcasts/{draft.id}/test", {"to": [{"buyer": found.id}]})
             case "broadcast":
                 await self._broadcast()
             case "replay":

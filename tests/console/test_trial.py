@@ -1,0 +1,71 @@
+"""Tests of a broadcast through a running gateway: listed addresses get them as they are, any other only by its own opt-in."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot import ids, subjects
+from bot.access import create_token
+from bot.records import Address, Buyer, Window
+from tests.audiences import DAY, keep
+from tests.channels.lend import provider
+from tests.channels.twilio.peer import TwilioPeer, account
+from tests.console.test_api import Api
+from tests.gateway import running
+
+LISTED, OTHER = "+8613900007777", "+8613900001234"
+
+
+@pytest.fixture
+async def desk(valkey, redis_client, tmp_path):
+    """A gateway with one listed number, and an API that may do everything."""
+    twilio = TwilioPeer()
+    async with provider(twilio) as (base, _):
+        extra = f'{account(base)}\n[broadcasts]\ntest_receivers = ["sms-main:{LISTED}"]\n'
+        async with running(valkey, tmp_path, extra=extra, ledger=True) as gw:
+            yield Api(gw, await create_token(gw.gateway.store, "tests", "owner")), twilio
+
+
+async def somebody(gw, *addresses: tuple[str, str]) -> Buyer:
+    """A buyer who agreed to nothing, reachable at each of these."""
+    gateway = gw.gateway
+    home, now = subjects.home(subjects.address(*addresses[0])), gateway.clock.now()
+    buyer = Buyer(ids.new("b", gateway.store.partition(home)), home, now - DAY, name="小满", locale="zh-CN")
+    for name, id in addresses:
+        buyer.addresses.append(Address(name, id, windows={"message": Window(now + DAY)}, last_in=now))
+        if name == "sms-main":
+            buyer.phones.append(id)
+    await keep(gateway.store, [buyer])
+    return buyer
+
+
+async def tried(api: Api, buyer: Buyer, *accounts: str) -> tuple[str, str, str | None]:
+    """What became of a test to a buyer: its purpose, its state, why."""
+    body = {
+        "title": "会员日", "where": {"all": []}, "purpose": "marketing", "accounts": list(accounts), "text": {"zh-CN": "会员日"},
+    }  # fmt: skip
+    status, made = await api("POST", "/broadcasts", body)
+    assert status == 201, made
+    status, answer = await api("POST", f"/broadcasts/{made['id']}/test", {"to": [{"buyer": buyer.id}]})
+    assert status == 202, answer
+    await api.harness.idle()
+    found = (await api("GET", f"/messages/{answer['ids'][0]}"))[1]
+    return found["purpose"], found["state"], found["reason"]
+
+
+async def test_a_listed_number_gets_a_test_without_an_opt_in(desk):
+    """It is the shop's own; an address of the same person that is not listed gets it as the marketing that it is."""
+    api, twilio = desk
+    owner = await somebody(api.harness, ("messenger-main", "7001"), ("sms-main", LISTED))
+    assert await tried(api, owner, "sms-main") == ("service", "sent", None)
+    assert [form["To"] for form in twilio.forms] == [LISTED]
+    assert await tried(api, owner, "messenger-main", "sms-main") == ("marketing", "skipped", "no_consent")
+    assert api.harness.graph.sent == []
+
+
+async def test_of_two_numbers_only_one_is_listed(desk):
+    """Which of them it would go to is decided later: so it is marketing to both."""
+    api, twilio = desk
+    owner = await somebody(api.harness, ("sms-main", OTHER), ("sms-main", LISTED))
+    assert await tried(api, owner, "sms-main") == ("marketing", "skipped", "no_consent")
+    assert twilio.forms == []
