@@ -195,6 +195,8 @@ def test_the_window_without_a_quota_is_used_first():
     assert decide(plan("reply", both), SHOP).opener == "message"
     assert best_window(chat(windows={"follow": Window(NOON + 50_000, 3)}), CHAT, NOON) == ("follow", False)
     assert best_window(chat(windows={"message": Window(NOON + 9_000)}), CHAT, NOON) == ("", False)
+    assert best_window(chat(windows={"message": Window(NOON + 10_000)}), CHAT, NOON) == ("", False)
+    assert best_window(chat(windows={"message": Window(NOON + 10_001)}), CHAT, NOON) == ("message", False)
     assert best_window(chat(windows={"other": Window(NOON + DAY)}), CHAT, NOON) == ("", False)
 
 
@@ -221,6 +223,8 @@ def test_marketing_waits_for_its_hours_in_the_buyers_zone():
     there = Plan("marketing", buyer(chat(), timezone="Europe/Berlin"), NIGHT)
     assert zone_of(there, SHOP, there.buyer.addresses[0]) == BERLIN
     assert decide(there, SHOP).outcome == SEND
+    both = Plan("marketing", buyer(chat(timezone="Asia/Shanghai"), timezone="Europe/Berlin"), NIGHT)
+    assert decide(both, SHOP).outcome == "defer"  # the address says more than the record
 
 
 def test_what_would_come_too_late_is_not_deferred():
@@ -229,6 +233,9 @@ def test_what_would_come_too_late_is_not_deferred():
     assert told(decision) == (NO, "too_late", "chat")
     assert decide(plan("service", chat(), now=NOON, not_after=NOON - 1), SHOP).reason == "too_late"
     assert decide(plan("service", chat(), now=NOON, not_after=NOON), SHOP).outcome == SEND
+    opens = NIGHT + 10 * HOUR + 30 * MINUTE
+    assert decide(plan("marketing", chat(), now=NIGHT, not_after=opens), SHOP).until == opens
+    assert decide(plan("marketing", chat(), now=NIGHT, not_after=opens - 1), SHOP).reason == "too_late"
 
 
 def test_staff_who_write_on_one_lane_hold_back_marketing_on_all():
@@ -239,6 +246,12 @@ def test_staff_who_write_on_one_lane_hold_back_marketing_on_all():
     late = decide(plan("marketing", chat(staff_until=NIGHT)), SHOP)
     assert late.until == NIGHT + 10 * HOUR + 30 * MINUTE
     assert decide(plan("marketing", staffed, not_after=NOON + MINUTE), SHOP).reason == "too_late"
+    # The message would go by text; the colleague writes in the chat.
+    elsewhere = decide(plan("marketing", chat(staff_until=NOON + MINUTE, windows={}), text()), SHOP)
+    assert told(elsewhere) == ("defer", "staff_own", "sms")
+    assert decide(plan("marketing", chat(staff_until=NOON), text()), SHOP).outcome == SEND
+    assert decide(plan("reply", chat(staff_until=NOON)), SHOP).outcome == SEND
+    assert decide(plan("reply", chat(staff_until=NOON + 1)), SHOP).reason == "staff_own"
 
 
 # --- caps -------------------------------------------------------------------------------------------------------------
@@ -270,6 +283,23 @@ def test_the_week_and_the_day_of_marketing():
     assert twice.until == NOON + DAY
     free = decide(Plan("marketing", buyer(chat(), **sent("marketing", 7 * DAY, DAY)), NOON), SHOP)
     assert free.outcome == SEND
+    midnight = NOON - day_start(NOON, SHANGHAI)
+    assert decide(Plan("marketing", buyer(chat(), **sent("marketing", midnight)), NOON), SHOP).outcome == "defer"
+    assert decide(Plan("marketing", buyer(chat(), **sent("marketing", midnight + 1)), NOON), SHOP).outcome == SEND
+
+
+def test_a_cap_that_frees_too_late_is_the_caps_doing():
+    """Staff read which rule they could change; while they hold the chat for longer than the cap, it waits for them."""
+    once = buyer(chat(), **sent("marketing", HOUR))
+    assert decide(Plan("marketing", once, NOON, not_after=NOON + HOUR), SHOP).reason == "cap_reached"
+    held = buyer(chat(staff_until=NOON + 3 * DAY), **sent("marketing", HOUR))
+    assert decide(Plan("marketing", held, NOON), SHOP).until == NOON + 3 * DAY
+
+
+def test_what_a_cap_refuses_does_not_wait_for_the_morning():
+    """The seventh notice of a day is skipped at night as well, not sent the next day."""
+    seven = buyer(chat(), sent=SentCount(service=[NIGHT - n * HOUR for n in range(1, 7)]))
+    assert told(decide(Plan("service", seven, NIGHT), SHOP)) == (NO, "cap_reached", "chat")
 
 
 def test_caps_are_told_where_there_is_room_too():
@@ -294,6 +324,9 @@ def test_the_day_of_service_notices():
     assert decide(Plan("service", buyer(chat(), **six), NOON), SHOP).reason == "cap_reached"
     yesterday = sent("service", *(DAY + n * HOUR for n in range(6)))
     assert decide(Plan("service", buyer(chat(), **yesterday), NOON), SHOP).outcome == SEND
+    midnight = NOON - day_start(NOON, SHANGHAI)
+    today = sent("service", *[midnight] * 6)
+    assert decide(Plan("service", buyer(chat(), **today), NOON), SHOP).reason == "cap_reached"
 
 
 def test_zero_turns_a_cap_off():
