@@ -15,7 +15,7 @@ from bot.hours import ALWAYS, Hours, day_start, is_open, parse
 from bot.policy import MOST_WAITING, Decision, Plan, PolicySettings, agreed, best_window, candidates, decide, zone_of
 from bot.ports import Capabilities, WindowRule
 from bot.reasons import Rule, SkipReason
-from bot.records import Address, Buyer, Consent, SentCount, Waiting, Window
+from bot.records import Address, Awaited, Buyer, Consent, SentCount, Waiting, Window
 
 SHANGHAI, BERLIN = ZoneInfo("Asia/Shanghai"), ZoneInfo("Europe/Berlin")
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
@@ -212,6 +212,24 @@ def test_the_next_coupons_may_be_told_to_who_asked_for_that():
     assert decide(plan("marketing", text(consent=Consent()), topic="coupons"), SHOP).reason == "no_consent"
 
 
+def test_a_wish_for_a_product_holds_where_it_was_asked_for():
+    """In this chat and for this product: by no other address of the buyer, for no other product, not after an opt-out."""
+    linen = "product:main:p5"
+    asked = Awaited(linen, "", NOON, "chat", "p1", "evidence")
+
+    def who(*addresses: Address) -> Plan:
+        return Plan("marketing", buyer(*addresses, awaits=[asked]), NOON, topic=linen)
+
+    never = Consent()
+    assert told(decide(who(chat(consent=never)), SHOP)) == (SEND, "", "chat")
+    assert decide(who(text(consent=never)), SHOP).reason == "no_consent"
+    assert decide(who(chat(consent=never, windows={}), text(consent=never)), SHOP).outcome == NO
+    assert decide(who(structs.replace(chat(consent=never), id="p2")), SHOP).reason == "no_consent"
+    assert decide(structs.replace(who(chat(consent=never)), topic="product:main:p6"), SHOP).reason == "no_consent"
+    assert decide(structs.replace(who(chat(consent=never)), topic=""), SHOP).reason == "no_consent"
+    assert decide(who(chat(consent=never, opted_out=True)), SHOP).reason == "opted_out"
+
+
 # --- hours ------------------------------------------------------------------------------------------------------------
 
 
@@ -234,7 +252,8 @@ def test_what_would_come_too_late_is_not_deferred():
     assert decide(plan("service", chat(), now=NOON, not_after=NOON - 1), SHOP).reason == "too_late"
     assert decide(plan("service", chat(), now=NOON, not_after=NOON), SHOP).outcome == SEND
     opens = NIGHT + 10 * HOUR + 30 * MINUTE
-    assert decide(plan("marketing", chat(), now=NIGHT, not_after=opens), SHOP).until == opens
+    just = decide(plan("marketing", chat(), now=NIGHT, not_after=opens), SHOP)
+    assert (just.outcome, just.until) == ("defer", opens)
     assert decide(plan("marketing", chat(), now=NIGHT, not_after=opens - 1), SHOP).reason == "too_late"
 
 
