@@ -15,6 +15,7 @@ from bot.broadcasts import Broadcast, Recipient
 from bot.catalogue import Catalogue
 from bot.clock import SystemClock
 from console.desk import Whole
+from console.titles import title
 from ledger import tables
 from ledger.audiences import LedgerAudiences
 from ledger.reading import History
@@ -58,7 +59,7 @@ class LedgerCrowd:
         return [
             {
                 "name": one.name,
-                "title": one.en if lang == "en" else one.zh,
+                "title": title(one, lang),
                 "type": one.type,
                 "operators": OPERATORS[one.type],
                 "choices": one.choices,
@@ -81,14 +82,13 @@ class LedgerCrowd:
 
     # --- who ------------------------------------------------------------------------------------------------------
 
-    async def segments(self) -> Sequence[Mapping[str, str]]:
-        """The saved segments: id and name."""
+    async def segments(self) -> Sequence[Mapping[str, Any]]:
+        """The saved segments by name: id, name, conditions (JSON), version."""
         table = tables.segments
         async with self.history.connection() as connection:
-            rows = await connection.execute(
-                select(table.c.id, table.c.name).order_by(table.c.name).limit(MOST_SEGMENTS)
-            )
-            return [{"id": row.id, "name": row.name} for row in rows]
+            wanted = select(table.c.id, table.c.name, table.c.definition, table.c.version)
+            rows = await connection.execute(wanted.order_by(table.c.name, table.c.id).limit(MOST_SEGMENTS))
+            return [{"id": row.id, "name": row.name, "where": row.definition, "version": row.version} for row in rows]
 
     async def segment(self, id: str) -> str | None:
         """The conditions of a saved segment as JSON, None for an unknown one."""
@@ -109,7 +109,7 @@ class LedgerCrowd:
         accounts = Counter[str]()
         for (account, _), count in told.lanes.items():
             accounts[account] += count
-        return Whole(told.count, told.excluded, dict(accounts), told.skipped, told.capped)
+        return Whole(told.count, told.excluded, dict(accounts), told.skipped, told.capped, told.by_variant)
 
     async def some(self, asked: Broadcast, limit: int) -> Sequence[Recipient]:
         """Some of them."""
@@ -137,7 +137,7 @@ def _told(condition: Condition, lang: str, words: Mapping[str, Any]) -> str:
     if isinstance(condition, Term):
         field = condition.field
         operator = words["operator"].get(condition.op, condition.op)
-        return f"{field.en if lang == 'en' else field.zh} {operator} {_value(condition.value, words)}"
+        return f"{title(field, lang)} {operator} {_value(condition.value, words)}"
     parts = [_told(part, lang, words) for part in condition.parts]
     joined = words["join"]["any" if condition.how == "any" else "all"].join(
         f"({part})" if isinstance(inner, Group) and len(condition.parts) > 1 else part
@@ -151,6 +151,8 @@ def _value(value: Any, words: Mapping[str, Any]) -> str:
         return str(words["js"]["yes" if value else "no"])
     if isinstance(value, tuple):
         return ", ".join(_value(one, words) for one in value)
+    if isinstance(value, str):
+        return str(words["choice"].get(value, value) or words["choice"]["unknown"])
     if hasattr(value, "days"):
         return f"{value.days} {words['js']['days']}"
     return str(getattr(value, "date", value))

@@ -7,11 +7,12 @@ gets a Refusal that names the field and what would be right.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from msgspec import Struct, structs
+from msgspec import Struct, field, structs
 
 from bot import access
 from bot.broadcasting import Broadcasts
@@ -34,13 +35,17 @@ MAY_APPROVE = "marketing"
 
 
 class Whole(Struct, frozen=True):
-    """An audience counted as a whole. `excluded`: by switch, whom it leaves out; of the rest by account or reason; `capped`: wait."""
+    """An audience counted as a whole. `excluded`: by switch, whom it leaves out; of the rest by account or reason; `capped`: wait.
+
+    `by_variant`: how many of it read which variant; "": the broadcast's own text.
+    """
 
     count: int
     excluded: dict[str, int]
     by_account: dict[str, int]
     skipped: dict[str, int]
     capped: int = 0
+    by_variant: dict[str, int] = field(default_factory=dict)
 
 
 class Crowd(Protocol):
@@ -62,8 +67,8 @@ class Crowd(Protocol):
         """Conditions (JSON) in words of a language, "" for everybody."""
         ...
 
-    async def segments(self) -> Sequence[Mapping[str, str]]:
-        """The saved segments: id and name."""
+    async def segments(self) -> Sequence[Mapping[str, Any]]:
+        """The saved segments by name: id, name, conditions (JSON), version."""
         ...
 
     def faults(self, where: Mapping[str, Any], path: str) -> list[tuple[str, str]]:
@@ -174,7 +179,7 @@ class Desk:
         _same(seen, recipients)
         version = await self._freshened(kept, by, seen.version or kept.version)
         made = await self._done(id, self.broadcasts.submit(id, by, recipients=recipients, version=version))
-        if made.state == "awaiting_approval" and seen.confirm is not None and await self._alone(by):
+        if made.state == "awaiting_approval" and seen.confirm is not None and await self.alone(by):
             made = await self._done(id, self.broadcasts.approve(id, by, alone=True, version=made.version))
         return made
 
@@ -185,7 +190,7 @@ class Desk:
         _same(seen, recipients)
         alone = False
         if kept.state == "awaiting_approval" and kept.submitted_by == by:
-            if not await self._alone(by):
+            if not await self.alone(by):
                 raise Refusal(409, "second-person", f"{by} submitted it: somebody else must approve it")
             if seen.confirm is None:
                 raise Refusal(
@@ -212,7 +217,16 @@ class Desk:
         limit = self.broadcasts.rules.approve_above
         return limit is not None and recipients > limit
 
-    async def _alone(self, by: str) -> bool:
+    async def users_of(self, segment: str) -> list[Broadcast]:
+        """The broadcasts that will ask for a saved segment: not yet over, and their audience is not frozen."""
+        return [one for one in await self.broadcasts.list() if one.segment == segment and _asks(one)]
+
+    async def uses(self) -> Counter[str]:
+        """By saved segment, how many broadcasts will ask for it."""
+        return Counter(one.segment for one in await self.broadcasts.list() if one.segment and _asks(one))
+
+    async def alone(self, by: str) -> bool:
+        """Whether nobody else may approve: then the count is typed instead."""
         return not await access.able(self.store, MAY_APPROVE) - {by}
 
     async def _freshened(self, kept: Broadcast, by: str, version: int) -> int:
@@ -293,6 +307,10 @@ class Desk:
             given["price" + tail] = f"{item.price.amount.normalize():f}" if item.price else ""
             given["link" + tail] = item.url
         return given
+
+
+def _asks(one: Broadcast) -> bool:
+    return one.state not in ("done", "cancelled") and one.frozen < 0
 
 
 def _same(seen: Seen, recipients: int) -> None:

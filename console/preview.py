@@ -57,6 +57,7 @@ async def preview(desk: Desk, body: PreviewIn, by: str) -> dict[str, Any]:
         "holdout": round(count * made.holdout_percent / 100),
         "excluded": whole.excluded,
         **would(weighed, whole),
+        "by_variant": whole.by_variant,
         "without_value": _without(made, weighed),
         "sample": [_shown(one) for one in weighed[: body.sample]],
         "cases": [
@@ -66,6 +67,7 @@ async def preview(desk: Desk, body: PreviewIn, by: str) -> dict[str, Any]:
         "faults": findings(one for one in found if one.level == "fault"),
         "warnings": findings(one for one in found if one.level == "warning"),
         "needs_approval": await desk.needs_approval(count),
+        "alone": await desk.alone(by),
     }
 
 

@@ -77,8 +77,11 @@ async def patch_segment(call: Call) -> tuple[int, Any]:
 
 
 async def delete_segment(call: Call) -> tuple[int, Any]:
-    """DELETE /segments/{id}."""
+    """DELETE /segments/{id}: not while a broadcast that was handed in asks for it. A draft is told when it is submitted."""
     id = call.request.match_info["id"]
+    if waiting := [one for one in await call.deps.desk.users_of(id) if one.state != "draft"]:
+        named = ", ".join(f"{one.title} ({one.id}, {one.state})" for one in waiting[:5])
+        raise Refusal(409, "in-use", f"it is used by {named}: cancel them or give them another audience first")
     if not await call.deps.segments.delete(id, version=int(call.query("version") or 0)):
         raise _missing()
     return 200, {"id": id, "deleted": True}

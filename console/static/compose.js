@@ -1,163 +1,101 @@
-// Writing a broadcast: conditions, switches, texts with a live counter, channels, time. The API checks; nothing typed is lost.
+// Writing a broadcast: who, switches, texts with a live counter, channels, time. The API checks; nothing typed is lost.
 
-import { $, Refused, api, facts, finding, make, previewed, say, tell, words } from "./console.js";
+import { $, Refused, api, day, facts, make, number, previewed, tell, told, words } from "./console.js";
+import { builder } from "./conditions.js";
+import { lengths } from "./counter.js";
+import { clearFaults, showFaults } from "./faults.js";
+import { instant, rounds, wall } from "./schedule.js";
+import * as versions from "./variants.js";
+export { parts } from "./counter.js";
 
 const form = $("compose");
 const of = (name) => form.elements[name];
 const all = (selector, root = form) => [...root.querySelectorAll(selector)];
+const texts = () => all('[data-field="text"] textarea');
 
-// --- conditions ------------------------------------------------------------------------------------------------------
+// --- who gets it -----------------------------------------------------------------------------------------------------
 
-const byName = Object.fromEntries(facts.fields.map((field) => [field.name, field]));
+const audience = builder($("builder"), () => edited(), { field: "member.is", op: "=", value: true });
+let asked = ""; // the conditions whose count is shown, or on its way
+let asking = 0;
 
-function condition(test = { field: facts.fields[0]?.name }) {
-  const line = $("condition").content.firstElementChild.cloneNode(true);
-  const [field, op, value] = [line.querySelector(".field"), line.querySelector(".op"), line.querySelector(".value")];
-  for (const one of facts.fields) field.append(make("option", { value: one.name, text: one.title }));
-  const valued = (given) => {
-    value.replaceChildren(...inputs(byName[field.value], op.value, given));
-    edited();
-  };
-  const operated = (wanted, given) => {
-    op.replaceChildren(...byName[field.value].operators.map((name) => make("option", { value: name, text: facts.operators[name] || name })));
-    if (wanted) op.value = wanted;
-    valued(given);
-  };
-  field.addEventListener("change", () => operated());
-  op.addEventListener("change", () => valued());
-  line.querySelector(".remove").addEventListener("click", () => {
-    line.remove();
-    edited();
-  });
-  if (test.field in byName) field.value = test.field;
-  $("conditions").append(line);
-  line.extra = Object.fromEntries(Object.entries(test).filter(([name]) => !["field", "op", "value"].includes(name)));
-  operated(test.op, test.value);
-  return line;
-}
-
-function inputs(field, op, given) {
-  const label = { "aria-label": `${field.title}: ${facts.compose.value}` };
-  if (op === "known" || field.type === "yes/no") return [choice([["true", words("yes")], ["false", words("no")]], String(given ?? true), label)];
-  if (op === "within" || op === "not_within") return [make("input", { type: "number", min: 1, value: given?.days ?? given ?? 30, "data-as": "days", ...label }), words("days")];
-  if (field.type === "date" && given?.days !== undefined) return [make("input", { type: "number", min: 1, value: given.days, "data-as": "days", ...label }), words("days_ago")];
-  const type = { number: "number", days: "number", date: "date" }[field.type] || "text";
-  if (op === "between") {
-    const [low, high] = given || ["", ""];
-    return [make("input", { type, value: low, ...label }), words("between"), make("input", { type, value: high, ...label })];
-  }
-  if (field.choices?.length && !["in", "not_in", "all"].includes(op)) return [choice(field.choices.map((one) => [one, one || "–"]), given, label)];
-  const listed = ["in", "not_in", "all"].includes(op);
-  const shown = listed ? (given || []).join(", ") : (given ?? "");
-  return [make("input", { type: listed ? "text" : type, step: "any", value: shown, "data-as": listed ? "list" : field.type, placeholder: listed ? words("list_help") : field.hint || "", ...label })];
-}
-
-function choice(options, given, label) {
-  const made = make("select", label, ...options.map(([value, text]) => make("option", { value, text })));
-  if (given !== undefined) made.value = given;
-  return made;
-}
-
-function read(line) {
-  const [field, op] = [line.querySelector(".field").value, line.querySelector(".op").value];
-  const found = byName[field];
-  const typed = [...line.querySelector(".value").querySelectorAll("input, select")];
-  const one = (input) => {
-    if (input.dataset.as === "days" && (op === "within" || op === "not_within" || found.type === "date")) return { days: Number(input.value) };
-    if (input.dataset.as === "list") return input.value.split(/[,，、]/).map((part) => part.trim()).filter(Boolean).map((part) => plain(found, part));
-    if (op === "known" || found.type === "yes/no") return input.value === "true";
-    return plain(found, input.value);
-  };
-  const value = op === "between" ? typed.map((input) => plain(found, input.value)) : one(typed[0]);
-  return { field, op, value, ...line.extra };
-}
-
-const plain = (field, text) => (["number", "days"].includes(field.type) && text !== "" ? Number(text) : text);
-
-function where() {
-  if (of("audience").value === "everybody") return { all: [] };
-  return { [$("match").value]: all(".condition").map(read) };
-}
-
-/** Conditions that the builder cannot show are kept as they are. */
-let kept = null;
-
-function showWhere(found) {
-  const how = ["all", "any"].find((word) => word in found);
-  const parts = how ? found[how] : null;
-  if (!parts || parts.some((part) => !part.field || !(part.field in byName))) {
-    kept = found;
+/** How many fit now: told a moment after the last change. */
+function counting() {
+  const how = of("audience").value;
+  const shown = how === "saved" ? $("segment-count") : $("builder-count");
+  if (how === "everybody" || (how === "conditions" && (audience.empty() || audience.missing()))) {
+    asked = "";
+    $("builder-count").textContent = "";
     return;
   }
-  $("match").value = how;
-  of("audience").value = parts.length ? "conditions" : "everybody";
-  parts.forEach(condition);
-}
-
-// --- the counter -----------------------------------------------------------------------------------------------------
-
-const BASIC = new Set("@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà");
-const EXTENDED = new Set("\f^{}\\[~]|€");
-
-/** Parts of a text message, as bot/sms.py counts them. */
-export function parts(text, mainland) {
-  if (mainland) {
-    const n = [...text].length;
-    return [n, n <= 70 ? 1 : Math.ceil(n / 67)];
-  }
-  const sizes = [...text].map((c) => (BASIC.has(c) ? 1 : EXTENDED.has(c) ? 2 : 0));
-  const gsm = sizes.every(Boolean);
-  const units = gsm ? sizes : [...text].map((c) => c.length);
-  const [alone, each] = gsm ? [160, 153] : [70, 67];
-  const total = units.reduce((sum, size) => sum + size, 0);
-  if (total <= alone) return [total, 1];
-  let [count, used] = [1, 0];
-  for (const size of units) {
-    if (used + size > each) [count, used] = [count + 1, 0];
-    used += size;
-  }
-  return [total, count];
-}
-
-function filled(text) {
-  const long = (name, fallback) => {
-    const value = facts.longest[name] ?? facts.longest[name.replace(/\d+$/, "")] ?? fallback ?? "";
-    return value.length > (fallback || "").length ? value : fallback || value;
-  };
-  return text
-    .replace(/\{%\s*else\s*%\}[\s\S]*?\{%\s*endif\s*%\}/g, "")
-    .replace(/\{%.*?%\}/g, "")
-    .replace(/\{\{\s*(\w+)\s*(?:\|\s*default\(\s*["'](.*?)["']\s*\)\s*)?\}\}/g, (_, name, fallback) => long(name, fallback));
-}
-
-function whole(lane, locale, text) {
-  if (!lane.sms) return text;
-  const brand = lane.signature || facts.brands[locale] || facts.brand;
-  let made = text.startsWith("【") || text.startsWith(brand) ? text : locale.startsWith("zh") ? `【${brand}】${text}` : `${brand}: ${text}`;
-  const ending = facts.endings[locale];
-  if (of("purpose").value === "marketing" && !Object.values(facts.endings).some((one) => made.endsWith(one))) made = `${made.trimEnd()} ${ending}`;
-  return made;
-}
-
-function count(area) {
-  const shown = $(`count-${area.dataset.locale}`);
-  const lines = [];
-  const chosen = chosenAccounts();
-  for (const lane of facts.lanes.filter((one) => chosen.includes(one.account) && one.free_text)) {
-    if (!area.value.trim()) break;
-    const text = whole(lane, area.dataset.locale, filled(area.value));
-    if (lane.sms) {
-      const [length, n] = parts(text, lane.mainland);
-      lines.push(make("li", { class: lane.limit && text.length > lane.limit ? "over" : n > 1 ? "more" : "", text: `${lane.account}: ${words("parts", { length, parts: n })}` }));
-    } else {
-      const length = lane.bytes ? new TextEncoder().encode(text).length : [...text].length;
-      lines.push(make("li", { class: lane.limit && length > lane.limit ? "over" : "", text: `${lane.account}: ${words(lane.bytes ? "bytes" : "length", { length, limit: lane.limit })}` }));
+  const where = how === "saved" ? facts.segments.find((one) => one.id === $("segment").value)?.where : audience.where();
+  const mine = JSON.stringify([how, where]);
+  if (!where || mine === asked) return;
+  asked = mine;
+  clearTimeout(asking);
+  shown.textContent = words("loading");
+  asking = setTimeout(async () => {
+    try {
+      const found = await api("POST", "/segments/preview", { where });
+      if (asked === mine) shown.textContent = found.count ? words("fit_now", { n: number(found.count) }) : words("count_none");
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      if (asked === mine) shown.textContent = told(error.errors[0]?.detail || error.message);
     }
-  }
-  shown.replaceChildren(...lines);
+  }, 500);
 }
 
-// --- channels, variants, time ----------------------------------------------------------------------------------------
+function segmentTold() {
+  const one = facts.segments.find((each) => each.id === $("segment").value);
+  $("segment-told").textContent = one?.told || "";
+  $("segment-link").href = one ? `/console/segments/${one.id}` : "/console/segments";
+}
+
+/** Keeps the conditions under a name, for the next time. */
+function keep() {
+  const missing = audience.missing();
+  if (missing) {
+    showFaults([{ detail: words("value_missing"), input: missing }]);
+    return;
+  }
+  const dialog = $("naming");
+  $("naming-name").value = "";
+  $("naming-fault").hidden = true;
+  $("naming-name").removeAttribute("aria-invalid");
+  dialog.showModal();
+  $("naming-name").focus();
+}
+
+$("naming").addEventListener("submit", async (event) => {
+  if (event.submitter?.value !== "go") return;
+  event.preventDefault();
+  const [name, fault] = [$("naming-name").value.trim(), $("naming-fault")];
+  const refuse = (text) => {
+    fault.textContent = text;
+    fault.hidden = false;
+    $("naming-name").setAttribute("aria-invalid", "true");
+    $("naming-name").focus();
+  };
+  if (!name) return refuse(words("name_missing"));
+  if (facts.segments.some((one) => one.name === name)) return refuse(words("name_taken", { name }));
+  try {
+    const made = await api("POST", "/segments", { name, where: audience.where() });
+    facts.segments.push({ id: made.id, name, where: made.where, told: "" });
+    $("segment").append(make("option", { value: made.id, text: name }));
+    $("segment").value = made.id;
+    of("audience").forEach((box) => (box.disabled = false));
+    of("audience").value = "saved";
+    $("naming").close();
+    tell(words("segment_saved", { name }));
+    edited();
+    $("segment").focus();
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    refuse(told(error.errors[0]?.detail || error.message));
+  }
+});
+
+// --- channels, time ----------------------------------------------------------------------------------------------
 
 const chosenAccounts = () => all('input[name="account"]:checked').map((box) => box.value);
 
@@ -184,44 +122,6 @@ function templates() {
   return found;
 }
 
-function variant(one = { name: "", weight: 1, text: {} }) {
-  const box = $("variant").content.firstElementChild.cloneNode(true);
-  box.querySelector(".name").value = one.name;
-  box.querySelector(".weight").value = one.weight;
-  for (const area of all("textarea", box)) area.value = one.text[area.dataset.locale] || "";
-  box.where = one.where ?? null;
-  box.querySelector(".remove").addEventListener("click", () => {
-    box.remove();
-    edited();
-  });
-  $("variants").append(box);
-}
-
-function variants() {
-  return all(".variant").map((box) => ({
-    name: box.querySelector(".name").value.trim(),
-    weight: Number(box.querySelector(".weight").value),
-    where: box.where,
-    text: Object.fromEntries(all("textarea", box).filter((area) => area.value.trim()).map((area) => [area.dataset.locale, area.value])),
-  }));
-}
-
-/** The instant at which the shop's clock shows a wall time (`2026-12-02T10:00`). */
-function instant(wall) {
-  const asUtc = Date.parse(`${wall}Z`);
-  const offset = (at) => {
-    const shown = new Intl.DateTimeFormat("sv-SE", { timeZone: facts.timezone, dateStyle: "short", timeStyle: "medium" }).format(new Date(at));
-    return Date.parse(`${shown.replace(" ", "T")}Z`) - at;
-  };
-  const first = asUtc - offset(asUtc);
-  return new Date(asUtc - offset(first)).toISOString().replace(".000Z", "Z");
-}
-
-function wall(iso) {
-  const shown = new Intl.DateTimeFormat("sv-SE", { timeZone: facts.timezone, dateStyle: "short", timeStyle: "short" }).format(new Date(iso));
-  return shown.replace(" ", "T");
-}
-
 function timing() {
   const how = of("when").value;
   const until = $("weekly-until").value;
@@ -234,13 +134,13 @@ function timing() {
 // --- the whole -------------------------------------------------------------------------------------------------------
 
 function body() {
-  const audience = of("audience").value;
-  const asked = audience === "saved" ? { segment: $("segment").value } : { where: kept && audience === "conditions" && !all(".condition").length ? kept : where() };
+  const how = of("audience").value;
+  const who = how === "saved" ? { segment: $("segment").value } : { where: how === "everybody" ? { all: [] } : audience.where() };
   return {
     title: $("title").value,
     purpose: of("purpose").value,
-    ...asked,
-    text: Object.fromEntries(all(".wording textarea").filter((area) => area.value.trim()).map((area) => [area.dataset.locale, area.value])),
+    ...who,
+    text: Object.fromEntries(texts().filter((area) => area.value.trim()).map((area) => [area.dataset.locale, area.value])),
     accounts: chosenAccounts(),
     templates: templates(),
     exclude: all('input[name="exclude"]:checked').map((box) => box.value),
@@ -248,7 +148,7 @@ function body() {
     items: $("items").value.split(/[,，、]/).map((part) => part.trim()).filter(Boolean),
     holdout_percent: Number($("holdout").value || 0),
     rate_per_second: $("rate").value ? Number($("rate").value) : null,
-    variants: variants(),
+    variants: versions.variants(),
     ...timing(),
   };
 }
@@ -259,8 +159,9 @@ function show(found) {
   if (found.segment) {
     of("audience").value = "saved";
     $("segment").value = found.segment;
-  } else showWhere(found.where);
-  for (const area of all(".wording textarea")) area.value = found.text[area.dataset.locale] || "";
+  } else if (found.where.all?.length === 0) of("audience").value = "everybody";
+  else audience.show(found.where);
+  for (const area of texts()) area.value = found.text[area.dataset.locale] || "";
   for (const account of [...found.accounts].reverse()) $("accounts").prepend(document.querySelector(`li[data-account="${CSS.escape(account)}"]`) || "");
   for (const box of all('input[name="account"]')) box.checked = found.accounts.includes(box.value);
   for (const [account, template] of Object.entries(found.templates)) {
@@ -274,8 +175,8 @@ function show(found) {
   $("items").value = found.items.join(", ");
   $("holdout").value = found.holdout_percent;
   $("rate").value = found.rate_per_second ?? "";
-  found.variants.forEach(variant);
-  $("more").open = Boolean(found.variants.length || found.holdout_percent || found.rate_per_second);
+  versions.show(found.variants);
+  $("more").open = Boolean(found.holdout_percent || found.rate_per_second);
   if (found.send_at) {
     of("when").value = "at";
     $("send-at").value = wall(found.send_at);
@@ -288,13 +189,23 @@ function show(found) {
   }
 }
 
+/** The dates that a weekly one has before it, by the shop's clock. */
+function dates() {
+  const next = rounds({ weekday: $("weekday").value, time: $("weekly-at").value, until: $("weekly-until").value }, Date.now() + facts.ahead_ms, 4);
+  $("rounds").textContent = next.length ? words("next_rounds", { dates: next.map(day).join(words("list_sign")) }) : words("no_rounds");
+}
+
 function arranged() {
   $("builder").hidden = of("audience").value !== "conditions";
   $("saved").hidden = of("audience").value !== "saved";
   $("when-at").hidden = of("when").value !== "at";
   $("when-weekly").hidden = of("when").value !== "weekly";
   for (const box of all(".template")) box.hidden = !chosenAccounts().includes(box.closest("li").dataset.account);
-  all(".wording textarea").forEach(count);
+  for (const area of all("textarea[data-locale]")) area.closest(".wording").querySelector(".counts").replaceChildren(...lengths(area.value, area.dataset.locale, chosenAccounts(), of("purpose").value === "marketing"));
+  versions.arranged();
+  segmentTold();
+  counting();
+  dates();
 }
 
 let looked = false;
@@ -303,100 +214,90 @@ function edited() {
   if (looked) $("shown").querySelector(".stale")?.removeAttribute("hidden");
 }
 
-// --- faults ----------------------------------------------------------------------------------------------------------
-
-function clearFaults() {
-  $("faults").hidden = true;
-  for (const line of all(".at-field")) line.remove();
-  for (const input of all("[aria-invalid]")) input.removeAttribute("aria-invalid");
-}
-
-/** Beside the field, and listed on top: the field nearest to what the API named. */
-function place(name) {
-  for (let part = name.replace(/\[\d+\]/g, ""); part; part = part.includes(".") ? part.slice(0, part.lastIndexOf(".")) : "") {
-    const found = document.querySelector(`[data-field="${CSS.escape(part)}"]`);
-    if (found) return found;
-  }
-  return form;
-}
-
-function showFaults(error) {
-  clearFaults();
-  const list = make("ul");
-  const lines = error.errors.length ? error.errors : [{ field: "", detail: error.message }];
-  for (const [n, one] of lines.entries()) {
-    const text = one.rule ? finding(one) : one.detail;
-    const there = one.field ? place(one.field) : null;
-    if (!there || there === form) {
-      list.append(make("li", { text: one.field ? `${one.field}: ${text}` : text }));
-      continue;
-    }
-    const input = there.querySelector("input, select, textarea");
-    if (input && !input.id) input.id = `at-${n}`;
-    there.append(make("p", { class: "fault help at-field", id: `fault-${n}`, text }));
-    for (const each of there.tagName === "FIELDSET" ? [] : [input].filter(Boolean)) each.setAttribute("aria-invalid", "true");
-    const name = there.querySelector("legend, label")?.textContent.trim() || one.field;
-    list.append(make("li", {}, make("a", { href: `#${input?.id || "main"}`, text: `${name}: ${text}` })));
-  }
-  $("faults").replaceChildren(list);
-  $("faults").hidden = false;
-  $("faults").focus();
-}
-
 // --- doing -----------------------------------------------------------------------------------------------------------
 
 /** What is wrong with the words, in this page's language: the preview tells the rule of each fault. */
 async function inWords(error) {
   try {
-    const told = await api("POST", "/broadcasts/preview", { ...body(), sample: 0 });
-    return told.faults.length ? { errors: told.faults, message: "" } : error;
+    const found = await api("POST", "/broadcasts/preview", { ...body(), sample: 0 });
+    if (found.faults.length) return found.faults;
   } catch {
-    return error;
+    // told as the API told it
   }
+  return error.errors.length ? error.errors : [{ field: "", detail: error.message }];
 }
 
-async function busy(button, work) {
+/** What the page sees by itself, and what a wrong guess at would reach the wrong people or the wrong hour. */
+function lacking() {
+  const found = [];
+  const ask = (input, name) => input && found.push({ input, detail: words(name) });
+  if (!$("title").value.trim()) ask($("title"), "title_missing");
+  if (of("audience").value === "conditions") {
+    if (audience.empty()) ask($("builder-add"), "no_condition");
+    else ask(audience.missing(), "value_missing");
+  }
+  ask(versions.missing(), "value_missing");
+  if (!chosenAccounts().length) ask(document.querySelector('input[name="account"]'), "no_account");
+  if (of("when").value === "at" && !$("send-at").value) ask($("send-at"), "time_missing");
+  else if (of("when").value === "at" && Date.parse(instant($("send-at").value)) < Date.now() + facts.ahead_ms) ask($("send-at"), "time_past");
+  if (of("when").value === "weekly" && !$("weekly-at").value) ask($("weekly-at"), "time_missing");
+  return found;
+}
+
+async function busy(button, work, title = true) {
+  clearFaults();
+  versions.addressed();
+  const faults = lacking().filter((one) => title || one.input !== $("title"));
+  if (faults.length) {
+    showFaults(faults);
+    return;
+  }
   button.disabled = true;
+  button.setAttribute("aria-busy", "true");
   try {
     await work();
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
     if (error.status === 400) showFaults(await inWords(error));
-    else tell(words("failed", { detail: error.message }), true);
+    else tell(words("failed", { detail: told(error.message) }), true);
   } finally {
     button.disabled = false;
+    button.removeAttribute("aria-busy");
+    if (document.activeElement === document.body) button.focus();
   }
 }
 
 $("preview").addEventListener("click", () =>
   busy($("preview"), async () => {
-    clearFaults();
     const shown = $("shown");
     const waiting = setTimeout(() => shown.replaceChildren(make("h2", { text: facts.preview.title }), make("p", { class: "busy", text: words("loading") })), 150);
     try {
       const found = await api("POST", "/broadcasts/preview", { ...body(), title: undefined, ...(facts.found ? { id: facts.found.id } : {}) });
-      shown.replaceChildren(make("h2", { text: facts.preview.title }), make("p", { class: "stale help", hidden: true, text: facts.preview.stale }), ...previewed(found));
+      shown.replaceChildren(make("h2", { text: facts.preview.title, tabindex: -1 }), make("p", { class: "stale help", hidden: true, text: facts.preview.stale }), ...previewed(found));
       looked = true;
-      if (found.faults.length) showFaults({ errors: found.faults, message: "" });
+      if (found.faults.length) showFaults(found.faults);
+      else if (shown.getBoundingClientRect().top > innerHeight - 120) {
+        shown.scrollIntoView(); // on a narrow page it stands below the form
+        shown.firstElementChild.focus({ preventScroll: true });
+      }
     } finally {
       clearTimeout(waiting);
     }
-  }),
+  }, false),
 );
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   busy($("save"), async () => {
-    clearFaults();
-    const asked = body();
-    const made = facts.found ? await api("PATCH", `/broadcasts/${facts.found.id}`, { ...asked, version: facts.found.version }) : await api("POST", "/broadcasts", asked);
+    const written = body();
+    const made = facts.found ? await api("PATCH", `/broadcasts/${facts.found.id}`, { ...written, version: facts.found.version }) : await api("POST", "/broadcasts", written);
     left = true;
     location.href = `/console/broadcasts/${made.id}`;
   });
 });
 
-$("add-condition").addEventListener("click", () => condition().querySelector(".field").focus());
-$("add-variant").addEventListener("click", () => variant());
+$("keep").addEventListener("click", keep);
+versions.start(() => edited());
 for (const box of all(".template")) box.querySelector("select").addEventListener("change", () => templateFields(box));
 for (const button of all(".up")) {
   button.addEventListener("click", () => {
@@ -406,8 +307,10 @@ for (const button of all(".up")) {
     edited();
   });
 }
-let lastArea = document.querySelector(".wording textarea");
-for (const area of all(".wording textarea")) area.addEventListener("focus", () => (lastArea = area));
+let lastArea = texts()[0];
+form.addEventListener("focusin", (event) => {
+  if (event.target.matches("textarea")) lastArea = event.target;
+});
 for (const button of all(".variable")) {
   button.addEventListener("click", () => {
     lastArea.setRangeText(`{{ ${button.dataset.name} }}`, lastArea.selectionStart, lastArea.selectionEnd, "end");
@@ -426,5 +329,5 @@ addEventListener("beforeunload", (event) => {
 });
 
 if (facts.found) show(facts.found);
-else if (byName["member.is"]) condition({ field: "member.is", op: "=", value: true });
+else audience.add();
 arranged();

@@ -48,6 +48,7 @@ export async function api(method, path, body) {
   if (!answer.ok) {
     if (answer.status === 401) found.detail = words("signed_out");
     if (answer.status === 409 && String(found.type).endsWith("#changed-meanwhile")) found.detail = words("someone_else");
+    if (answer.status >= 500) found.detail = words("away");
     throw new Refused(answer.status, found);
   }
   return found;
@@ -70,7 +71,56 @@ export function amount(money) {
 }
 
 export const number = (value) => new Intl.NumberFormat(facts.lang).format(value);
-export const reason = (name) => facts.reasons[name] || name;
+/** A reason in words; where the provider told its own code, that as well (`rejected:21612`). */
+export function reason(name) {
+  const [why, ...code] = name.split(":");
+  const plain = facts.reasons[why] || why;
+  return code.length ? words("with_code", { reason: plain, code: code.join(":") }) : plain;
+}
+
+const TOLD = [
+  [/^there is no product (.+)$/, "no_product"],
+  [/^(.+) is not sold$/, "not_sold"],
+  [/^there is no campaign (.+)$/, "no_campaign"],
+  [/^(?:there is no segment .*|there is no segment with this id|audience: .*no segment.*)$/, "no_segment"],
+  [/^(\S+) stands twice$/, "twice"],
+  [/^one without conditions needs a weight/, "needs_weight"],
+  [/^must be 1 to 32 of /, "variant_name"],
+  [/^must be after now/, "after_now"],
+  [/^must be a whole number/, "whole_number"],
+  [/^must be an amount of /, "an_amount"],
+  [/^must be from (\S+) to (\S+)$/, "from_to"],
+  [/^must go from the lower to the higher$/, "lower_first"],
+  [/^(?:Input should be less than or equal to|must be at most) (\S+)$/, "at_most"],
+  [/^Input should be greater than or equal to (\S+)$/, "at_least"],
+  [/^String should have at most (\d+) characters$/, "too_long"],
+  [/^(?:Input should be ''|String should match|must be a key)/, "campaign_key"],
+  [/^(.+) submitted it: somebody else must approve it$/, "second_person"],
+  [/^whoever submitted a broadcast does not approve it/, "second_person"],
+  [/reaches (\d+) now: look at the preview again$/, "other_count"],
+  [/^it begins just now/, "begins_now"],
+  [/^(\d+) of the last (\d+) failed$/, "many_failed"],
+  [/^an account can send nothing/, "account_dead"],
+  [/^its audience has grown to (\d+), above the (\d+)/, "grown"],
+  [/^its weekly broadcast was cancelled$/, "week_cancelled"],
+  [/not a phone number$/, "no_phone"],
+  [/there is no buyer with this id$/, "no_buyer"],
+  [/said stop; only they can start again$/, "said_stop"],
+  [/none of its accounts sends texts$/, "no_texts"],
+  [/there is no account (\S+)/, "no_account"],
+  [/^it is used by (.+)$/, "in_use"],
+];
+
+/** What the API says in English, in this page's language where it is one of its usual sentences. */
+export function told(detail) {
+  const state = /^a broadcast that is .* cannot be .*; (.+) made it (\w+) at (\S+)$/.exec(detail);
+  if (state) return say(facts.told.other_state, { who: state[1], state: facts.states[state[2]] || state[2], at: moment(state[3]) });
+  for (const [pattern, name] of TOLD) {
+    const found = pattern.exec(detail);
+    if (found) return say(facts.told[name], { 1: found[1], 2: found[2] });
+  }
+  return detail;
+}
 
 export function span(seconds) {
   if (seconds < 90) return words("seconds", { n: Math.round(seconds) });
@@ -81,6 +131,12 @@ export function span(seconds) {
 /** A moment by the shop's clock. */
 export function moment(iso) {
   const format = { timeZone: facts.timezone, month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hour12: false };
+  return new Intl.DateTimeFormat(facts.lang, format).format(new Date(iso));
+}
+
+/** A day and a time by the shop's clock, with the day of the week. */
+export function day(iso) {
+  const format = { timeZone: facts.timezone, month: "short", day: "numeric", weekday: "short", hour: "2-digit", minute: "2-digit", hour12: false };
   return new Intl.DateTimeFormat(facts.lang, format).format(new Date(iso));
 }
 
@@ -103,6 +159,7 @@ export function previewed(found) {
   for (const [why, n] of Object.entries(found.would_skip)) tally.append(make("li", { class: "skip", text: words("would_skip", { n: number(n), reason: reason(why) }) }));
   for (const [name, n] of Object.entries(found.without_value)) tally.append(make("li", { class: "note", text: words("without", { n: number(n), name: `{{ ${name} }}` }) }));
   for (const [name, n] of Object.entries(found.excluded)) tally.append(make("li", { class: "note", text: words("excluded", { n: number(n), name: facts.exclusions[name] || name }) }));
+  for (const [name, n] of Object.entries(found.by_variant)) tally.append(make("li", { class: "note", text: versionTold(name, n) }));
   if (found.holdout) tally.append(make("li", { class: "note", text: words("holdout", { n: number(found.holdout) }) }));
   if (found.needs_approval) tally.append(make("li", { class: "note", text: words("needs_approval", { limit: number(facts.approve_above) }) }));
   const nodes = [make("p", { class: "big", text: found.count ? words("count", { n: number(found.count) }) : words("count_none") })];
@@ -117,6 +174,8 @@ export function previewed(found) {
   if (found.sample.length) nodes.push(make("h2", { text: facts.preview.sample }), make("ul", { class: "sample" }, ...found.sample.map(sampled)));
   return nodes;
 }
+
+const versionTold = (name, n) => (["", "rest"].includes(name) ? words("by_rest", { n: number(n) }) : words("by_variant", { n: number(n), name }));
 
 function dearest(one) {
   const counted = one.parts === null ? words(one.unit === "bytes" ? "bytes" : one.limit ? "length" : "chars", { length: one.length, limit: one.limit, n: one.length }) : words("parts", { length: one.length, parts: one.parts });

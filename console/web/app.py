@@ -12,8 +12,8 @@ from aiohttp import web
 from bot.access import COOKIE, LOCKED_MS, ROLES, close_session, guessed, locked_out, open_session
 from bot.errors import RequestError, StoreError
 from console.api.refusals import Refusal
-from console.web import pages
-from console.web.frame import HEADERS, STATIC, ConsoleDeps, Visit, page, visit_of
+from console.web import pages, segments
+from console.web.frame import HEADERS, STATIC, ConsoleDeps, Visit, page, release, visit_of
 
 HOME = "/console/broadcasts"
 SIGN_IN = "/console/sign-in"
@@ -35,6 +35,9 @@ def add_routes(app: web.Application, deps: ConsoleDeps) -> None:
     router.add_get(f"{HOME}/{{id}}", _served(deps, pages.detail))
     router.add_get(f"{HOME}/{{id}}/edit", _served(deps, pages.compose, may="marketing"))
     router.add_get(f"{HOME}/{{id}}/messages", _served(deps, pages.messages))
+    router.add_get(segments.HOME, _served(deps, segments.overview))
+    router.add_get(f"{segments.HOME}/new", _served(deps, segments.one, may="marketing"))
+    router.add_get(f"{segments.HOME}/{{id}}", _served(deps, segments.one))
     router.add_get("/console/static/{name:[a-z]+\\.(css|js)}", _file)
 
 
@@ -46,8 +49,15 @@ async def _file(request: web.Request) -> web.StreamResponse:
     path = STATIC / request.match_info["name"]
     if not path.is_file():
         raise web.HTTPNotFound
-    # The address carries a mark that changes with the files.
-    headers = {"Cache-Control": "public, max-age=31536000, immutable", "X-Content-Type-Options": "nosniff"}
+    # An address with the mark that changes with the files is kept for good; what a script imports carries none, and is asked for again.
+    marked = request.query_string == release()
+    headers = {
+        "Cache-Control": "public, max-age=31536000, immutable" if marked else "no-cache",
+        "ETag": f'"{release()}"',
+        "X-Content-Type-Options": "nosniff",
+    }
+    if request.headers.get("If-None-Match") == headers["ETag"]:
+        return web.Response(status=304, headers=headers)
     text = path.read_text("utf-8")  # a few KiB, from the page cache
     return web.Response(text=text, content_type=FILES[path.suffix[1:]], charset="utf-8", headers=headers)
 

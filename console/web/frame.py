@@ -84,10 +84,11 @@ def page(visit: Visit, template: str, *, status: int = 200, **values: Any) -> we
             lang=visit.lang,
             languages=NAMES,
             path=visit.request.path,
+            place="segments" if visit.request.path.startswith("/console/segments") else "broadcasts",
             brand=visit.deps.brand,
             caller=session.caller if session else None,
             csrf=session.csrf if session else "",
-            release=_release(),
+            release=release(),
             **values,
         )
     )
@@ -119,8 +120,8 @@ def _environment() -> Environment:
 
 
 @cache
-def _release() -> str:
-    """Changes with the files, so that a browser never shows an old script."""
+def release() -> str:
+    """A mark in the addresses of static files: it changes with the files, so that a browser never shows an old script."""
     newest = max(path.stat().st_mtime_ns for path in STATIC.iterdir())
     return f"{newest:x}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, get_args
@@ -45,7 +46,7 @@ async def overview(visit: Visit) -> web.StreamResponse:
         any=bool(known),
         state=state if state in STATES else "",
         states=STATES,
-        may_write=_may(visit, "marketing"),
+        may_write=may(visit, "marketing"),
     )
 
 
@@ -53,7 +54,7 @@ async def _row(visit: Visit, one: Broadcast) -> dict[str, Any]:
     shown = await visit.deps.desk.shown(one)
     at = one.done_at or one.started_at or one.next_at or one.send_at or one.created_at
     planned = shown["counts"]["planned"]
-    return {**shown, "recipients": planned or shown["recipients"], "when": _when(visit, at)}
+    return {**shown, "recipients": planned or shown["recipients"], "when": when(visit, at)}
 
 
 async def compose(visit: Visit) -> web.StreamResponse:
@@ -74,6 +75,7 @@ async def compose(visit: Visit) -> web.StreamResponse:
         for name in names
         if name in desk.lanes
     ]
+    segments = await desk.crowd.segments()
     campaigns = [{"key": one.key, "title": one.title} for one, _ in await desk.coupons.all()]
     return page(
         visit,
@@ -81,11 +83,18 @@ async def compose(visit: Visit) -> web.StreamResponse:
         found=found,
         lanes=lanes,
         campaigns=campaigns,
-        segments=await desk.crowd.segments(),
+        segments=segments,
         exclusions=desk.crowd.exclusions(visit.lang),
         variables={name: words for name, words in VARIABLES.items() if name not in OF_ITEMS or not name[-1].isdigit()},
         timezone=visit.deps.timezone,
-        facts={**_facts(visit), **_for_compose(visit, names), "found": found},
+        now=when(visit, desk.clock.now()),
+        facts={
+            **facts_of(visit),
+            **_for_compose(visit, names),
+            **for_conditions(visit),
+            "found": found,
+            "segments": [told_segment(visit, one) for one in segments],
+        },
     )
 
 
@@ -94,10 +103,9 @@ async def detail(visit: Visit) -> web.StreamResponse:
     desk = visit.deps.desk
     kept = await desk.get(visit.request.match_info["id"])
     found = await desk.shown(kept)
-    may_write = _may(visit, "marketing")
-    ahead = desk.clock.now() - int(datetime.now(UTC).timestamp() * 1000)
+    may_write = may(visit, "marketing")
     titles = {one["name"]: one["title"] for one in desk.crowd.exclusions(visit.lang)}
-    facts = {**_facts(visit), "found": found, "may_write": may_write, "ahead_ms": ahead}
+    facts = {**facts_of(visit), "found": found, "may_write": may_write}
     return page(
         visit,
         "detail.html",
@@ -117,7 +125,7 @@ async def messages(visit: Visit) -> web.StreamResponse:
     query = visit.request.query
     state, reason = query.get("state", ""), query.get("reason", "")
     state = state if state in visit.words["message_state"] else ""
-    facts = {**_facts(visit), "id": kept.id, "state": state, "why": reason}
+    facts = {**facts_of(visit), "id": kept.id, "state": state, "why": reason}
     return page(
         visit,
         "messages.html",
@@ -131,11 +139,14 @@ async def messages(visit: Visit) -> web.StreamResponse:
 # --- facts for the scripts --------------------------------------------------------------------------------------------
 
 
-def _facts(visit: Visit) -> dict[str, Any]:
+def facts_of(visit: Visit) -> dict[str, Any]:
+    """What every script needs: words, names, the clock."""
     w = visit.words
     return {
         "lang": visit.lang,
         "timezone": visit.deps.timezone,
+        "ahead_ms": visit.deps.desk.clock.offset(),  # the sandbox's clock is its own
+        "told": w["told"],
         "words": w["js"],
         "states": w["state"],
         "message_states": w["message_state"],
@@ -155,8 +166,6 @@ def _for_compose(visit: Visit, names: list[str]) -> dict[str, Any]:
     desk = visit.deps.desk
     lanes = [desk.lanes[name] for name in names if name in desk.lanes]
     return {
-        "fields": desk.crowd.fields(visit.lang),
-        "operators": visit.words["operator"],
         "longest": {**LONGEST, "brand": desk.shop.brand},
         "brand": desk.shop.brand,
         "brands": dict(desk.shop.brands),
@@ -176,14 +185,32 @@ def _for_compose(visit: Visit, names: list[str]) -> dict[str, Any]:
     }
 
 
-def _may(visit: Visit, what: str) -> bool:
+def for_conditions(visit: Visit) -> dict[str, Any]:
+    """What a builder of conditions needs."""
+    w = visit.words
+    return {
+        "fields": visit.deps.desk.crowd.fields(visit.lang),
+        "operators": w["operator"],
+        "choices": w["choice"] | {"": w["choice"]["unknown"]},
+        "besides": w["besides"],
+    }
+
+
+def told_segment(visit: Visit, one: Mapping[str, Any]) -> dict[str, Any]:
+    """A saved segment for a script: its conditions, and what they say."""
+    told = visit.deps.desk.crowd.described(one["where"], visit.lang, visit.words) or visit.words["compose"]["everybody"]
+    return {**one, "where": json.loads(one["where"]), "told": told}
+
+
+def may(visit: Visit, what: str) -> bool:
+    """Whether who is signed in may do this."""
     return visit.session is not None and what in ROLES.get(visit.session.caller.role, frozenset())
 
 
 # --- words about one --------------------------------------------------------------------------------------------------
 
 
-def _when(visit: Visit, at: Ms) -> str:
+def when(visit: Visit, at: Ms) -> str:
     """A time by the shop's clock, in words of the page's language."""
     if not at:
         return ""
@@ -206,8 +233,8 @@ def _schedule(visit: Visit, kept: Broadcast) -> str:
     if kept.repeat is not None:
         day = list(w["days"].values())[kept.repeat.weekday]
         told = f"{w['compose']['weekly']} · {day} {kept.repeat.minute // 60:02d}:{kept.repeat.minute % 60:02d}"
-        return f"{told} → {_when(visit, kept.next_at)}" if kept.next_at else told
-    return _when(visit, kept.send_at) if kept.send_at else str(w["compose"]["now"])
+        return f"{told} → {when(visit, kept.next_at)}" if kept.next_at else told
+    return when(visit, kept.send_at) if kept.send_at else str(w["compose"]["now"])
 
 
 def _steps(visit: Visit, kept: Broadcast) -> list[Mapping[str, str]]:
@@ -218,7 +245,7 @@ def _steps(visit: Visit, kept: Broadcast) -> list[Mapping[str, str]]:
         ("approved", kept.approved_by, 0),
     ]
     steps += [("started", "", kept.started_at), ("ended", "", kept.done_at)]
-    return [{"word": w[name], "by": by, "at": _when(visit, at), "iso": _iso(at)} for name, by, at in steps if by or at]
+    return [{"word": w[name], "by": by, "at": when(visit, at), "iso": _iso(at)} for name, by, at in steps if by or at]
 
 
 def _iso(at: Ms) -> str:

@@ -140,7 +140,8 @@ class CaseOut(Answer):
 class Preview(Answer):
     """What would happen. `looked_at`: how many of the audience were weighed one by one; all, where it is as many as `count`.
 
-    Of a larger one the ledger counts `would_send`, `would_wait` and `would_skip`. `excluded`: by switch, whom it leaves out.
+    Of a larger one the ledger counts `would_send`, `would_wait` and `would_skip`. `excluded`: by switch, whom it leaves out. `by_variant`: how
+    many read which; "" is the broadcast's own text. `alone`: nobody but the caller may approve, so the count is typed.
     """
 
     count: int
@@ -150,12 +151,14 @@ class Preview(Answer):
     would_send: dict[str, int]
     would_wait: dict[str, int]
     would_skip: dict[str, int]
+    by_variant: dict[str, int]
     without_value: dict[str, int]
     sample: list[SampleOut]
     cases: list[CaseOut]
     faults: list[Warned]
     warnings: list[Warned]
     needs_approval: bool
+    alone: bool
 
 
 class TrialOut(Answer):

@@ -1,0 +1,94 @@
+// One saved segment: its name and conditions, who fits now, and taking it away.
+
+import { $, Refused, api, facts, make, number, tell, told, words } from "./console.js";
+import { builder } from "./conditions.js";
+import { clearFaults, showFaults } from "./faults.js";
+
+const found = facts.found;
+const form = $("segment");
+let [touched, left, asking, asked] = [false, false, 0, ""];
+
+const who = builder($("builder"), () => edited(), { field: "member.is", op: "=", value: true });
+
+function edited() {
+  const where = who.where();
+  const mine = JSON.stringify(where);
+  if (who.empty() || who.missing() || mine === asked) return;
+  asked = mine;
+  clearTimeout(asking);
+  $("count").textContent = words("loading");
+  asking = setTimeout(() => counted(where, mine), 400);
+}
+
+async function counted(where, mine) {
+  try {
+    const answer = await api("POST", "/segments/preview", { where });
+    if (asked !== mine) return;
+    $("count").textContent = answer.count ? words("count", { n: number(answer.count) }) : words("count_none");
+    $("sample").replaceChildren(...answer.sample.map((one) => make("li", {}, make("span", { text: one.name || one.id }))));
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    if (asked === mine) $("count").textContent = told(error.errors[0]?.detail || error.message);
+  }
+}
+
+function lacking() {
+  const name = $("name").value.trim();
+  const lines = [];
+  if (!name) lines.push({ input: $("name"), detail: words("name_missing") });
+  else if (facts.taken.includes(name)) lines.push({ input: $("name"), detail: words("name_taken", { name }) });
+  if (who.empty()) lines.push({ input: $("builder-add"), detail: words("no_condition") });
+  else if (who.missing()) lines.push({ input: who.missing(), detail: words("value_missing") });
+  return lines;
+}
+
+async function doing(button, work) {
+  button.disabled = true;
+  try {
+    await work();
+    left = true;
+    location.href = "/console/segments";
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    if (error.status === 400) showFaults(error.errors.length ? error.errors : [{ field: "", detail: error.message }]);
+    else if (error.kind === "in-use") showFaults([{ field: "", detail: words("segment_in_use") }]);
+    else tell(words("failed", { detail: told(error.message) }), true);
+  } finally {
+    button.disabled = false;
+  }
+}
+
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  clearFaults();
+  const faults = lacking();
+  if (faults.length) {
+    showFaults(faults);
+    return;
+  }
+  const body = { name: $("name").value.trim(), where: who.where() };
+  doing($("save"), () => (found ? api("PATCH", `/segments/${found.id}`, { ...body, version: found.version }) : api("POST", "/segments", body)));
+});
+
+$("delete")?.addEventListener("click", () => {
+  $("sure").returnValue = "";
+  $("sure").showModal();
+  $("sure-no").focus();
+});
+$("sure").addEventListener("close", () => {
+  if ($("sure").returnValue === "go") doing($("delete"), () => api("DELETE", `/segments/${found.id}?version=${found.version}`));
+});
+form.addEventListener("input", () => {
+  touched = true;
+  edited();
+});
+form.addEventListener("change", edited);
+addEventListener("beforeunload", (event) => {
+  if (touched && !left) event.preventDefault();
+});
+
+if (found) {
+  $("name").value = found.name;
+  who.show(found.where);
+  edited();
+} else who.add();

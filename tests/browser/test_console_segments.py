@@ -1,0 +1,183 @@
+"""Who gets what, on the page: other words for who has a tag, segments saved and used again, dates of a weekly one, faults in words."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.async_api import Page, expect
+
+from console.web.words import WORDS
+from tests.browser.test_console import clean, staff, write
+from tests.console.served import Served, serving, until
+
+W = WORDS["zh-CN"]
+TAGS = ("casual", "军旅", "")
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory):
+    """A gateway with three buyers who agreed: one casual, one military, one without a style."""
+    with serving(tmp_path_factory.mktemp("segments"), processes=1) as gw:
+        for n, tag in enumerate(TAGS):
+            buyer = gw.buyer("messenger-main", f"730000{n}", "恢复")
+            assert gw.api("PATCH", f"/buyers/{buyer['id']}", {"tags": [tag] if tag else []}).status == 200
+        until(lambda: count(gw, "军旅") == 1, 30, "the ledger")
+        yield gw
+
+
+def count(gw: Served, tag: str) -> int:
+    where = {"all": [{"field": "buyer.tags", "op": "=", "value": tag}]}
+    return gw.api("POST", "/segments/preview", {"where": where}).json["count"]
+
+
+async def condition(builder, field: str, value: str) -> None:
+    await builder.locator(".field").first.select_option(field)
+    await builder.locator(".value input").first.fill(value)
+
+
+async def fresh(browser, shop: Served, path: str = "/broadcasts/new", lang: str = "zh-CN", *look) -> Page:
+    page = await staff(browser, shop, lang, *look)
+    await page.goto(f"http://127.0.0.1:{shop.port}/console{path}")
+    return page
+
+
+@pytest.mark.timeout(120)
+async def test_each_style_reads_its_own_words(browser, shop):
+    """A version for a tag; the rest reads the text above. The preview tells how many read which, the phones show it."""
+    page = await fresh(browser, shop)
+    await write(page, "zh-CN", "各穿各的", "会员日，全店会员价。")
+    await page.get_by_role("button", name=W["compose"]["add_variant"]).click()
+    version = page.locator(".variant")
+    await version.locator(".value input").fill("军旅")
+    await version.locator('textarea[data-locale="zh-CN"]').fill("会员日，工装会员价。")
+    await expect(version.locator(".counts").first).to_contain_text("messenger-main")
+    await expect(page.locator("#rest")).to_have_text(W["js"]["rest_reads"])
+    await page.get_by_role("button", name=W["compose"]["preview"]).click()
+    await expect(page.locator("#shown")).to_contain_text(W["js"]["by_variant"].format(n=1, name="a"))
+    await expect(page.locator("#shown")).to_contain_text(W["js"]["by_rest"].format(n=2))
+    await clean(page, "zh-CN", "variants")
+    await page.get_by_role("button", name=W["compose"]["next"]).click()
+    await expect(page).to_have_url(re.compile("/console/broadcasts/bc_"))
+    await page.goto(page.url + "/edit")  # comes back as it was written, the rest not as a version of its own
+    await expect(version).to_have_count(1)
+    await expect(version.locator(".value input")).to_have_value("军旅")
+    await page.get_by_role("button", name=W["compose"]["next"]).click()
+    await expect(page).to_have_url(re.compile("/console/broadcasts/bc_[^/]+$"))
+    await page.get_by_role("button", name=W["detail"]["submit"]).click()
+    await page.get_by_role("dialog").get_by_role("textbox").fill("3")
+    await page.get_by_role("dialog").get_by_role("button", name=W["detail"]["submit"]).click()
+    await expect(page.locator("#state")).to_have_text(W["state"]["done"], timeout=30_000)
+    shop.told("messenger-main", "工装会员价", "7300001")
+    for other in ("7300000", "7300002"):
+        shop.told("messenger-main", "全店会员价", other)
+
+
+@pytest.mark.timeout(120)
+async def test_a_segment_is_saved_chosen_changed_and_taken_away(browser, shop):
+    """From conditions to a name, with the live count at each step; a broadcast that uses it keeps it from being deleted."""
+    page = await fresh(browser, shop)
+    await condition(page.locator("#builder"), "buyer.tags", "casual")
+    await expect(page.locator("#builder-count")).to_have_text(W["js"]["fit_now"].format(n=1))
+    await page.get_by_role("button", name=W["compose"]["keep"]).click()
+    dialog = page.get_by_role("dialog")
+    await dialog.get_by_role("button", name=W["compose"]["keep_go"]).click()
+    await expect(dialog.get_by_role("alert")).to_have_text(W["js"]["name_missing"])
+    await dialog.get_by_role("textbox").fill("休闲风")
+    await dialog.get_by_role("button", name=W["compose"]["keep_go"]).click()
+    await expect(page.get_by_role("radio", name=W["compose"]["saved"])).to_be_checked()
+    await expect(page.locator("#segment option:checked")).to_have_text("休闲风")
+    await expect(page.locator("#segment-count")).to_have_text(W["js"]["fit_now"].format(n=1))
+    await page.get_by_label(W["compose"]["name"], exact=True).fill("给休闲风")
+    await page.locator("#text-zh-CN").fill("会员日")
+    await page.get_by_role("radio", name=W["compose"]["weekly"], exact=True).check()
+    await expect(page.locator("#rounds")).to_contain_text("10:00")
+    await page.get_by_role("button", name=W["compose"]["next"]).click()
+    await expect(page).to_have_url(re.compile("/console/broadcasts/bc_"))
+    broadcast = page.url.rpartition("/")[2]
+    assert shop.api("POST", f"/broadcasts/{broadcast}/submit").json["state"] == "scheduled"
+
+    await page.get_by_role("link", name=W["nav"]["segments"]).click()
+    row = page.get_by_role("row", name="休闲风")
+    await expect(row).to_contain_text("casual")
+    await expect(row.locator(".n")).to_have_text(["1", "1"])
+    await clean(page, "zh-CN", "segments")
+    await page.get_by_role("link", name="休闲风").click()
+    await expect(page.locator("#using")).to_contain_text("给休闲风")
+    await page.get_by_role("button", name=W["segments"]["delete"], exact=True).last.click()
+    await page.get_by_role("button", name=W["segments"]["delete_go"]).click()
+    await expect(page.locator("#faults")).to_contain_text(W["js"]["segment_in_use"])
+    await clean(page, "zh-CN", "segment-in-use")
+
+    await page.locator(".value input").fill("军旅")
+    await expect(page.locator("#count")).to_have_text(W["js"]["count"].format(n=1))
+    await page.get_by_label(W["segments"]["name"], exact=True).fill("军旅风")
+    await page.get_by_role("button", name=W["segments"]["save"]).click()
+    await expect(page.get_by_role("row", name="军旅风")).to_contain_text("军旅")
+    assert shop.api("POST", f"/broadcasts/{broadcast}/cancel").status == 200
+    await page.get_by_role("link", name="军旅风").click()
+    await expect(page.locator("#using")).to_have_count(0)
+    await page.get_by_role("button", name=W["segments"]["delete"], exact=True).last.click()
+    await page.get_by_role("button", name=W["segments"]["delete_go"]).click()
+    await expect(page.locator(".empty")).to_contain_text(W["segments"]["empty_title"])
+    await clean(page, "zh-CN", "segments-none")
+
+
+async def test_what_is_missing_is_said_where_it_is_missing(browser, shop):
+    """By the page itself, in its language, before anything leaves it: no conditions is not everybody, no time is not now."""
+    page = await fresh(browser, shop, "/broadcasts/new", "zh-TW", 390, "dark")
+    w = WORDS["zh-TW"]
+    await expect(page.locator("#builder .field")).to_contain_text("是否為會員")
+    await page.locator("#builder").get_by_role("button", name=w["compose"]["remove"]).click()
+    await expect(page.locator("#builder-add")).to_be_focused()
+    await page.get_by_role("radio", name=w["compose"]["at"], exact=True).check()
+    await page.get_by_role("button", name=w["compose"]["add_variant"]).click()
+    await page.get_by_role("button", name=w["compose"]["next"]).click()
+    faults = page.locator("#faults")
+    for name in ("title_missing", "no_condition", "value_missing", "time_missing"):
+        await expect(faults).to_contain_text(w["js"][name])
+    await clean(page, "zh-TW", "missing")
+    await faults.get_by_role("link").last.click()
+    await expect(page.locator("#send-at")).to_be_focused()
+    await page.locator("#send-at").fill("2026-01-01T10:00")
+    await page.get_by_role("button", name=w["compose"]["next"]).click()
+    await expect(faults).to_contain_text(w["js"]["time_past"])
+    await page.get_by_role("radio", name=w["compose"]["now"], exact=True).check()
+    await page.get_by_role("radio", name=w["compose"]["everybody"], exact=True).check()
+    await page.get_by_role("button", name=w["compose"]["drop_variant"]).click()
+    await page.locator("#title").fill("x")
+    await page.locator("#text-zh-TW").fill("會員日")
+    await page.locator("#items").fill("no-such")
+    await page.get_by_role("button", name=w["compose"]["next"]).click()
+    await expect(faults).to_contain_text(w["told"]["no_product"].replace("{1}", "no-such"))
+    await page.locator("#items").fill("")
+    await page.get_by_role("button", name=w["compose"]["preview"]).click()
+    await expect(page.locator("#shown h2").first).to_be_in_viewport()  # it stands below the form on a phone
+
+
+async def test_the_next_dates_are_those_of_the_shop(browser, shop):
+    """Whatever the browser's zone: across the change of clocks, in the shop's wall time; none after the last day."""
+    page = await fresh(browser, shop)
+    script = """async ([zone, rule, from]) => {
+      const of = (name) => new URL(name, document.querySelector('script[src*="compose.js"]').src).href;
+      const { facts } = await import(of('./console.js'));
+      facts.timezone = zone;
+      const { rounds } = await import(of('./schedule.js'));
+      return rounds(rule, Date.parse(from), 3);
+    }"""
+    rule = {"weekday": "wed", "time": "10:00", "until": ""}
+    told = await page.evaluate(script, ["Asia/Shanghai", rule, "2026-12-02T02:00:00Z"])
+    assert told == ["2026-12-02T02:00:00.000Z", "2026-12-09T02:00:00.000Z", "2026-12-16T02:00:00.000Z"]
+    told = await page.evaluate(script, ["America/New_York", rule, "2026-10-22T00:00:00Z"])
+    assert told == ["2026-10-28T14:00:00.000Z", "2026-11-04T15:00:00.000Z", "2026-11-11T15:00:00.000Z"]
+    told = await page.evaluate(script, ["Asia/Shanghai", {**rule, "until": "2026-12-09"}, "2026-12-02T02:00:01Z"])
+    assert told == ["2026-12-09T02:00:00.000Z"]
+
+
+def test_scripts_are_never_old(shop):
+    """What a page names is kept for good under its mark; what a script imports is asked for again, and not sent twice."""
+    bare = shop.raw("GET", "/console/static/console.js")
+    assert (bare.status, bare.headers["Cache-Control"]) == (200, "no-cache")
+    assert shop.raw("GET", "/console/static/console.js", headers={"If-None-Match": bare.headers["ETag"]}).status == 304
+    marked = shop.raw("GET", f"/console/static/console.js?{bare.headers['ETag'].strip(chr(34))}")
+    assert "immutable" in marked.headers["Cache-Control"]
