@@ -10,8 +10,12 @@ import pytest
 from bot.access import ROLES
 from bot.broadcasts import BroadcastState
 from bot.lint import RULES
+from bot.phrases import VARIABLES
 from bot.reasons import FailureReason, SkipReason
+from console.titles import TAIWAN
 from console.web.words import WORDS
+from ledger.segments.fields import FIELDS
+from ledger.segments.kinds import QUALIFIERS
 
 
 def leaves(table: dict[str, Any], path: str = "") -> dict[str, str]:
@@ -47,6 +51,17 @@ def test_everything_that_can_be_shown_has_words(lang: str) -> None:
     assert {*map(str, SkipReason), *map(str, FailureReason)} <= set(words["reason"])
     assert set(words["state"]) == set(get_args(BroadcastState))
     assert set(words["role"]) == set(ROLES)
+
+
+@pytest.mark.parametrize("lang", sorted(WORDS))
+def test_conditions_speak_the_page(lang: str) -> None:
+    """Each choice, narrowing and variable has words; each field a title of Taiwan."""
+    words = WORDS[lang]
+    assert {choice for field in FIELDS.values() for choice in field.choices} - {""} <= set(words["choice"])
+    assert set(QUALIFIERS) == set(words["besides"])
+    assert {name for name in VARIABLES if not name[-1].isdigit()} == set(words["variable"])
+    assert set(TAIWAN) == set(FIELDS)
+    assert not set("".join(TAIWAN.values())) & set("请这个们发为会员关从来时间还没说务优")
 
 
 def test_taiwan_reads_its_own_words() -> None:
