@@ -361,11 +361,17 @@ class Sender:
         """Messages whose sender died between claim and outcome: they are in doubt, by their purpose's rule."""
         for partition, id in found:
             key = keys.message(partition, id)
-            body, attempt, tries, doubts, state = await self._store.command(
-                "HMGET", key, "b", "t", "free", "doubts", "s"
+            body, attempt, tries, doubts, state, reason = await self._store.command(
+                "HMGET", key, "b", "t", "free", "doubts", "s", "r"
             )
-            if body is None or state != b"sending":
+            if body is None:
                 await self._store.command("ZREM", keys.sending(partition), id)
+                continue
+            if state != b"sending":  # a receipt was faster than the outcome: what is left is to free its address
+                now = self._clock.now()
+                told = Settlement(partition, id, int(attempt), state.decode(), (reason or b"").decode(), at=now)
+                self._settling.append(told)
+                self._settle_wake.set()
                 continue
             claimed = Claimed(partition, id, int(attempt), body, int(attempt) - int(tries or 0), int(doubts or 0))
             try:

@@ -14,6 +14,8 @@ from bot.codes import PER_NUMBER_A_DAY, Codes
 from bot.store import Store
 from handlers.member_card import CODE_TRIES
 
+pytestmark = pytest.mark.every_store
+
 NOW = 1_790_000_000_000
 PHONE = "+8613900001234"
 

@@ -13,6 +13,8 @@ from bot.links import DIGITS, EPOCH_S, KEEP_MS, KINDS, LIFE_MS, ROTATE_MS, Link,
 from bot.log import redact
 from bot.store import Store
 
+pytestmark = pytest.mark.every_store
+
 KEY, OTHER = bytes(range(32)), bytes(range(1, 33))
 LINKS = st.builds(
     Link,

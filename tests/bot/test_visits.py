@@ -9,6 +9,8 @@ from bot.records import Buyer
 from bot.store import Store
 from bot.visits import CODE_TRIES, KEPT_S, MOST_BROWSERS, STAYS_MS, Asked, Visits
 
+pytestmark = pytest.mark.every_store
+
 NOW = 1_790_000_000_000
 ID = ids.derived("b", 3, "y")
 

@@ -4,76 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
 
-from bot import bootstrap, keys, worker
-from bot.broadcasts import Broadcast, Counts, Repeat, Variant
+from bot import keys, worker
+from bot.broadcasts import Broadcast, Repeat
 from bot.codec import dump_entry
 from bot.events import Event, IdentityClaimed, StaffAsked
 from bot.hours import day_start, local
-from bot.records import Link, Member
+from bot.records import Link
 from bot.replay import replay
-from tests.audiences import FileAudiences, buyer_of, keep
-from tests.gateway import running
+from tests.audiences import buyer_of, keep
+from tests.e2e.broadcasting import shop_on
 
 pytestmark = pytest.mark.timeout(180)
-TEXT = {"zh-CN": "会员日到了，{{ name }}", "en": "Member day, {{ name }}"}
-
-
-class Shop:
-    """A gateway with buyers, and a broadcast to send."""
-
-    def __init__(self, gw, audiences: FileAudiences) -> None:
-        self.gw, self.audiences = gw, audiences
-        self.broadcasts = gw.gateway.broadcasts
-        self.looks: list[Counts] = []
-
-    async def buyers(self, count: int, *, first: int = 7000, **fields):
-        gateway = self.gw.gateway
-        made = [buyer_of(gateway.store, first + n, gateway.clock.now(), **fields) for n in range(count)]
-        await keep(gateway.store, made)
-        return made
-
-    async def submit(self, buyers, *, recipients: int = -1, **fields) -> Broadcast:
-        self.audiences.write(self.gw.gateway.store, buyers)
-        wanted = {"title": "会员日", "purpose": "marketing", "accounts": ("messenger-main",), "text": TEXT, **fields}
-        made = await self.broadcasts.create(Broadcast(id="", created_at=0, created_by="lin", **wanted))
-        return await self.broadcasts.submit(made.id, "lin", recipients=len(buyers) if recipients < 0 else recipients)
-
-    async def look(self, id: str) -> Counts:
-        """The counts, which must hold at every look."""
-        counts = await self.broadcasts.counts(id)
-        ended = counts.sent + counts.failed + counts.skipped + counts.in_doubt
-        assert counts.planned == counts.pending + ended, counts
-        assert counts.pending >= 0
-        assert sum(counts.skipped_by_reason.values()) == counts.skipped
-        assert sum(counts.failed_by_reason.values()) == counts.failed
-        self.looks.append(counts)
-        return counts
-
-    async def until(self, id: str, *states: str, seconds: float = 60) -> Counts:
-        end = time.monotonic() + seconds
-        while True:
-            counts = await self.look(id)
-            now = await self.broadcasts.get(id)
-            if now.state in states and (now.state != "cancelled" or now.done_at):
-                return await self.look(id)
-            assert time.monotonic() < end, (now, counts)
-            await asyncio.sleep(0.02)
 
 
 @pytest.fixture
 def shop_of(valkey, redis_client, tmp_path):
-    @asynccontextmanager
-    async def start(**kwargs):
-        audiences = FileAudiences(tmp_path / "audience.json")
-        async with running(valkey, tmp_path, extras=bootstrap.Extras(audiences=audiences), **kwargs) as gw:
-            yield Shop(gw, audiences)
-
-    return start
+    return lambda **kwargs: shop_on(valkey, tmp_path, **kwargs)
 
 
 @pytest.fixture
@@ -115,44 +65,6 @@ async def test_a_buyer_without_a_record_is_nobody(shop):
     counts = await shop.until((await shop.submit([there, absent])).id, "done")
     assert (counts.sent, counts.skipped_by_reason) == (1, {"erased": 1})
     assert await shop.gw.gateway.store.record(absent.home) is None
-
-
-async def test_who_has_no_value_for_a_variable_is_skipped_unless_there_is_a_fallback(shop):
-    named, nameless = await shop.buyers(2)
-    nameless.name = ""
-    await keep(shop.gw.gateway.store, [nameless])
-    named.member = Member("801234567890")
-    await keep(shop.gw.gateway.store, [named, nameless])
-    card = {"zh-CN": "会员日到了，卡号 {{ card }}"}
-    counts = await shop.until((await shop.submit([named, nameless], text=card)).id, "done")
-    assert (counts.sent, counts.skipped_by_reason) == (1, {"missing_value": 1})
-    text = {"zh-CN": '{{ name | default("亲") }}，会员日到了'}
-    await keep(shop.gw.gateway.store, [nameless])  # as if nothing had been sent this week
-    counts = await shop.until((await shop.submit([nameless], text=text)).id, "done")
-    assert shop.gw.graph.texts(nameless.addresses[0].id) == ["亲，会员日到了"]
-
-
-async def test_who_told_no_name_is_called_a_friend(shop):
-    [nameless] = await shop.buyers(1)
-    nameless.name = ""
-    await keep(shop.gw.gateway.store, [nameless])
-    assert (await shop.until((await shop.submit([nameless])).id, "done")).sent == 1
-    assert shop.gw.graph.texts(nameless.addresses[0].id) == ["会员日到了，朋友"]
-
-
-async def test_a_share_is_held_out_and_the_rest_hear_one_of_two_ways(shop):
-    buyers = await shop.buyers(200)
-    variants = (Variant("a", 1, text={"zh-CN": "甲"}), Variant("b", 3, text={"zh-CN": "乙"}))
-    made = await shop.submit(buyers, holdout_percent=20, variants=variants)
-    counts = await shop.until(made.id, "done")
-    held = counts.skipped_by_reason["holdout"]
-    assert 20 <= held <= 65
-    assert counts.sent == 200 - held
-    said = shop.gw.graph.texts()
-    assert said.count("甲") + said.count("乙") == counts.sent
-    assert said.count("甲") < said.count("乙")
-    assert counts.by_variant["a"]["sent"] == said.count("甲")
-    assert counts.by_variant["b"]["sent"] == said.count("乙")
 
 
 async def test_the_audience_is_the_one_of_the_start(shop):

@@ -79,6 +79,14 @@ async def doomed(server: Valkey, folder: Path, point: str):
         await runner.cleanup()
 
 
+async def until(true, seconds: float = 30) -> None:
+    """Until something is true."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.02)
+
+
 async def died(harness) -> None:
     """Until it has ended itself."""
     assert await asyncio.to_thread(harness.process.wait, 30) == -9
@@ -161,6 +169,31 @@ async def test_killed_while_sending(server, tmp_path, monkeypatch, point, left, 
             await asyncio.sleep(1)  # and nothing goes after that
             told = [body["recipient"]["id"].rstrip("0123456789") for body in first.graph.sent + second.graph.sent]
     assert {purpose: told.count(purpose) for purpose in PURPOSES} == copies
+    await store.client.aclose()
+
+
+async def test_killed_after_a_receipt_and_before_the_outcome(server, tmp_path, monkeypatch):
+    """The provider's echo was faster than its answer: the message is sent, and what follows to this address goes out all the same."""
+    store = Store(connect(server.url), 64, "look")
+    partition = store.partition("address:messenger-main:p1")
+    async with doomed(server, tmp_path, "settle-") as first:
+        first.graph.delay = 2.0
+        await until(lambda: b'"serving"' in (tmp_path / "doomed.log").read_bytes())
+        await first.say("p1", "你好")
+        await until(lambda: first.graph.under_way["p1"])
+        [id] = await store.command("ZRANGE", keys.messages(partition), 0, -1)
+        echo = {"is_echo": True, "app_id": 777, "mid": "m_echo1", "metadata": id.decode(), "text": ""}
+        head = {"sender": {"id": "1234567890"}, "recipient": {"id": "p1"}, "timestamp": int(time.time() * 1000)}
+        assert (await first.post_messenger({**head, "message": echo}))[0] == 200
+        await died(first)
+    assert await store.command("HGET", keys.message(partition, id.decode()), "s") == b"sent"
+    assert await store.command("HVALS", keys.busy(partition)) == [id]
+    async with successor(server, tmp_path, monkeypatch) as second:
+        await second.say("p1", "帮助")
+        await second.said("p1", 1)
+        await second.idle()
+    history = await store.command("HGET", keys.message(partition, id.decode()), "h")
+    assert b"in_doubt" not in history
     await store.client.aclose()
 
 
