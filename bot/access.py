@@ -39,8 +39,8 @@ class Caller:
 
 
 def digest(token: str) -> str:
-    """What is stored of a token."""
-    return hashlib.sha256(token.encode()).hexdigest()
+    """What is stored of a token. A header may hold any bytes: they come as half surrogates."""
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 async def create_token(store: Store, name: str, role: str) -> str:

@@ -24,6 +24,8 @@ Step: TypeAlias = Callable[[Broadcast], Broadcast]
 """One change of a broadcast."""
 LATE_MS: Ms = 6 * 3_600_000
 """A weekly round that could not begin within this is missed, not made up for: its day is over."""
+GROWN = 2
+"""An approved audience that is over so many times what was approved needs somebody's word again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +66,15 @@ def submit(broadcast: Broadcast, by: str, now: Ms, rules: Rules, *, recipients: 
 def approve(broadcast: Broadcast, by: str, now: Ms, rules: Rules, *, alone: bool) -> Broadcast:
     """`alone`: whoever submitted it also approves it, having typed the count of its recipients."""
     need(broadcast, "awaiting_approval", to="approved")
+    _second(broadcast, by, alone=alone)
+    return _schedule(structs.replace(broadcast, approved_by=by), now, rules)
+
+
+def _second(broadcast: Broadcast, by: str, *, alone: bool) -> None:
     if by == broadcast.submitted_by and not alone:
         raise StateError(
             "whoever submitted a broadcast does not approve it: ask somebody else, or type how many it reaches"
         )
-    return _schedule(structs.replace(broadcast, approved_by=by), now, rules)
 
 
 def _schedule(broadcast: Broadcast, now: Ms, rules: Rules) -> Broadcast:
@@ -108,11 +114,34 @@ def pause(broadcast: Broadcast, why: str) -> Broadcast:
     return structs.replace(broadcast, state="paused", why=why, pauses=broadcast.pauses + 1)
 
 
-def resume(broadcast: Broadcast, now: Ms, rules: Rules, *, looked_at: tuple[int, int, int]) -> Broadcast:
-    """It goes on. `looked_at`: how many have ended and failed by now, which whoever lets it go on has seen."""
+def outgrown(broadcast: Broadcast, size: int, rules: Rules) -> str:
+    """Why an audience of this size needs somebody's word, "" where it needs none: it grew since it was let go.
+
+    A weekly one was approved for whoever belongs to it each week: its rounds grow as they will.
+    """
+    limit = rules.approve_above
+    if limit is None or size <= limit:
+        return ""
+    if not broadcast.approved_by:
+        return f"its audience has grown to {size}, above the {limit} that need no approval"
+    if not broadcast.parent and size > GROWN * broadcast.recipients:
+        return f"its audience has grown to {size}, from the {broadcast.recipients} that were approved"
+    return ""
+
+
+def resume(
+    broadcast: Broadcast, by: str, now: Ms, rules: Rules, *, looked_at: tuple[int, int, int], alone: bool = False
+) -> Broadcast:
+    """It goes on. `looked_at`: how many have ended and failed by now, which whoever lets it go on has seen.
+
+    One that has outgrown its approval is approved anew by it: not by who submitted it, unless `alone`, having typed the count.
+    """
     need(broadcast, "paused", to="resumed")
     state: BroadcastState = "sending" if broadcast.started_at else "scheduled"
     going = structs.replace(broadcast, state=state, why="", looked_at=looked_at)
+    if outgrown(broadcast, broadcast.frozen, rules):
+        _second(broadcast, by, alone=alone)
+        going.approved_by, going.recipients = by, broadcast.frozen
     if going.repeat is not None:
         going.next_at = occurrence(going.repeat, max(now, going.next_at), rules.zone)
     return going

@@ -121,11 +121,14 @@ class Broadcasts:
         await self.tell(paused)
         return paused
 
-    async def resume(self, id: str, by: str, *, version: int = 0) -> Broadcast:
-        """Lets it go on."""
+    async def resume(self, id: str, by: str, *, alone: bool = False, version: int = 0) -> Broadcast:
+        """Lets it go on; one that has outgrown its approval is approved by it: by somebody else, or `alone` with the count typed."""
         seen = (await self.look(await self.get(id))).failures
         going = await self.change(
-            id, lambda kept: life.resume(kept, self._clock.now(), self.rules, looked_at=seen), by, version=version
+            id,
+            lambda kept: life.resume(kept, by, self._clock.now(), self.rules, looked_at=seen, alone=alone),
+            by,
+            version=version,
         )
         await self.tell(going)
         return going

@@ -198,12 +198,10 @@ class Conductor:
         return {p: rows[0][0].decode() if rows else "0-0" for p, rows in enumerate(found)}
 
     async def _frozen(self, broadcast: Broadcast, size: int) -> None:
-        limit = self._broadcasts.rules.approve_above
-        if limit is None or broadcast.approved_by or size <= limit:
-            await self._change(broadcast, lambda kept: structs.replace(kept, frozen=size))
-        else:
-            why = f"its audience has grown to {size}, above the {limit} that need no approval"
+        if why := life.outgrown(broadcast, size, self._broadcasts.rules):
             await self._stop(broadcast, why, frozen=size)
+        else:
+            await self._change(broadcast, lambda kept: structs.replace(kept, frozen=size))
 
     # --- ends and stops ---------------------------------------------------------------------------------------------
 

@@ -14,19 +14,17 @@ from typing import Any
 import msgspec
 import structlog
 from aiohttp import web
-from aiohttp.web_exceptions import HTTPRequestEntityTooLarge
 
 from bot import keys, subjects
+from bot.bodies import body_of
 from bot.clock import SystemClock
 from bot.codec import dump_entry
 from bot.errors import (
-    MediaTypeError,
     PartlyStoredError,
     PayloadError,
     RequestError,
     SignatureError,
     StoreError,
-    TooLargeError,
     UnknownAccountError,
 )
 from bot.metrics import EVENTS, IGNORED, REDIS_TROUBLE, WEBHOOKS, child
@@ -34,7 +32,6 @@ from bot.ports import Answer, RawRequest, Source, Verified
 from bot.problems import problem, unavailable
 from bot.store import Store
 
-BODY_DEADLINE_S = 5.0
 STORE_DEADLINE_S = 0.9
 MOST_WAITING = 2000
 REFUSAL_EVERY_S = 60.0
@@ -185,7 +182,7 @@ class Intake:
     async def _take(self, request: web.Request, kind: str, purpose: str, name: str) -> web.Response:
         try:
             source = self._source(kind, name)
-            body = await self._body(request, source.max_body)
+            body = await body_of(request, source.max_body)
             verified = source.verify(self._raw(request, body, purpose))
         except RequestError as error:
             known = name if not isinstance(error, UnknownAccountError) else "unknown"
@@ -241,25 +238,6 @@ class Intake:
         child(WEBHOOKS, name, "dead_letter").inc()
         log.warning("dead letter", account=name, why=error.detail[:200])
         return _response(source.accepted)
-
-    async def _body(self, request: web.Request, cap: int) -> bytes:
-        if request.headers.get("Content-Encoding", "identity") != "identity":
-            raise MediaTypeError("send the body without Content-Encoding")
-        if (request.content_length or 0) > cap:
-            raise TooLargeError(f"the body is over {cap} bytes")
-        try:
-            if request.content.is_eof():  # it came with the head, as nearly always: nothing to wait for
-                body = await request.read()
-            else:
-                async with asyncio.timeout(BODY_DEADLINE_S):
-                    body = await request.read()
-        except TimeoutError as error:
-            raise PayloadError("the body did not arrive within 5 seconds") from error
-        except HTTPRequestEntityTooLarge as error:
-            raise TooLargeError(f"the body is over {cap} bytes") from error
-        if len(body) > cap:
-            raise TooLargeError(f"the body is over {cap} bytes")
-        return body
 
     def _raw(self, request: web.Request, body: bytes, purpose: str) -> RawRequest:
         target = request.raw_path

@@ -17,6 +17,7 @@ from prometheus_client import generate_latest
 from bot import keys, storecheck, subjects
 from bot.bootstrap import Gateway, build
 from bot.errors import ConfigError, GatewayError, StoreError
+from bot.frontdoor import Runner
 from bot.metrics import LOOP_LAG, REDIS_TROUBLE, REGISTRY
 from bot.records import AccountState
 
@@ -56,8 +57,8 @@ async def serve(settings: Settings, owner: str) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    # Lines over the limit are refused by the server itself, in its own words: only what is absurd should be.
-    runner = web.AppRunner(
+    # Lines over the limit are refused before any route is asked: only what is absurd should be.
+    runner = Runner(
         gateway.app, access_log=None, keepalive_timeout=15, handle_signals=False, max_line_size=LONGEST_LINE
     )
     await runner.setup()

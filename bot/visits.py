@@ -57,7 +57,7 @@ def new_secret() -> str:
 
 def digest(secret: str) -> str:
     """What is kept of a secret or a link."""
-    return hashlib.sha256(secret.encode()).hexdigest()[:32]
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
 class Visits:

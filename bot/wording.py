@@ -75,6 +75,7 @@ class _Wording:
     version: str
     required: frozenset[str]
     optional: frozenset[str]
+    marketing: bool
 
 
 def money(locale: str, value: Any) -> str:
@@ -126,6 +127,10 @@ class Wordings:
     def keys(self) -> frozenset[str]:
         """Every wording key."""
         return frozenset(key for _, key in self._table)
+
+    def is_marketing(self, key: str) -> bool:
+        """Whether a wording may be said as marketing only: it never goes out as a notice."""
+        return any(wording.marketing for (_, name), wording in self._table.items() if name == key)
 
     @classmethod
     def load(cls, *folders: Path, default: str = "zh-CN") -> Wordings:
@@ -235,9 +240,11 @@ def _environment(locale: str) -> Environment:
 
 
 def _compile(environment: Environment, entry: Mapping[str, Any]) -> _Wording:
-    unknown = set(entry) - {"text", "sms", "choices", "numbered", "chat_only", "vars", "optional", "lists"}
+    unknown = set(entry) - {"text", "sms", "choices", "numbered", "chat_only", "vars", "optional", "lists", "purpose"}
     if unknown:
         raise ValueError(f"unknown entries {sorted(unknown)}")
+    if entry.get("purpose", "marketing") != "marketing":
+        raise ValueError('purpose takes "marketing", or is left out')
     lists, optional = frozenset(entry.get("lists", ())), frozenset(entry.get("optional", ()))
     required = frozenset(entry.get("vars", ())) | lists
     source = entry["text"] + "\0" + entry.get("sms", "")
@@ -250,6 +257,7 @@ def _compile(environment: Environment, entry: Mapping[str, Any]) -> _Wording:
         version=blake2b(source.encode(), digest_size=4).hexdigest(),
         required=required,
         optional=optional,
+        marketing="purpose" in entry,
     )
     sample: dict[str, Any] = {name: [] if name in lists else _Sample() for name in required}
     sample |= {"brand": "B", "name": "", "card": "", "tz": None}
@@ -307,4 +315,6 @@ def _disagreements(table: Mapping[tuple[str, str], _Wording]) -> list[str]:
             faults.append(f"wording [{key}] offers different choices in its locales")
         if len({w.required | w.optional for w in there.values()}) > 1:
             faults.append(f"wording [{key}] takes different variables in its locales")
+        if len({w.marketing for w in there.values()}) > 1:
+            faults.append(f"wording [{key}] is marketing in some locales only")
     return faults

@@ -15,12 +15,14 @@ from typing import Any, Protocol
 from msgspec import Struct, field, structs
 
 from bot import access
+from bot import broadcast_life as life
 from bot.broadcasting import Broadcasts
 from bot.broadcasts import Broadcast, Recipient, Template
 from bot.catalogue import Catalogue
-from bot.clock import SystemClock, rfc3339
+from bot.clock import MINUTE_MS, SystemClock, rfc3339
 from bot.coupons import Coupons
 from bot.errors import ChangedError, StateError, UnknownBroadcastError
+from bot.events import Ms
 from bot.lint import Finding, Lane, Shop, lint
 from bot.policy import PolicySettings
 from bot.products import ItemView
@@ -32,6 +34,8 @@ from console.api.broadcast_shapes import EVERYBODY, apply, broadcast
 from console.api.refusals import Refusal
 
 MAY_APPROVE = "marketing"
+SLACK_MS: Ms = 10 * MINUTE_MS
+"""So late a beginning may be: callers' clocks differ, and people take their time to press a button."""
 
 
 class Whole(Struct, frozen=True):
@@ -124,7 +128,9 @@ class Desk:
         made = apply(body, onto)
         made.given = self._given(made, await self._items(made))
         made.templates = {account: self._approved(account, one) for account, one in made.templates.items()}
-        faults = [*self._accounts(made), *self._conditions(made), *await self._named(made), *self._times(made)]
+        faults = await self._parts(made)
+        if "send_at" in body.model_fields_set:
+            faults += self._too_late(made.send_at, made)
         if words:
             faults += [(one.field, one.detail) for one in self.lint(made) if one.level == "fault"]
         if faults:
@@ -173,7 +179,9 @@ class Desk:
     async def submit(self, id: str, by: str, seen: Seen) -> Broadcast:
         """Lets a draft go. Above the limit somebody else must approve; who is alone types the count of its recipients."""
         kept = await self.get(id)
-        if kept.state == "draft":
+        if kept.state == "draft":  # what it names may be gone, and its time over, since it was written
+            if faults := [*await self._parts(kept), *self._too_late(kept.send_at, kept)]:
+                raise _bad(faults)
             self._no_faults(structs.replace(kept, given=self._given(kept, await self._items(kept))))
         recipients = await self.crowd.count(kept)
         _same(seen, recipients)
@@ -190,23 +198,35 @@ class Desk:
         _same(seen, recipients)
         alone = False
         if kept.state == "awaiting_approval" and kept.submitted_by == by:
-            if not await self.alone(by):
-                raise Refusal(409, "second-person", f"{by} submitted it: somebody else must approve it")
-            if seen.confirm is None:
-                raise Refusal(
-                    409,
-                    "second-person",
-                    f"nobody else can approve it: type how many it reaches, confirm = {recipients}",
-                )
+            await self._need_second(by, seen, recipients)
             alone = True
         return await self._done(id, self.broadcasts.approve(id, by, alone=alone, version=seen.version or 0))
 
+    async def _need_second(self, by: str, seen: Seen, recipients: int) -> None:
+        """Refuses who submitted it, unless nobody else could approve it and the count of its recipients is typed."""
+        if not await self.alone(by):
+            raise Refusal(409, "second-person", f"{by} submitted it: somebody else must approve it")
+        if seen.confirm is None:
+            words = f"nobody else can approve it: type how many it reaches, confirm = {recipients}"
+            raise Refusal(409, "second-person", words)
+        _same(seen, recipients)
+
+    async def _resume(self, kept: Broadcast, by: str, seen: Seen) -> Broadcast:
+        """Lets it go on: one that has outgrown its approval needs a second person once more."""
+        alone = False
+        outgrown = kept.state == "paused" and life.outgrown(kept, kept.frozen, self.broadcasts.rules)
+        if outgrown and kept.submitted_by == by:
+            await self._need_second(by, seen, kept.frozen)
+            alone = True
+        return await self._done(kept.id, self.broadcasts.resume(kept.id, by, alone=alone, version=seen.version or 0))
+
     async def act(self, id: str, action: str, by: str, seen: Seen) -> Broadcast:
         """Pause, resume, cancel or withdraw (undo)."""
-        await self.get(id)
+        kept = await self.get(id)
+        if action == "resume":
+            return await self._resume(kept, by, seen)
         how: Mapping[str, Callable[..., Awaitable[Broadcast]]] = {
             "pause": self.broadcasts.pause,
-            "resume": self.broadcasts.resume,
             "cancel": self.broadcasts.cancel,
             "withdraw": self.broadcasts.withdraw,
         }
@@ -246,6 +266,16 @@ class Desk:
             raise Refusal(409, error.kind, f"{error.detail}{who}") from error
 
     # --- parts of a draft -----------------------------------------------------------------------------------------
+
+    async def _parts(self, made: Broadcast) -> list[tuple[str, str]]:
+        """What is wrong with all but its words and its beginning."""
+        return [*self._accounts(made), *self._conditions(made), *await self._named(made), *self._times(made)]
+
+    def _too_late(self, send_at: Ms, made: Broadcast) -> list[tuple[str, str]]:
+        """A beginning that is over: a slip of the pen would send to everybody at once."""
+        if not send_at or made.repeat is not None or send_at > self.clock.now() - SLACK_MS:
+            return []
+        return [("send_at", f"{rfc3339(send_at)} is over; leave it out to begin at once")]
 
     def _accounts(self, made: Broadcast) -> list[tuple[str, str]]:
         there = ", ".join(self.lanes)

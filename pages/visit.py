@@ -6,7 +6,6 @@ given in a chat, or by a code that went to the buyer's phone. A GET lets nobody 
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import json
 import secrets
@@ -14,13 +13,13 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl
 
 from aiohttp import web
 
+from bot import bodies
 from bot.asking import until_done
 from bot.codec import dump_entry
-from bot.errors import GatewayError
+from bot.errors import GatewayError, RequestError
 from bot.events import Event, StaffAsked
 from bot.links import OPENS_MS, REVOKED_MASK, Link, LinkError
 from bot.records import Buyer
@@ -29,7 +28,7 @@ from pages.deps import PageDeps
 from pages.sheet import locale_of, page
 
 COOKIE = "tp_visit"
-MOST_BODY, MOST_FIELDS, BODY_WITHIN_S = 16_384, 100, 5.0
+MOST_BODY = 16_384
 GUESSES, GUESSES_WITHIN_S, MOST_GUESSERS = 20, 600.0, 10_000
 STATUS = {
     "unknown": 404,
@@ -159,22 +158,10 @@ async def ask(deps: PageDeps, home: str, action: str, data: dict[str, Any]) -> N
 
 async def form_of(request: web.Request) -> dict[str, list[str]]:
     """The fields of a form. Raises StopError for one that is too large or no form of ours."""
-    if request.content_type != "application/x-www-form-urlencoded" or (request.content_length or 0) > MOST_BODY:
-        raise StopError("stale")
     try:
-        async with asyncio.timeout(BODY_WITHIN_S):
-            body = await request.content.read(MOST_BODY + 1)
-            while len(body) <= MOST_BODY and not request.content.at_eof():
-                body += await request.content.read(MOST_BODY + 1)
-        pairs = parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="strict")
-    except (TimeoutError, ValueError):  # UnicodeDecodeError is a ValueError
+        return await bodies.form_of(request, MOST_BODY)
+    except RequestError:
         raise StopError("stale") from None
-    if len(body) > MOST_BODY:
-        raise StopError("stale")
-    found: dict[str, list[str]] = {}
-    for name, value in pairs:
-        found.setdefault(name, []).append(value.replace("\0", ""))
-    return found
 
 
 def check_form(request: web.Request, form: Mapping[str, list[str]]) -> None:

@@ -16,7 +16,7 @@ PASSED_ON = frozenset({"X-Forwarded-For", "X-Real-IP", "Forwarded"})
 def holds(request: web.Request, token: str) -> bool:
     """Whether the request carries the token, in its query or its cookie; never where there is none."""
     given = request.query.get("token") or request.cookies.get(COOKIE, "")
-    return bool(token) and hmac.compare_digest(given.encode(), token.encode())
+    return bool(token) and hmac.compare_digest(given.encode("utf-8", "surrogateescape"), token.encode())
 
 
 def refusal(request: web.Request, *, by_token: bool) -> web.Response | None:

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import aiohttp
 import redis.asyncio as aioredis
 from aiohttp import web
 
+from bot.bodies import body_of
 from bot.clock import rfc3339
 from bot.errors import RequestError
 from bot.problems import problem
@@ -38,7 +40,7 @@ WECHAT_FAULTS = ("token_superseded", "token_expired")
 MOST_ADVANCE_S = 400 * 86400
 TOUR_ADVANCE_S = 7200  # the tour's step "two hours later"
 FIRST_LOOK_S = 0.4  # a buyer who has just followed reads the greeting before writing
-MOST_SAID, MOST_FAULTS = 4000, 1000
+MOST_SAID, MOST_FAULTS, MOST_BODY = 4000, 1000, 1024 * 1024
 _NUMBER = re.compile(r"\+[1-9]\d{6,14}")
 _ID = {
     "wechat": re.compile(r"[\w-]{1,64}"),
@@ -158,7 +160,7 @@ class Sandbox:
         return guarded
 
     async def _body(self, request: web.Request) -> dict[str, Any]:
-        raw = await request.read()
+        raw = await body_of(request, MOST_BODY)
         try:
             value = json.loads(raw) if raw else {}
             _ = json.dumps(value, ensure_ascii=False).encode()  # half a surrogate pair is no text
@@ -250,7 +252,10 @@ class Sandbox:
     async def messages(self, request: web.Request) -> web.StreamResponse:
         """What a simulated phone shows."""
         name, _, id = self._account(request)
-        return _json({"items": await self.phones.messages(name, id), "next_cursor": None})
+        after, limit = _page_of(request)
+        found = await self.phones.messages(name, id, after)
+        goes_on = str(found[limit - 1]["n"]) if len(found) > limit else None
+        return _json({"items": found[:limit], "next_cursor": goes_on})
 
     async def say(self, request: web.Request) -> web.StreamResponse:
         """The buyer writes `text`, or takes the choice `tap` (its payload or label)."""
@@ -343,7 +348,21 @@ class Sandbox:
     async def ledger(self, request: web.Request) -> web.StreamResponse:
         """Everything that this simulated provider accepted."""
         name, _, _ = self._account(request)
-        return _json({"items": await self.phones.ledger(name), "next_cursor": None})
+        after, limit = _page_of(request)
+        found = (await self.phones.ledger(name))[after:]
+        return _json({"items": found[:limit], "next_cursor": str(after + limit) if len(found) > limit else None})
+
+
+def _page_of(request: web.Request) -> tuple[int, int]:
+    """Where a list goes on and how long its page is: all of it, unless a limit is given. Raises RequestError."""
+    found = []
+    for name, least, otherwise in (("cursor", 0, 0), ("limit", 1, sys.maxsize)):
+        text = request.query.get(name, "")
+        if text and not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) >= least):
+            words = "a number of 1 or more" if least else "one that this list gave"
+            raise RequestError(f"{name} must be {words}", field=name)
+        found.append(int(text) if text else otherwise)
+    return found[0], found[1]
 
 
 def _final_keys(decisions: list[dict[str, Any]]) -> set[str]:

@@ -59,6 +59,10 @@ class Outward:
             await asyncio.sleep(max(0.0, pause - (loop.time() - started if paced else 0.0)))
         return status, False
 
+    async def once(self, build: Callable[[], Built]) -> tuple[int, bytes]:
+        """One try: status (0: no answer) and what was answered."""
+        return await self._once(*build())
+
     async def _once(self, url: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, bytes]:
         try:
             timeout = aiohttp.ClientTimeout(total=5)

@@ -35,7 +35,7 @@ class ShopProvider:
         self._buyer = buyer
 
     async def act(self, verb: str, given: Mapping[str, Any]) -> dict[str, Any]:
-        """One deed; answers the order's (or cart's) id and the gateway's status."""
+        """One deed; answers the order's (or cart's) id and the gateway's status. Raises RequestError for facts that it refuses."""
         if verb == "abandon":
             return await self._abandon(given)
         if verb == "place":
@@ -143,7 +143,9 @@ class ShopProvider:
         id = f"msg_{secrets.token_hex(10)}"
         envelope = {"type": kind, "id": id, "occurred_at": _rfc(self._world.now_s), "data": data}
         body = json.dumps(envelope, ensure_ascii=False).encode()
-        status = await self._world.outward.post(lambda: self._signed(id, body), retries=())
+        status, answered = await self._world.outward.once(lambda: self._signed(id, body))
+        if status == 400:  # whoever asked gave facts that the gateway refuses: they are told which
+            raise _refused(answered)
         if not 200 <= status < 300 and status not in FINAL:
             self._world.outward.later(lambda: self._signed(id, body), retries=RETRIES[1:], delay_s=RETRIES[0])
         return status
@@ -159,6 +161,13 @@ class ShopProvider:
             "Content-Type": "application/json",
         }
         return f"{self._world.base}/shops/{self._name}/webhook", body, headers
+
+
+def _refused(answered: bytes) -> RequestError:
+    """The gateway's own words about a webhook."""
+    said = json.loads(answered)
+    field = next((error["field"] for error in said.get("errors", ())), "")
+    return RequestError(f"the gateway refuses it: {said['detail']}", field=field)
 
 
 def _item(given: Mapping[str, Any]) -> dict[str, Any]:

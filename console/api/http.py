@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import web
-from aiohttp.web_exceptions import HTTPRequestEntityTooLarge
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from bot.access import COOKIE, ROLES, Caller, caller_of, session_of
-from bot.errors import PayloadError, StoreError
+from bot.bodies import body_of
+from bot.errors import PayloadError, RequestError, StoreError, TooLargeError
 from bot.problems import unavailable
 from bot.strictjson import decode
 from console.api.deps import ApiDeps
@@ -132,11 +132,11 @@ async def _signed_in(deps: ApiDeps, request: web.Request, cookie: str) -> Caller
 async def _read(call: Call, route: Route) -> None:
     request = call.request
     try:
-        call.raw = await request.read()
-    except HTTPRequestEntityTooLarge:
-        call.raw = b" " * (MAX_BODY + 1)
-    if len(call.raw) > MAX_BODY:
-        raise Refusal(413, "too-large", "the body is over 1 MiB")
+        call.raw = await body_of(request, MAX_BODY)
+    except TooLargeError as error:
+        raise Refusal(413, error.kind, "the body is over 1 MiB") from error
+    except RequestError as error:
+        raise Refusal(error.status, error.kind, error.detail) from error
     if route.body is None and not route.raw_body:
         return
     if route.may_be_empty and not call.raw.strip():

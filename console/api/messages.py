@@ -82,6 +82,9 @@ async def post_message(call: Call) -> tuple[int, Any]:
             raise Refusal(400, "bad-body", f"wording: there is no wording {body.wording}", field_name="wording")
         if fault := call.deps.wordings.fault(body.wording, body.vars):
             raise Refusal(400, "bad-body", f"vars: {fault}", field_name="vars")
+        if body.purpose != "marketing" and call.deps.wordings.is_marketing(body.wording):
+            words = f"purpose: {body.wording} is marketing: it goes to who opted in, with purpose marketing"
+            raise Refusal(400, "bad-body", words, field_name="purpose")
     for account in body.accounts or ():
         if account not in call.deps.accounts:
             raise Refusal(400, "bad-body", f"accounts: there is no account {account}", field_name="accounts")

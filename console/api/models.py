@@ -12,6 +12,7 @@ from bot.config import CURRENCIES
 from bot.coupons import ALPHABET
 from bot.events import MOST_VARIANTS, SHORT, SHORT_LATIN, short_limit
 
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 _AMOUNT = r"^[0-9]{1,12}(\.[0-9]{1,6})?$"
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _BIRTHDAY = r"^(([0-9]{4}-)?(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01]))?$"
@@ -25,8 +26,8 @@ class Body(BaseModel):
 
 def clean(text: str) -> str:
     """A text that can be stored and shown. Raises ValueError."""
-    if "\x00" in text:
-        raise ValueError("must not hold NUL characters")
+    if _CONTROL.search(text):
+        raise ValueError("must not hold control characters; line breaks are fine")
     text.encode("utf-8")
     return text
 

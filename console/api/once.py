@@ -37,7 +37,8 @@ async def once(call: Call, route: Route) -> web.StreamResponse:
     scope = f"{call.caller.name}|{call.request.method}|{call.request.path}|{given}"
     call.once = hashlib.sha256(scope.encode("utf-8", "surrogateescape")).hexdigest()
     name = keys.idempotency(call.once)
-    mark = hashlib.sha256(_canonical(call.raw)).hexdigest()
+    asked = _canonical(call.raw) + b"?" + call.request.query_string.encode("utf-8", "surrogateescape")
+    mark = hashlib.sha256(asked).hexdigest()
     held = {"mark": mark, "by": secrets.token_hex(8)}
     if (found := await _hold(call, name, held)) is not None:
         return _again(found, mark)

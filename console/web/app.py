@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from bot.access import COOKIE, LOCKED_MS, ROLES, close_session, guessed, locked_out, open_session
+from bot.bodies import form_of
 from bot.errors import RequestError, StoreError
 from console.api.refusals import Refusal
 from console.web import pages, segments
@@ -17,6 +18,7 @@ from console.web.frame import HEADERS, STATIC, ConsoleDeps, Visit, page, release
 
 HOME = "/console/broadcasts"
 SIGN_IN = "/console/sign-in"
+MOST_FORM = 16_384
 FILES = {"css": "text/css", "js": "text/javascript"}
 _OURS = re.compile(r"/console/[\w/-]+", re.ASCII)
 Show = Callable[[Visit], Awaitable[web.StreamResponse]]
@@ -101,9 +103,9 @@ async def _sign_in(visit: Visit) -> web.StreamResponse:
     request, deps = visit.request, visit.deps
     if not _from_here(request):
         return page(visit, "trouble.html", status=403, what="not_from_here")
-    form = await request.post()
-    code, token = str(form.get("code", "")), str(form.get("token", "")).strip()
-    onward, who = str(form.get("next", "")), request.remote or ""
+    form = await form_of(request, MOST_FORM)
+    code, token, onward = ("".join(form.get(name, ())).strip() for name in ("code", "token", "next"))
+    who = request.remote or ""
     if await locked_out(deps.store, who):
         answer = page(visit, "sign_in.html", status=429, code="", next=onward, fault="locked_out")
         answer.headers["Retry-After"] = str(LOCKED_MS // 1000)

@@ -226,3 +226,34 @@ def test_no_round_comes_twice_however_the_clock_jumps(zone, weekday, minute, jum
     while when <= now:
         count, when = count + 1, life.occurrence(weeks, when + 1, zone)
     assert count == passed
+
+
+# --- audiences that grow ----------------------------------------------------------------------------------------------
+
+
+def test_an_audience_that_grew_needs_somebody_s_word_again():
+    """Above the limit without an approval; over twice what was approved; never a round of a weekly one that was approved."""
+    rules = Rules(SHANGHAI, approve_above=500)
+    free = draft(recipients=400)
+    assert not life.outgrown(free, 500, rules)
+    assert "grown to 501" in life.outgrown(free, 501, rules)
+    assert not life.outgrown(free, 10**6, Rules(SHANGHAI))
+    approved = structs.replace(free, recipients=600, approved_by="wang")
+    assert not life.outgrown(approved, 1200, rules)
+    assert "from the 600" in life.outgrown(approved, 1201, rules)
+    assert not life.outgrown(structs.replace(approved, parent="bc_1"), 10**6, rules)
+
+
+def test_whoever_lets_it_go_on_is_not_who_submitted_it():
+    rules = Rules(SHANGHAI, approve_above=500)
+    held = structs.replace(
+        draft(recipients=400), state="paused", submitted_by="lin", started_at=NOW, frozen=900, why="grown"
+    )
+    with pytest.raises(StateError):
+        life.resume(held, "lin", NOW, rules, looked_at=(0, 0, 0))
+    for by, alone in (("wang", False), ("lin", True)):
+        going = life.resume(held, by, NOW, rules, looked_at=(0, 0, 0), alone=alone)
+        assert (going.state, going.approved_by, going.recipients) == ("sending", by, 900)
+        assert not life.outgrown(going, 900, rules)
+    within = life.resume(structs.replace(held, frozen=450), "lin", NOW, rules, looked_at=(0, 0, 0))
+    assert (within.state, within.approved_by) == ("sending", "")

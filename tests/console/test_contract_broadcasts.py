@@ -7,6 +7,7 @@ import re
 import subprocess
 import threading
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -306,6 +307,44 @@ def test_a_second_person_approves_many(shop: Served) -> None:
     again = shop.api("POST", f"/broadcasts/{id}/resume")
     assert (again.status, again.kind) == (409, "wrong-state")
     assert "test-owner" in again.json["detail"]
+
+
+def test_an_audience_that_outgrew_the_limit_needs_another_person(shop: Served) -> None:
+    """Who sees two and submits does not let four go alone: the segment was changed in between."""
+    buyers = [opted_in(shop, "messenger-main", f"710005{n}") for n in range(4)]
+    segment = shop.api("POST", "/segments", {"name": "两人", "where": only(*buyers[:2])}).json["id"]
+    begin = datetime.fromisoformat(shop.sandbox("GET", "/clock").json["now"]) + timedelta(minutes=1)
+    id = made(shop, where=None, segment=segment, accounts=["messenger-main"], send_at=begin.isoformat())
+    shop.token("owner")
+    assert shop.api("POST", f"/broadcasts/{id}/submit", role="marketing").json["state"] == "scheduled"
+    assert shop.api("PATCH", f"/segments/{segment}", {"where": only(*buyers)}, role="marketing").status == 200
+    shop.sandbox("POST", "/clock", {"advance_s": 61})
+    until(lambda: shop.get(f"/broadcasts/{id}")["state"] == "paused", 20, "it to stop")
+    assert "grown to 4" in shop.get(f"/broadcasts/{id}")["why"]
+    own = shop.api("POST", f"/broadcasts/{id}/resume", {"confirm": 4}, role="marketing")
+    assert (own.status, own.kind) == (409, "second-person")
+    going = shop.api("POST", f"/broadcasts/{id}/resume").json
+    assert (going["state"], going["approved_by"], going["recipients"]) == ("sending", "test-owner", 4)
+    assert ended(shop, id)["counts"]["sent"] == 4
+
+
+def test_what_a_draft_names_may_be_gone_when_it_is_submitted(shop: Served) -> None:
+    """A segment that was deleted, a beginning that is over: named, and nothing is let go."""
+    segment = shop.api("POST", "/segments", {"name": "旧", "where": {"all": []}}).json["id"]
+    id = made(shop, where=None, segment=segment)
+    assert shop.api("DELETE", f"/segments/{segment}").status == 200
+    gone = shop.api("POST", f"/broadcasts/{id}/submit")
+    assert (gone.status, gone.kind, gone.fields) == (400, "bad-body", {"segment"})
+    now = datetime.fromisoformat(shop.sandbox("GET", "/clock").json["now"])
+    over = draft(shop, send_at=(now - timedelta(days=365)).isoformat())
+    assert (over.status, over.kind, over.fields) == (400, "bad-body", {"send_at"})
+    assert draft(shop, send_at=(now - timedelta(minutes=2)).isoformat()).status == 201  # callers' clocks differ
+    late = made(shop, send_at=(now + timedelta(minutes=1)).isoformat())
+    shop.sandbox("POST", "/clock", {"advance_s": 1200})
+    assert shop.api("POST", f"/broadcasts/{late}/submit").fields == {"send_at"}
+    assert {shop.get(f"/broadcasts/{one}")["state"] for one in (id, late)} == {"draft"}
+    assert shop.api("PATCH", f"/broadcasts/{late}", {"text": {"zh-CN": "改"}}).status == 200
+    assert shop.api("PATCH", f"/broadcasts/{late}", {"send_at": None}).json["send_at"] is None
 
 
 # --- tests ------------------------------------------------------------------------------------------------------------
