@@ -61,7 +61,7 @@ local function enqueue(tag, m)
   local queue = 'q:' .. tag .. ':' .. account .. ':' .. lane .. ':' .. to
   redis.call('ZADD', 'msgs:' .. tag, created, id)
   -- Where nobody waits before it and its sender has room, the message is claimed here: no queue, no second round trip.
-  if claim ~= '' and redis.call('EXISTS', queue, 'q:' .. tag .. ':' .. account .. ':hi:' .. to) == 0
+  if claim ~= '' and state == 'queued' and redis.call('EXISTS', queue, 'q:' .. tag .. ':' .. account .. ':hi:' .. to) == 0
     and redis.call('HSETNX', 'busy:' .. tag, account .. '\0' .. to, id) == 1 then
     redis.call('HSET', key, 'b', ARGV[m + 8], 's', 'sending', 't', '1', 'r', reason, 'u', created, 'a', account, 'to', to,
       'l', lane, 'pu', ARGV[m + 7], 'c', created, 'h', history .. 'sending ' .. created .. ' \n')

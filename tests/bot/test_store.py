@@ -123,9 +123,17 @@ async def test_a_commit_with_wrong_arguments_writes_nothing(redis_client):
     from bot.storeargs import turn_args
 
     turn = turn_args(good, 1)
-    args = [20000, 2, keys.tag(taken.partition), store.fences[taken.partition], len(turn), *turn, len(turn), *turn[:-1]]
-    with pytest.raises(ResponseError):
-        await store.scripts.run("commit", [keys.lease(taken.partition)], args)
+    head = [20000, 2, keys.tag(taken.partition), store.fences[taken.partition], len(turn), *turn]
+    for second in (
+        [len(turn), *turn[:-1]],
+        [len(turn) + 1, *turn, ""],
+        [len(turn) - 1, *turn],
+        [len(turn), 2, *turn[1:]],
+        [len(turn), *turn[:-1], "x"],
+        ["", *turn],
+    ):
+        with pytest.raises(ResponseError):
+            await store.scripts.run("commit", [keys.lease(taken.partition)], [*head, *second])
     assert (await store.raw_records([SUBJECT]))[SUBJECT] == b""
 
 
@@ -193,6 +201,9 @@ async def test_a_commit_claims_nothing_that_others_wait_before(redis_client):
     assert [c.id for c in await store.pull([(p, "wechat-main", "hi", 9)], now=NOW)] == ["m1"]
     await store.settle([Settlement(p, "m1", 1, "in_doubt", again_at=NOW + 9, hold_until=NOW + 9)], today=NOW)
     assert (await commit(store, queued("m4", claim_at=NOW)))[1] == set()  # the address is held by a doubt
+    await queue(store, queued("b1", to="oBuyer2", lane="lo"))
+    assert (await commit(store, queued("b2", to="oBuyer2", lane="lo", claim_at=NOW)))[1] == set()
+    assert (await commit(store, queued("r1", to="oBuyer2", claim_at=NOW)))[1] == {"r1"}  # a reply goes before bulk
 
 
 async def test_a_claim_given_back_is_sent_again_and_costs_no_attempt(redis_client):
