@@ -148,6 +148,32 @@ async def test_a_cancel_whose_process_died_before_it_told_anybody_is_told_by_the
     assert counts.skipped_by_reason == {"cancelled": 300 - len(shop.gw.graph.sent)}
 
 
+@pytest.mark.parametrize("how", ["pause", "cancel"])
+async def test_what_is_claimed_already_when_staff_stop_it_is_not_sent(shop, monkeypatch, how):
+    """Between the claim and the call: paused it goes later, and once; cancelled it is skipped."""
+    sender = shop.gw.gateway.sender
+    begin, began, id = sender._begin, asyncio.Event(), asyncio.get_running_loop().create_future()
+
+    async def stopped_meanwhile(jobs):
+        if jobs and not began.is_set():
+            began.set()
+            await getattr(shop.broadcasts, how)(await id, "lin")
+        await begin(jobs)
+
+    monkeypatch.setattr(sender, "_begin", stopped_meanwhile)
+    made = await shop.submit(await shop.buyers(40))
+    id.set_result(made.id)
+    await asyncio.wait_for(began.wait(), 60)
+    if how == "pause":
+        await shop.gw.idle()
+        assert (shop.gw.graph.sent, (await shop.look(made.id)).pending) == ([], 40)
+        await shop.broadcasts.resume(made.id, "lin")
+        assert (await shop.until(made.id, "done")).sent == len(shop.gw.graph.sent) == 40
+    else:
+        assert (await shop.until(made.id, "cancelled")).skipped_by_reason == {"cancelled": 40}
+        assert shop.gw.graph.sent == []
+
+
 async def test_a_stop_on_the_way_is_heeded(shop):
     """Queued already, and the buyer says stop: the last check refuses it."""
     buyers = await shop.buyers(40)
