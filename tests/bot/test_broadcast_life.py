@@ -98,8 +98,8 @@ def test_the_first_round_waits_for_the_undo_window_and_for_send_at():
 def test_rounds_of_a_pause_are_not_made_up():
     """Paused for three weeks it goes on with the next round; paused for a minute, with the same."""
     paused = life.pause(submitted(NOON + 1, repeat=AT_NOON), "staff")
-    long = life.resume(paused, NOON + 22 * DAY, Rules(SHANGHAI), looked_at=(0, 0, 0))
-    assert (long.state, long.next_at) == ("scheduled", NOON + 28 * DAY)
+    long = life.resume(paused, NOON + 22 * DAY, Rules(SHANGHAI), looked_at=(5, 1, 0))
+    assert (long.state, long.next_at, long.looked_at) == ("scheduled", NOON + 28 * DAY, (5, 1, 0))
     short = life.resume(paused, NOON + 2, Rules(SHANGHAI), looked_at=(0, 0, 0))
     assert short.next_at == NOON + 7 * DAY
 
