@@ -28,11 +28,9 @@ async def planned(store: Store, *ids: str, bc: str = BC, purpose: str = "marketi
     """Commits one message per id, each to a buyer of its own; answers those that the commit claimed."""
     change = Change(P, "address:sms-main:x", "b", "", b"")
     for id in ids:
-        row = {"account": ACCOUNT, "to": f"to {id}", "state": "queued", **fields}
+        row = {"account": ACCOUNT, "to": f"to {id}", "state": "queued", "reason": "", **fields}
         change.messages.append(
-            QueuedMessage(
-                id, lane="lo", reason="", created_at=NOW, purpose=purpose, body=b"b", bc=f"{bc}\0" if bc else "", **row
-            )
+            QueuedMessage(id, lane="lo", created_at=NOW, purpose=purpose, body=b"b", bc=f"{bc}\0" if bc else "", **row)
         )
     _, claimed = await store.commit([change], now=NOW)
     return claimed
@@ -172,6 +170,17 @@ async def test_what_a_merge_took_along_is_named_to_its_survivor(store):
     await stop(store, "cancelled")
     assert (await sweep(store))[1:] == [b"m1"]
     assert (await store.command("HGET", KEY, "forwarded"), await row(store, "m1")) == (b"1", ("skipped", "merged"))
+
+
+async def test_what_waited_for_its_hour_counts_once(store):
+    """Its row is written anew under the same id: pending stays one, wherever it goes in the end."""
+    await planned(store, "m1", "m2", account="", to="")
+    assert (await counts(store)).pending == 2
+    await planned(store, "m1")
+    await planned(store, "m2", account="", to="", state="skipped", reason="no_consent")
+    found = await counts(store)
+    assert (found.pending, found.skipped_by_reason) == (1, {"no_consent": 1})
+    assert [one.id for one in await pull(store)] == ["m1"]
 
 
 # --- paused -----------------------------------------------------------------------------------------------------------
