@@ -85,6 +85,31 @@ def test_who_approved_a_draft_that_changed_since_approved_something_else():
         life.approve(submitted(NOON), "zhou", NOON, rules, alone=False)
 
 
+def test_what_outgrew_its_approval_needs_somebodys_word():
+    """Above the limit where nobody approved; over twice what was approved; rounds of a weekly one grow as they will."""
+    rules, few = Rules(SHANGHAI, approve_above=10), draft(recipients=10)
+    many = draft(recipients=50, approved_by="wang")
+    assert [bool(life.outgrown(few, size, rules)) for size in (10, 11)] == [False, True]
+    assert [bool(life.outgrown(many, size, rules)) for size in (100, 101)] == [False, True]
+    assert not life.outgrown(structs.replace(many, parent="bc_0"), 1000, rules)
+    assert life.outgrown(structs.replace(few, parent="bc_0"), 11, rules)  # nobody ever approved the weekly one
+    assert not life.outgrown(few, 1000, Rules(SHANGHAI))
+
+
+def test_who_lets_an_outgrown_one_go_on_approves_it():
+    """Not who submitted it, but by typing the count; the new count is what was approved."""
+    rules = Rules(SHANGHAI, approve_above=10)
+    grown = life.pause(structs.replace(life.start(submitted(NOON), NOON), frozen=30), "grown")
+    with pytest.raises(StateError):
+        life.resume(grown, "lin", NOON, rules, looked_at=(0, 0, 0))
+    for by, alone in (("wang", False), ("lin", True)):
+        going = life.resume(grown, by, NOON, rules, looked_at=(0, 0, 0), alone=alone)
+        assert (going.state, going.approved_by, going.recipients) == ("sending", by, 30)
+        assert not life.outgrown(going, 30, rules)
+    small = life.resume(structs.replace(grown, frozen=10), "lin", NOON, rules, looked_at=(0, 0, 0))
+    assert (small.state, small.approved_by) == ("sending", "")
+
+
 # --- weekly -----------------------------------------------------------------------------------------------------------
 
 
@@ -98,9 +123,9 @@ def test_the_first_round_waits_for_the_undo_window_and_for_send_at():
 def test_rounds_of_a_pause_are_not_made_up():
     """Paused for three weeks it goes on with the next round; paused for a minute, with the same."""
     paused = life.pause(submitted(NOON + 1, repeat=AT_NOON), "staff")
-    long = life.resume(paused, NOON + 22 * DAY, Rules(SHANGHAI), looked_at=(5, 1, 0))
+    long = life.resume(paused, "lin", NOON + 22 * DAY, Rules(SHANGHAI), looked_at=(5, 1, 0))
     assert (long.state, long.next_at, long.looked_at) == ("scheduled", NOON + 28 * DAY, (5, 1, 0))
-    short = life.resume(paused, NOON + 2, Rules(SHANGHAI), looked_at=(0, 0, 0))
+    short = life.resume(paused, "lin", NOON + 2, Rules(SHANGHAI), looked_at=(0, 0, 0))
     assert short.next_at == NOON + 7 * DAY
 
 

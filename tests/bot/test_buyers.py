@@ -132,3 +132,48 @@ def test_a_wish_for_coupons_keeps_its_own_wording():
         kept = survivor.addresses[0].consent
         assert (kept.coupons_at, kept.coupons_wording) == (T, "coupon_sold_out/zh-CN@1")
         assert (kept.marketing, kept.at) == ("refused", T + MINUTE)
+
+
+@pytest.mark.parametrize("topic", buyers.TOPICS)
+@pytest.mark.parametrize("earlier", ["granted", "unknown", "refused"])
+@pytest.mark.parametrize("later", ["granted", "unknown", "refused"])
+def test_of_two_answers_about_one_address_the_stricter_holds(topic, earlier, later):
+    """Whoever gave it when: a yes that came later at one of the two records does not undo the other's no."""
+    one, two = Consent(at=T, coupons_at=T), Consent(at=T + MINUTE, coupons_at=T + MINUTE)
+    setattr(one, topic, earlier)
+    setattr(two, topic, later)
+    for mine, theirs in ((one, two), (two, one)):
+        survivor = buyer(addresses=[Address("sms", PHONE, consent=structs.replace(mine))])
+        buyers.merge(survivor, buyer("b_2", addresses=[Address("sms", PHONE, consent=structs.replace(theirs))]))
+        order = ["refused", "unknown", "granted"]
+        assert getattr(survivor.addresses[0].consent, topic) == min(earlier, later, key=order.index)
+
+
+@pytest.mark.parametrize("out", ["mine", "theirs"])
+def test_an_opt_out_of_either_is_of_both(out):
+    """At every address, as if it had been said there: a START does not bring an older yes back."""
+    said = Address("sms", PHONE, opted_out=True, consent=Consent(marketing="refused", at=T, source="R"))
+    agreed = Address("chat", "p1", consent=Consent(marketing="granted", coupons="granted", at=T - MINUTE, wording="w"))
+    mine, theirs = (said, agreed) if out == "mine" else (agreed, said)
+    survivor = buyer(addresses=[mine])
+    buyers.merge(survivor, buyer("b_2", addresses=[theirs]))
+    assert [one.opted_out for one in survivor.addresses] == [True, True]
+    consents = [one.consent for one in survivor.addresses]
+    assert {(one.marketing, one.at, one.source) for one in consents} == {("refused", T, "R")}
+    assert {one.coupons for one in consents if one.wording == ""} <= {"refused", "unknown"}
+    assert next(one for one in survivor.addresses if one.account == "chat").consent.coupons == "refused"
+
+
+def test_who_could_open_ones_pages_cannot_open_the_others():
+    """Links of both end with a merge: the count is above both."""
+    for mine, theirs in ((0, 0), (3, 1), (1, 3)):
+        survivor = buyer(revoked=mine)
+        buyers.merge(survivor, buyer("b_2", revoked=theirs))
+        assert survivor.revoked > max(mine, theirs)
+
+
+def test_a_new_address_of_who_said_stop_is_stopped_too():
+    """However the gateway learns of it."""
+    out = buyer(addresses=[Address("chat", "p1", opted_out=True)])
+    assert buyers.ensure_address(out, "sms", PHONE).opted_out
+    assert not buyers.ensure_address(buyer(addresses=[Address("chat", "p1")]), "sms", PHONE).opted_out
