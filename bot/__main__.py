@@ -150,7 +150,9 @@ def projector(config: Config = DEFAULT, owner: str = "projector") -> None:
     settings = _settings(config)
     try:
         url = database_url(settings.ledger.url, settings.root)
-        projection.serve(lambda: open_store(settings, owner), url, owner, currency=settings.brand.currency)
+        projection.serve(
+            lambda: open_store(settings, owner), url, owner, currency=settings.brand.currency, terms=settings.terms
+        )
     except GatewayError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from error

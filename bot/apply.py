@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from msgspec import structs
 
-from bot import buyers, cards, erasing, ids, imported, keys, orders, subjects, wishes
+from bot import buyers, cards, erasing, ids, imported, keeping, keys, orders, subjects, wishes
 from bot.change import Letter, StatusChange
 from bot.clock import DAY_MS
 from bot.codec import dump_event, load_event, pack
@@ -434,12 +434,13 @@ class Applier:
                 result = ClaimResult("won", data["campaign"], data["code"], data["expires_at"])
                 self.coupon(buyer, result, run.now)
             case "erase":
-                run.change.rows.append((keys.erasures(run.partition), buyer.id, erasing.dump(erasing.wanted(buyer))))
-                _end_broadcasts(run, buyer)
-                cards.forget(run, buyer)
-                self._on_buyer(run, buyer, Await("coupons", on=False))
-                self._post_all(run, wishes.drop_all(buyer))
-                run.record = buyers.erase(buyer)
+                self._erase(run, buyer, erasing.wanted(buyer))
+            case "age":
+                if not keeping.may_go(buyer, data["before"], run.now):
+                    return True  # a sign of life came first
+                wanted = erasing.wanted(buyer)
+                wanted.aged, wanted.evidence_until = True, data["evidence_until"]
+                self._erase(run, buyer, wanted)
             case "merge":
                 self.post(run, data["into"], claim(buyer, data["into"]))
             case "consent":
@@ -465,6 +466,14 @@ class Applier:
                 return False
         run.entry.notes.append(NoteRecord("staff", f"{asked.action} by {asked.by}"))
         return asked.action not in ("coupon", "import_member")  # a handler goes on: reminds of the end, issues the card
+
+    def _erase(self, run: Run, buyer: Buyer, wanted: erasing.Wanted) -> None:
+        run.change.rows.append((keys.erasures(run.partition), buyer.id, erasing.dump(wanted)))
+        _end_broadcasts(run, buyer)
+        cards.forget(run, buyer)
+        self._on_buyer(run, buyer, Await("coupons", on=False))
+        self._post_all(run, wishes.drop_all(buyer))
+        run.record = buyers.erase(buyer)
 
     def staff_task(self, run: Run, record: Buyer | Order | Cart, asked: StaffAsked) -> bool:
         """Staff completed a task of this record, or its buyer is to be forgotten."""

@@ -21,6 +21,7 @@ import shops
 import trackers
 from bot import keys, shipping, slots, subjects
 from bot.accounts import Line
+from bot.aging import Aging
 from bot.broadcast_life import Rules
 from bot.broadcasting import Broadcasts
 from bot.broadcasts import Audiences
@@ -130,6 +131,7 @@ class Gateway:
     queries: Queries
     history: History
     erasure: Erasure
+    aging: Aging
     appender: Appender
     door: Door
     http: PyreqwestHttp
@@ -252,11 +254,13 @@ async def build(settings: Settings, owner: str, extras: Extras | None = None) ->
     app = web.Application(client_max_size=4 * 1024 * 1024 + 1, middlewares=[as_problems])
     ledger_url = database_url(settings.ledger.url, settings.root)
     history = History(ledger_url)
-    erasure = Erasure(store, clock, Forgetting(history), embedded=settings.redis.url.startswith(SCHEME))
+    past = Forgetting(history)
+    erasure = Erasure(store, clock, past, embedded=settings.redis.url.startswith(SCHEME))
+    aging = Aging(store, clock, past, settings.terms)
     gateway = Gateway(
         settings, store, clock, leases, worker, sender, resolver, coupons, Openings(store, coupons), Restocks(store),
         codes, links, Queries(store),
-        history, erasure, appender, door,
+        history, erasure, aging, appender, door,
         http, app, lines, sources, wake, hints, settings.sandbox.enabled, settings.redis.lease_seconds,
         Housekeeping(store), spend, broadcasts, catalogue,
         Conductor(store=store, broadcasts=broadcasts, audiences=audiences, clock=clock, hints=hints, wake_sender=wake),

@@ -105,12 +105,14 @@ class Prices(Section):
 class Privacy(Section):
     """What the shop's own privacy notice at `/b/privacy` says. `responsible`, `questions_to` and `keep_months` make it complete.
 
-    `keep_months`: how long a buyer's data is kept after the last order or message. `also`: a paragraph of the shop's own.
+    `keep_months`: how long a buyer's data is kept after the last order or message; what is older goes by itself. `evidence_months`:
+    how long proof of consent is kept after its buyer. `also`: a paragraph of the shop's own.
     """
 
     responsible: Annotated[str, Field(max_length=80)] = ""
     questions_to: Annotated[str, Field(max_length=200)] = ""
     keep_months: Annotated[int, Field(ge=0, le=240)] = 0
+    evidence_months: Annotated[int, Field(ge=0, le=240)] = 36
     address: Annotated[str, Field(max_length=200)] = ""
     shared_with: Annotated[list[Annotated[str, Field(min_length=1, max_length=80)]], Field(max_length=20)] = Field(
         default_factory=list

@@ -15,7 +15,9 @@ TELLING = 6  # an id of a channel shorter than this would match by chance; such 
 class Wanted(Struct, omit_defaults=True):
     """What to look for. `until`: server time, ms; what came later is another person's or new (0: not known yet).
 
-    `heads`: by partition the newest journal entry that may name the buyer, once no other can come.
+    `heads`: by partition the newest journal entry that may name the buyer, once no other can come. `aged`: nobody asked for it, the
+    time since the last sign of life is over: what names the buyer lies where the buyer's own records lie, and all else that did is
+    gone by its own age; evidence of consents stays until `evidence_until`.
     """
 
     id: str
@@ -29,6 +31,8 @@ class Wanted(Struct, omit_defaults=True):
     asked: list[str] = []  # subjects of orders and carts that have a turn to forget in
     heads: dict[int, str] = {}
     forgotten: bool = False  # by the ledger, but for what lies on in its files
+    aged: bool = False
+    evidence_until: Ms = 0
 
     def in_bytes(self, body: bytes) -> bool:
         """Whether stored bytes name the buyer."""

@@ -141,9 +141,13 @@ class Erasure:
             log.warning("erasure waits for the ledger", detail=str(error))
             done = False
         if done:
-            await self._store.command("SET", keys.ERASING_REWRITE, ASKED)
+            # Of many who go by age the last asks for it: the file is written anew once, not for each of them.
+            asks = not wanted.aged or await self._store.command("HLEN", keys.ERASING) == 1
+            if asks:
+                await self._store.command("SET", keys.ERASING_REWRITE, ASKED)
             await self._store.command("HDEL", keys.ERASING, wanted.id)
-            await self._store.command("SET", keys.ERASING_REWRITE, ASKED)
+            if asks:
+                await self._store.command("SET", keys.ERASING_REWRITE, ASKED)
             return
         wanted.passes += 1
         wanted.next_at = self._clock.real() + AGAIN_MS
@@ -154,10 +158,11 @@ class Erasure:
         clear = await self._messages(wanted)
         await self._identities(wanted)
         if wanted.passes == 0:
-            await self._values(wanted)
+            await self._ask_orders(wanted) if wanted.aged else await self._values(wanted)
         visits = [(partition, id) for id in wanted.ids if (partition := ids.partition_in(id)) is not None]
         await self._store.together([("DEL", keys.visits(partition, id)) for partition, id in visits])
-        for partition in range(self._store.partitions):
+        places = self._places(wanted)
+        for partition in places:
             await self._stream(keys.dead(partition), wanted, str(wanted.until))
             await self._tasks(partition, wanted)
             await self._index(partition, wanted)
@@ -165,7 +170,23 @@ class Erasure:
         bodies = (await self._store.raw_records(wanted.asked)).values() if wanted.asked else ()
         clear &= not any(wanted.in_bytes(body) for body in bodies)
         if clear and wanted.passes and await self._server_ms() > wanted.until:
-            wanted.heads = await Queries(self._store).ends()
+            wanted.heads = await Queries(self._store).ends(places)
+
+    def _places(self, wanted: Wanted) -> list[int]:
+        """The partitions that may hold something: all of them, or those of the buyer's own records for one who goes by age."""
+        if not wanted.aged:
+            return list(range(self._store.partitions))
+        found = {self._store.partition(subject) for subject in (*wanted.subjects, *wanted.orders)}
+        return sorted(
+            found | {p for p in map(ids.partition_in, wanted.ids) if p is not None and p < self._store.partitions}
+        )
+
+    async def _ask_orders(self, wanted: Wanted) -> None:
+        found = await self._store.raw_records(wanted.orders) if wanted.orders else {}
+        for subject, body in found.items():
+            if body:
+                wanted.asked.append(subject)
+                await self._ask_to_forget(subject)
 
     async def _forget(self, wanted: Wanted) -> bool:
         """The ledger, once it knows all, then the journals; whether both are done."""

@@ -109,6 +109,7 @@ def _notice(settings: Settings) -> privacy.Notice:
         responsible=ours.responsible,
         questions_to=ours.questions_to,
         keep_months=ours.keep_months,
+        evidence_months=ours.evidence_months,
         address=ours.address,
         shared_with=ours.shared_with,
         since=ours.since,

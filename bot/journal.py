@@ -43,7 +43,10 @@ class NoteRecord(Struct, omit_defaults=True):
 
 
 class ConsentRecord(Struct, frozen=True, omit_defaults=True):
-    """One answer about one topic at one address, with its evidence: what was shown, who or what told of it."""
+    """One answer about one topic at one address, with its evidence: what was shown, who or what told of it.
+
+    `ip` and `browser`: of an answer on a buyer's page, as its request told them ("" elsewhere).
+    """
 
     account: str
     address: str
@@ -52,6 +55,8 @@ class ConsentRecord(Struct, frozen=True, omit_defaults=True):
     at: Ms
     wording: str = ""
     source: str = ""
+    ip: str = ""
+    browser: str = ""
 
 
 class TurnEntry(Struct, omit_defaults=True):

@@ -35,6 +35,7 @@ LINK_KEYS_S = 30.0  # so long a key that was taken back still opens links here
 WATCH_S = 1.0
 BLOCKED_S = 2.5  # until well after the next look
 ERASE_S = 1.0
+AGING_S = 0.25
 BROADCASTS_S = 0.25
 LONGEST_LINE = 65_536
 STORE_CHECK_S = 60.0
@@ -92,6 +93,7 @@ def start_loops(gateway: Gateway) -> list[asyncio.Task[None]]:
         ),
         asyncio.create_task(_every(WATCH_S, lambda: _watch(gateway), gateway), name="watch"),
         asyncio.create_task(_every(ERASE_S, gateway.erasure.advance, gateway), name="erasure"),
+        asyncio.create_task(_every(AGING_S, gateway.aging.advance, gateway), name="aging"),
         asyncio.create_task(_every(BROADCASTS_S, gateway.conductor.advance, gateway), name="conductor"),
         asyncio.create_task(_every(BROADCASTS_S, gateway.planner.advance, gateway), name="planner"),
         asyncio.create_task(_keep_checking(gateway), name="store"),

@@ -25,6 +25,7 @@ from bot.broadcast_config import Broadcasts
 from bot.config import AccountConfig, Country, Currency, Privacy, Section
 from bot.errors import ConfigError
 from bot.hours import Hours
+from bot.keeping import Terms
 from bot.ports import ChannelType, ShopType
 
 PREFIX = "TOUCHPOINT__"
@@ -130,6 +131,7 @@ class Ledger(Section):
     """Where history lives."""
 
     url: Annotated[str, AfterValidator(_ledger_url)] = "sqlite:var/ledger.db"
+    raw_months: int = Field(default=0, ge=0, le=240)  # of the raw journal; 0: as privacy.keep_months
 
 
 class Policy(Section):
@@ -221,6 +223,11 @@ class Settings:
         if self.brand.privacy_url or self.privacy.missing or not self.server.public_url:
             return self.brand.privacy_url
         return f"{self.server.public_url}/b/privacy"
+
+    @property
+    def terms(self) -> Terms:
+        """How long things are kept."""
+        return Terms(self.privacy.keep_months, self.ledger.raw_months, self.privacy.evidence_months)
 
     @property
     def live_faults(self) -> list[str]:
@@ -509,6 +516,12 @@ def _cross_check(parts: Mapping[str, Any], data: Mapping[str, Any], faults: list
                 for account in accounts
                 if account not in names
             )
+    ledger, privacy = parts["ledger"], parts["privacy"]
+    if ledger is not None and privacy is not None and 0 < privacy.keep_months < ledger.raw_months:
+        faults.append(
+            f"ledger.raw_months = {ledger.raw_months}: must be {privacy.keep_months} at most, as privacy.keep_months says; "
+            "the raw journal holds what buyers wrote"
+        )
     seen: dict[tuple[str, str, str], str] = {}
     for name, config in parts["channels"].items():
         if config.identity is not None:

@@ -17,6 +17,7 @@ from ledger.derive import Entry, Wanted, decode, fold, wanted
 from ledger.derive.entries import UnreadableError
 from ledger.facts import EPOCH, REBUILD, UNREADABLE, all_facts, fact, set_fact
 from ledger.feed import Raw
+from ledger.places import place
 from ledger.scores import keep
 from ledger.storing import add, load, save
 
@@ -57,8 +58,13 @@ async def project(
     """
     last = {p: f"{page[-1][0]}-{page[-1][1]}" for p, page in pages.items()}
     async with writing(engine) as connection:
-        await _check(connection, epoch, {p: positions.get(p, "") for p in pages})
-        fresh = [(p, *raw) for p, page in pages.items() for raw in await _unknown(connection, p, page, tops.get(p, 0))]
+        floors = await _check(connection, epoch, {p: positions.get(p, "") for p in pages})
+        fresh = [
+            (p, *raw)
+            for p, page in pages.items()
+            for raw in await _unknown(connection, p, page, tops.get(p, 0))
+            if not floors[p] or raw[:2] > place(floors[p])  # after an adoption: it is gone by age
+        ]
         await add(
             connection,
             tables.journal,
@@ -70,8 +76,10 @@ async def project(
     return Done(last, len(fresh), unreadable)
 
 
-async def derive(connection: AsyncConnection, raw: Sequence[tuple[int, Ms, int, str, bytes]], currency: str) -> int:
-    """Derives rows from entries; answers how many cannot be derived by this release: they stay raw, for a rebuild."""
+async def derive(
+    connection: AsyncConnection, raw: Sequence[tuple[int, Ms, int, str, bytes]], currency: str, *, anew: bool = False
+) -> int:
+    """Derives rows from entries (`anew`: once more); answers how many this release cannot read: they stay raw, for a rebuild."""
     entries: list[Entry] = []
     unreadable = 0
     for partition, ms, seq, kind, body in raw:
@@ -79,13 +87,15 @@ async def derive(connection: AsyncConnection, raw: Sequence[tuple[int, Ms, int, 
             entries.append(decode(partition, ms, seq, kind, body))
         except UnreadableError:
             unreadable += 1
-    unreadable += await _derive(connection, entries, currency)
+    unreadable += await _derive(connection, entries, currency, anew=anew)
     if unreadable:
         await set_fact(connection, UNREADABLE, str(int(await fact(connection, UNREADABLE) or 0) + unreadable))
     return unreadable
 
 
-async def _derive(connection: AsyncConnection, entries: Sequence[Entry], currency: str, *, clean: bool = False) -> int:
+async def _derive(
+    connection: AsyncConnection, entries: Sequence[Entry], currency: str, *, anew: bool, clean: bool = False
+) -> int:
     """All of them at once. What the database or a rule breaks on is found by halves, so that it holds up nothing else."""
     if not entries:
         return 0
@@ -94,7 +104,7 @@ async def _derive(connection: AsyncConnection, entries: Sequence[Entry], currenc
             keys = Wanted()
             for entry in entries:
                 wanted(entry, keys)
-            state = await load(connection, keys, currency)
+            state = await load(connection, keys, currency, anew=anew)
             for entry in entries:
                 fold(entry, state)
             await save(connection, state, clean=clean)
@@ -104,28 +114,30 @@ async def _derive(connection: AsyncConnection, entries: Sequence[Entry], currenc
             raise
         if len(entries) > 1:
             half = len(entries) // 2
-            first = await _derive(connection, entries[:half], currency)
-            return first + await _derive(connection, entries[half:], currency)
+            first = await _derive(connection, entries[:half], currency, anew=anew)
+            return first + await _derive(connection, entries[half:], currency, anew=anew)
         if not clean:  # PostgreSQL takes no text with a NUL in it
-            return await _derive(connection, entries, currency, clean=True)
+            return await _derive(connection, entries, currency, anew=anew, clean=True)
         entry = entries[0]
         log.exception("entry not derived", partition=entry.partition, at=f"{entry.ms}-{entry.seq}")
         return 1
     return 0
 
 
-async def _check(connection: AsyncConnection, epoch: str, expected: Mapping[int, str]) -> None:
-    """Locks the positions; whoever else projects now waits, and finds them moved."""
+async def _check(connection: AsyncConnection, epoch: str, expected: Mapping[int, str]) -> dict[int, str]:
+    """Locks the positions; whoever else projects now waits, and finds them moved. Answers up to where entries are gone by age."""
     found = await connection.execute(
         select(_positions)
         .where(_positions.c.partition.in_(expected))
         .order_by(_positions.c.partition)
         .with_for_update()
     )
-    known = {row.partition: row.last_id for row in found}
+    rows = list(found)
+    known = {row.partition: row.last_id for row in rows}
     facts = await all_facts(connection)
     if known != expected or facts.get(EPOCH, "") != epoch or REBUILD in facts:
         raise LostError("another process projects, or its tables are being derived anew")
+    return {row.partition: row.floor for row in rows}
 
 
 async def _unknown(connection: AsyncConnection, partition: int, page: Sequence[Raw], top: Ms) -> Sequence[Raw]:
@@ -148,7 +160,7 @@ async def prepare(engine: AsyncEngine, partitions: int) -> tuple[dict[int, str],
     async with writing(engine) as connection:
         found = await connection.execute(select(_positions))
         positions = {row.partition: row.last_id for row in found}
-        missing = [{"partition": p, "last_id": ""} for p in range(partitions) if p not in positions]
+        missing = [{"partition": p, "last_id": "", "floor": ""} for p in range(partitions) if p not in positions]
         await add(connection, tables.positions, missing)
         positions |= {row["partition"]: "" for row in missing}
         newest = select(tables.journal.c.ms).where(tables.journal.c.partition == _positions.c.partition)

@@ -42,6 +42,16 @@ def commands_with(settings_of: Callable[[Path], Settings], with_store: WithStore
         if not found.well:
             raise typer.Exit(1)
 
+    @app.command("retention")
+    def retention(config: Config = DEFAULT) -> None:
+        """What would go by age now (privacy.keep_months, ledger.raw_months). Only tells: serve deletes, a page at a time."""
+        from ledger import commands  # noqa: PLC0415
+
+        settings = settings_of(config)
+        url = _url(settings)
+        for line in with_store(config, lambda store: commands.due(store, url, settings.terms)):
+            typer.echo(line)
+
     @app.command("rebuild")
     def rebuild(config: Config = DEFAULT) -> None:
         """Derive all tables anew from the raw journal. May be broken off: the projector, or the next rebuild, goes on."""

@@ -12,9 +12,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from bot.clock import rfc3339
+from bot.keeping import Terms, before
 from bot.queries import Queries
 from bot.store import Store
-from ledger import epoch, rebuild, schema
+from ledger import epoch, rebuild, retention, schema
 from ledger.database import open_engine, shown
 from ledger.feed import Feed
 from ledger.status import Report, check, report
@@ -41,6 +43,25 @@ async def status(store: Store, url: URL) -> Report:
     """How store and ledger stand. Raises StoreError, LedgerError."""
     async with _opened(url) as engine:
         return await report(Feed(store, "cli"), engine, await Queries(store).unprojected())
+
+
+async def due(store: Store, url: URL, terms: Terms) -> list[str]:
+    """What would go by age now, in lines to read. Raises StoreError, LedgerError."""
+    now = await Feed(store, "cli").virtual_now()
+    old = before(terms, now)
+    if not old.raw:
+        return ["nothing goes by age: set privacy.keep_months (and ledger.raw_months) in the configuration"]
+    async with _opened(url) as engine:
+        found = await retention.due(engine, terms, now)
+    lines = [f"raw journal before {rfc3339(old.raw)}: {found.raw:,} entries"]
+    if old.keep:
+        rows = f"{found.timeline:,} lines of timelines, {found.decisions:,} decisions, {found.messages:,} messages"
+        lines += [
+            f"history before {rfc3339(old.keep)}: {rows}, {found.tasks:,} closed tasks",
+            f"buyers silent since then, without card or coupon: {found.buyers:,} (their records decide: an order under way keeps them)",
+            f"orders last told of before then: {found.orders:,} (they keep goods and amounts, and forget whose they are)",
+        ]
+    return [*lines, f"evidence of consents whose time is over: {found.evidence:,}"]
 
 
 async def adopt(store: Store, url: URL) -> str:

@@ -110,6 +110,10 @@ class Feed:
         seconds, micros = await self._store.command("TIME")
         return int(seconds) * 1000 + int(micros) // 1000
 
+    async def virtual_now(self) -> Ms:
+        """The gateway's time: the server's, and how far the sandbox's clock was moved."""
+        return await self.now() + int(await self._store.command("GET", keys.CLOCK) or 0)
+
 
 def _raw(id: bytes, fields: Any) -> Raw:
     named = dict(_pairs(fields))

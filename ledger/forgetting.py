@@ -11,12 +11,13 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, bindparam, delete, or_, select, text, update
+from sqlalchemy import ColumnElement, Table, and_, bindparam, delete, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.erasing import Wanted
 from bot.errors import NotYetError
-from ledger import lookups
+from bot.events import Ms
+from ledger import lookups, retention
 from ledger import tables as t
 from ledger.database import open_engine, reaching, reading, writing
 from ledger.person import START, Raw, entries_with
@@ -25,7 +26,7 @@ from ledger.reading import History
 from ledger.scrub import Person, scrubbed
 
 AT_ONCE = 500
-_OF_BUYERS = (t.phones, t.tags, t.addresses, t.consents, t.timeline, t.owners)
+_OF_BUYERS = (t.phones, t.tags, t.addresses, t.timeline, t.owners)
 _ENTRY = (t.journal.c.partition == bindparam("p"), t.journal.c.ms == bindparam("m"), t.journal.c.seq == bindparam("s"))
 
 
@@ -38,6 +39,22 @@ class Forgetting:
     async def covers(self, wanted: Mapping[int, str]) -> bool:
         """Whether every partition is projected up to its entry in `wanted`."""
         return await self._history.covers(wanted)
+
+    async def silent(self, before: Ms, now: Ms, after: str, limit: int) -> list[tuple[str, str]]:
+        """Ids and homes of buyers who may have to go by age, in the order of their ids from just after one."""
+        async with self._history.connection() as connection:
+            found = await retention.silent(connection, before, now, after=after, limit=limit)
+        return [(one.id, one.home) for one in found]
+
+    async def old_orders(self, before: Ms, after: str, limit: int) -> list[str]:
+        """Subjects of orders last told of before then, in their order from just after one."""
+        async with self._history.connection() as connection:
+            return await retention.old_orders(connection, before, after=after, limit=limit)
+
+    async def known_tasks(self, names: Collection[str]) -> set[str]:
+        """Those of these tasks that are still held."""
+        async with self._history.connection() as connection:
+            return await retention.known_tasks(connection, names)
 
     async def orders(self, ids: Collection[str]) -> list[str]:
         """The subjects of all orders that these ids ever had."""
@@ -57,6 +74,7 @@ class Forgetting:
                 await _raw(engine, partition, person, place(head))
             async with writing(engine) as connection:
                 await _derived(connection, person)
+                await _evidence(connection, person, wanted.evidence_until if wanted.aged else 0)
 
     async def compact(self) -> None:
         """What was overwritten must not lie on in the files. Raises NotYetError while a reader holds on to it.
@@ -115,6 +133,18 @@ async def _derived(connection: AsyncConnection, person: Person) -> None:
     await _rules(connection, person, _about(t.decisions, ids, orders))
 
 
+async def _evidence(connection: AsyncConnection, person: Person, kept_until: Ms) -> None:
+    """Proof of consent goes with a person who asks; with one who fell silent it stays for its time, then `retention` takes it."""
+    c = t.consents.c
+    theirs = c.buyer.in_(sorted(person.ids))
+    if kept_until:
+        await connection.execute(update(t.consents).where(theirs, c.kept_until == 0).values(kept_until=kept_until))
+        return
+    # The same address once had another id, which went by age: what is asked to go, goes with that, too.
+    again = and_(c.kept_until > 0, c.address.in_(sorted(person.words)))
+    await connection.execute(delete(t.consents).where(or_(theirs, again)))
+
+
 def _about(table: Table, ids: Sequence[str], orders: Sequence[str]) -> ColumnElement[bool]:
     c = table.c
     return or_(c.buyer.in_(ids), (c.buyer == "") & c.order_subject.in_(orders))
@@ -161,7 +191,7 @@ async def _compact(engine: AsyncEngine) -> None:
     if engine.dialect.name != "sqlite":
         free = engine.execution_options(isolation_level="AUTOCOMMIT")
         async with free.connect() as connection:
-            for table in (t.journal, t.decisions, t.buyers, *_OF_BUYERS, t.messages, t.tasks, t.audiences):
+            for table in (t.journal, t.decisions, t.buyers, *_OF_BUYERS, t.consents, t.messages, t.tasks, t.audiences):
                 await connection.execute(text(f'VACUUM "{table.name}"'))
         return
     async with engine.connect() as connection:

@@ -1,4 +1,7 @@
-"""`python -m ledger.move FROM TO`: copies what cannot be derived from one ledger to another, empty one. Rebuild afterwards."""
+"""`python -m ledger.move FROM TO`: copies what cannot be derived from one ledger to another, empty one. Rebuild afterwards.
+
+Where raw entries are gone by age, all tables are copied: the rest of the entries does not tell all that they hold.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +32,13 @@ async def move(source: str, target: str, root: Path) -> int:
         async with reading(other) as connection:
             if await connection.scalar(select(func.count()).select_from(tables.journal)):
                 raise LedgerError(f"{target.rpartition('@')[2]}: is not empty")
+        async with reading(one) as connection:
+            cut = await connection.scalar(
+                select(func.count()).select_from(tables.positions).where(tables.positions.c.floor != "")
+            )
+        derived = [table for table in tables.metadata.sorted_tables if table not in tables.KEPT] if cut else []
         with Progress(console=Console(stderr=True)) as bar:
-            return sum([await _table(one, other, table, bar) for table in tables.KEPT])
+            return sum([await _table(one, other, table, bar) for table in (*derived, *tables.KEPT)])
     finally:
         await one.dispose()
         await other.dispose()

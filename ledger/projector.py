@@ -20,6 +20,7 @@ from sqlalchemy import URL
 
 from bot.errors import LedgerError, StoreError
 from bot.events import Ms
+from bot.keeping import Terms
 from bot.store import Store
 from ledger import batch, epoch, rebuild, schema
 from ledger.batch import LostError
@@ -27,6 +28,7 @@ from ledger.database import open_engine, reading, shown
 from ledger.derive import RULES
 from ledger.facts import DERIVED, REBUILD, all_facts
 from ledger.feed import Feed, Raw
+from ledger.retention import Retention
 from ledger.scores import Scores
 
 PAGE = 256  # entries of one partition in a batch
@@ -34,6 +36,7 @@ GROUP = 16  # partitions in a batch: a transaction is a few MB at most
 IDLE_S = 0.2
 RETRY_S = 2.0
 TELL_S = 1.0
+NEVER = Terms()
 
 log = structlog.get_logger()
 
@@ -61,7 +64,9 @@ class Meters:
 class Projector:
     """Runs until `stop`; several may run, one works."""
 
-    def __init__(self, store: Store, url: URL, owner: str, *, currency: str, lease_ms: int = 10_000) -> None:
+    def __init__(
+        self, store: Store, url: URL, owner: str, *, currency: str, terms: Terms = NEVER, lease_ms: int = 10_000
+    ) -> None:
         self._feed = Feed(store, owner, lease_ms=lease_ms)
         self._engine = open_engine(url, writer=True)
         self._currency = currency
@@ -76,6 +81,7 @@ class Projector:
         self._trouble = ""
         self._seconds = time.monotonic
         self._scores = Scores(self._engine, store.partitions)
+        self.retention = Retention(self._engine, store.partitions, terms)
         self.meters = Meters()
         self.projected = 0  # entries, since the start
 
@@ -105,7 +111,7 @@ class Projector:
                 await self._still_fits()
                 busy = await self.advance()
                 await self._tell()
-                if not busy and not await self._scores.step(await self._feed.now()):
+                if not busy and not await self._aside():
                     await self._pause(IDLE_S)
             except LostError:
                 ready = False
@@ -185,6 +191,12 @@ class Projector:
             await self._tell()
         return busy
 
+    async def _aside(self) -> bool:
+        """What is done while nothing is to be projected, a page at a time; whether there was anything."""
+        if await self._scores.step(await self._feed.now()):
+            return True
+        return await self.retention.step(await self._feed.virtual_now())
+
     async def _project(self, pages: dict[int, list[Raw]]) -> None:
         done = await batch.project(
             self._engine,
@@ -234,12 +246,12 @@ class Projector:
         sys.stderr.flush()
 
 
-def serve(open_store: Callable[[], Awaitable[Store]], url: URL, owner: str, *, currency: str) -> None:
+def serve(open_store: Callable[[], Awaitable[Store]], url: URL, owner: str, *, currency: str, terms: Terms) -> None:
     """Projects until SIGTERM or SIGINT: the whole of a process. Raises StoreError, ConfigError."""
 
     async def run() -> None:
         store = await open_store()
-        projector = Projector(store, url, owner, currency=currency)
+        projector = Projector(store, url, owner, currency=currency, terms=terms)
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, projector.stop)
         await projector.run()

@@ -2,13 +2,18 @@
 
 It goes in pages, each a transaction that moves its cursor (the fact `rebuild`), so that it may break off at any moment and go
 on, here or in the projector. Nothing is projected meanwhile: new entries wait in Redis.
+
+Where raw entries are gone by age (`ledger.retention`) the rest of them tells less than the tables hold. What they told of stays:
+rows that are marked as `rooted`, on which the entries that are left are laid once more, which changes nothing that they changed
+before; and evidence of consents from before.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import Table, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from ledger import tables
@@ -16,7 +21,7 @@ from ledger.batch import derive
 from ledger.database import reading, writing
 from ledger.derive import RULES
 from ledger.facts import DERIVED, REBUILD, UNREADABLE, fact, set_fact
-from ledger.places import place
+from ledger.places import Place, place
 
 START = "start"
 PAGE = 2_000
@@ -75,10 +80,28 @@ async def step(engine: AsyncEngine, currency: str) -> bool:
 
 
 async def _clear(connection: AsyncConnection) -> None:
-    for table in tables.metadata.sorted_tables:
-        if table not in tables.KEPT:
-            await connection.execute(delete(table))
+    found = await connection.execute(select(tables.positions).with_for_update())  # no raw entry goes meanwhile
+    cut = {row.partition: place(row.floor) for row in found if row.floor}
+    for table in (tables.timeline, tables.decisions, tables.consents):
+        await _clear_lines(connection, table, cut)
+    beside = [*tables.PARTS, (tables.history, "message", tables.messages)]
+    for table, column, owner in beside:
+        rooted = select(next(iter(owner.primary_key.columns))).where(owner.c.rooted)
+        gone = delete(table)
+        await connection.execute(gone.where(table.c[column].not_in(rooted)) if cut else gone)
+    for table in tables.ROOTED:
+        await connection.execute(delete(table).where(table.c.rooted.is_(False)))
     await set_fact(connection, UNREADABLE, "")
+
+
+async def _clear_lines(connection: AsyncConnection, table: Table, cut: Mapping[int, Place]) -> None:
+    """Lines that only grow go where the entry that gave them is left to give them again."""
+    c = table.c
+    here = [] if table is not tables.consents else [c.kept_until == 0]
+    await connection.execute(delete(table).where(c.partition.not_in(sorted(cut)), *here))
+    for partition, (ms, seq) in cut.items():
+        later = (c.ms > ms) | ((c.ms == ms) & (c.seq > seq))
+        await connection.execute(delete(table).where(c.partition == partition, later, *here))
 
 
 async def _go_on(connection: AsyncConnection, cursor: Cursor, currency: str) -> bool:
@@ -92,7 +115,7 @@ async def _go_on(connection: AsyncConnection, cursor: Cursor, currency: str) -> 
     )
     page = [(row.partition, row.ms, row.seq, row.kind, row.body) for row in found]
     if page:
-        await derive(connection, page, currency)
+        await derive(connection, page, currency, anew=True)
         last = page[-1]
         await set_fact(
             connection, REBUILD, str(Cursor(cursor.partition, f"{last[1]}-{last[2]}", cursor.done + len(page)))

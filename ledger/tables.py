@@ -25,6 +25,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    false,
     text,
 )
 
@@ -78,6 +79,11 @@ def _count(name: str) -> Column[int]:
     return Column(name, Integer, nullable=False, default=0)
 
 
+def _rooted() -> Column[bool]:
+    """Raw entries that told of the row are gone (`ledger.retention`): a rebuild keeps it as it stands."""
+    return Column("rooted", Boolean, nullable=False, default=False, server_default=false(), info=RECKONED)
+
+
 # --- what is copied ---------------------------------------------------------------------------------------------------
 
 facts = Table(
@@ -92,6 +98,7 @@ positions = Table(
     metadata,
     Column("partition", Integer, primary_key=True, autoincrement=False),
     _text("last_id"),
+    Column("floor", Text, nullable=False, default="", server_default=""),  # up to which raw entries are gone by age
 )
 
 journal = Table(
@@ -146,6 +153,7 @@ buyers = Table(
     ),  # recency, frequency and money: 1 to 5, 0 never bought
     Column("f", SmallInteger, nullable=False, default=0, info=RECKONED),
     Column("m", SmallInteger, nullable=False, default=0, info=RECKONED),
+    _rooted(),
     Index("ix_buyers_partition_id", "partition", "id"),
     Index("ix_buyers_member_no", "member_no"),
     Index("ix_buyers_last_order_at", "last_order_at"),
@@ -179,6 +187,7 @@ addresses = Table(
     **_CLUSTERED,
 )
 
+_OUTLIVES = text("kept_until > 0")
 consents = Table(
     "consents",  # the evidence: one row per answer, kept as given
     metadata,
@@ -194,7 +203,11 @@ consents = Table(
     _ms("at"),
     _text("wording"),  # key and version of what was shown
     _text("source"),
+    Column("ip", Text, nullable=False, default="", server_default=""),  # of the browser that answered; "" no browser
+    Column("browser", Text, nullable=False, default="", server_default=""),  # what it called itself
+    Column("kept_until", BigInteger, nullable=False, default=0, server_default="0"),  # after its buyer went by age
     Index("ix_consents_buyer", "buyer"),
+    Index("ix_consents_kept_until", "kept_until", sqlite_where=_OUTLIVES, postgresql_where=_OUTLIVES),
     **_CLUSTERED,
 )
 
@@ -210,6 +223,7 @@ coupons = Table(
     _ms("redeemed_at"),
     _text("order_id"),
     _ms("told_at"),  # by the server's time: what was told last holds
+    _rooted(),
     Index("ix_coupons_buyer", "buyer"),
     Index("ix_coupons_campaign_state", "campaign", "state"),
     **_CLUSTERED,
@@ -234,6 +248,7 @@ orders = Table(
     _ms("placed_at"),
     _ms("paid_at"),
     _ms("updated_at"),
+    _rooted(),
     Column("buyer", Text, nullable=False, default="", server_default="", info=RECKONED),  # follows from `owners`
     Index("ix_orders_placed_at", "placed_at"),
     Index("ix_orders_paid_at_shop_currency_total_buyer", "paid_at", "shop", "currency", "total", "buyer"),
@@ -246,6 +261,7 @@ owners = Table(
     _text("subject", primary_key=True),
     _text("buyer"),
     _ms("told_at"),  # when the order last sent word to this buyer, by the server's time; 0: only remembered
+    _rooted(),
     Index("ix_owners_buyer", "buyer"),
     **_CLUSTERED,
 )
@@ -297,6 +313,7 @@ messages = Table(
     _text("locale"),
     _text("again_of"),  # id of the message that failed before, whose words it repeats
     _text("order_subject"),  # the order that it is about: whose it is, where no buyer is named, follows from `owners`
+    _rooted(),
     Index("ix_messages_order_subject", "order_subject"),
     Index("ix_messages_buyer_created_at", "buyer", "created_at"),
     Index("ix_messages_created_at_id", "created_at", "id"),
@@ -363,6 +380,7 @@ tasks = Table(
     _text("home"),  # subject of the record that opened it
     _text("order_subject"),
     _ms("told_at"),  # by the server's time: what was told last holds
+    _rooted(),
     Index("ix_tasks_buyer", "buyer"),
     Index("ix_tasks_state_created_at", "state", "created_at"),
 )
@@ -416,6 +434,12 @@ frozen = Table(
     Column("size", BigInteger, nullable=False),
     _ms("at"),
 )
+
+ROOTED = (buyers, coupons, owners, orders, messages, tasks)
+"""Tables whose rows may outlive the raw entries that told of them."""
+
+PARTS = ((phones, "buyer", buyers), (tags, "buyer", buyers), (addresses, "buyer", buyers), (items, "subject", orders))
+"""What lies beside a row: table, column that names the row, table of the row."""
 
 KEPT = (journal, segments, audiences, frozen, positions, facts)
 """What does not follow from the journal: a rebuild leaves it, a move to another database copies it, facts last (a ledger without

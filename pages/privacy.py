@@ -21,6 +21,7 @@ class Notice:
     responsible: str = ""
     questions_to: str = ""
     keep_months: int = 0
+    evidence_months: int = 0
     address: str = ""
     shared_with: Sequence[str] = ()
     since: str = ""

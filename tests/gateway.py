@@ -243,7 +243,8 @@ secret = "whsec_{shop}"
 async def projecting(gateway: bootstrap.Gateway):
     """What happens is copied to the ledger meanwhile, as a process of its own does for `serve`."""
     url, currency = gateway.history.engine.url, gateway.settings.brand.currency
-    projector = Projector(gateway.store, url, f"{gateway.store.owner}-ledger", currency=currency)
+    owner, terms = f"{gateway.store.owner}-ledger", gateway.settings.terms
+    projector = Projector(gateway.store, url, owner, currency=currency, terms=terms)
     task = asyncio.create_task(projector.run())
     try:
         yield

@@ -102,5 +102,8 @@ def consents(entry: Entry, turn: Turn, state: State) -> None:
             "at": found.at,
             "wording": found.wording,
             "source": found.source,
+            "ip": found.ip,
+            "browser": found.browser,
+            "kept_until": 0,
         }
         state.consents.append(_place(entry, number) | row)

@@ -33,7 +33,10 @@ def planned(entry: Entry, turn: Turn, state: State) -> None:
     """The messages of a turn: queued, or skipped by its decision. One that waited comes again, with its words."""
     skipped = {d.message: d.reason for d in turn.entry.decisions if d.outcome == "skip"}
     for message in turn.messages:
-        row = {**_row(message.id, entry, state), **_details(message)}
+        before = _row(message.id, entry, state)
+        if state.anew and before["rooted"]:
+            continue
+        row = {**before, **_details(message)}
         row["parts"] = row["parts"] or message.parts
         row["cost"] = _cost(message.price, row["parts"])
         reason = skipped.get(message.id)
@@ -43,6 +46,8 @@ def planned(entry: Entry, turn: Turn, state: State) -> None:
 
 def sent(entry: Entry, send: SendEntry, state: State) -> None:
     """The outcome of a provider call."""
+    if _stands(send.id, entry, state):
+        return
     row = dict(_row(send.id, entry, state))
     _bill(row, send.parts)
     _move(entry, row, state, send.state, send.at, send.reason, send.code)
@@ -51,10 +56,18 @@ def sent(entry: Entry, send: SendEntry, state: State) -> None:
 
 def moved(entry: Entry, status: Status, state: State) -> None:
     """What a callback told."""
+    if _stands(status.id, entry, state):
+        return
     row = dict(_row(status.id, entry, state))
     _bill(row, status.parts)
     _move(entry, row, state, status.state, status.at, status.reason)
     state.messages.put(status.id, row)
+
+
+def _stands(id: str, entry: Entry, state: State) -> bool:
+    """Whether news of a message changes nothing: it is gone by age, or stands as it was left before a rebuild."""
+    row = state.messages.get(id)
+    return entry.partition in state.cut if row is None else state.anew and row["rooted"]
 
 
 def _row(id: str, entry: Entry, state: State) -> Row:

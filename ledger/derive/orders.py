@@ -62,7 +62,7 @@ def told(entry: Entry, buyer: Buyer, subject: str, state: State) -> None:
     owner = survivor(buyer.id, state)
     row = state.owners.get(subject)
     if row is None or (entry.ms, owner) >= (row["told_at"], row["buyer"]):
-        state.owners.put(subject, {"subject": subject, "buyer": owner, "told_at": entry.ms})
+        state.owners.put(subject, blank(tables.owners, subject=subject, buyer=owner, told_at=entry.ms))
 
 
 def remembered(buyer: Buyer, state: State) -> None:
@@ -72,4 +72,4 @@ def remembered(buyer: Buyer, state: State) -> None:
         subject = subject_of(brief)
         row = state.owners.get(subject)
         if row is None or (not row["told_at"] and owner > row["buyer"]):
-            state.owners.put(subject, {"subject": subject, "buyer": owner, "told_at": 0})
+            state.owners.put(subject, blank(tables.owners, subject=subject, buyer=owner))

@@ -57,9 +57,15 @@ class Held:
 
 @dataclass(slots=True)
 class State:
-    """What entries are folded into. `currency` is the brand's: sums are of that."""
+    """What entries are folded into. `currency` is the brand's: sums are of that.
+
+    `cut`: partitions whose oldest entries are gone by age; what they tell of a message that is not known is of one that is gone.
+    `anew`: entries are told once more; messages whose first entries are gone stand as they were left.
+    """
 
     currency: str = "CNY"
+    cut: frozenset[int] = frozenset()
+    anew: bool = False
     buyers: Held = field(default_factory=partial(Held, tables.buyers))
     coupons: Held = field(default_factory=partial(Held, tables.coupons))
     owners: Held = field(default_factory=partial(Held, tables.owners))

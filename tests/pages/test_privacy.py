@@ -47,7 +47,7 @@ async def shop(valkey, redis_client, tmp_path):
         (
             "?lang=en",
             "zh-CN",
-            ["For 18 months", "In force from 2026-11-01", "One more thing.", "keep servers in other"],
+            ["for 18 months", "In force from 2026-11-01", "One more thing.", "keep servers in other"],
         ),
         ("", "zh-Hant-HK,en;q=0.5", ["隱私權說明"]),
         ("?lang=xx", "en-GB", ["Privacy notice"]),
