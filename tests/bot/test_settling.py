@@ -113,6 +113,18 @@ async def test_an_outcome_that_is_told_again_counts_once(store):
     assert (again.attempt, again.doubts) == (2, 1)
 
 
+async def test_what_ended_while_it_stood_in_its_queue_is_not_claimed(store):
+    """It was to go again, and the echo of the first call came; the next one takes its place."""
+    await queue(store, "m1", "m2")
+    await pull(store)
+    await settle(store, "m1", 1, "in_doubt", again_at=NOW + 50, hold_until=NOW + 50)
+    await store.pump(now=NOW, real=NOW + 51, left_behind=0)
+    assert await field(store, "m1") == "queued"
+    await report(store, StatusChange("ref", "m1", "sent", NOW, ""))
+    assert await pull(store) == ["m2"]
+    assert await field(store, "m1") == "sent"
+
+
 async def test_a_late_sender_frees_nobody_elses_turn(store):
     """Given up as lost, it answers after all, while the next message to the address is on its way."""
     await queue(store, "m1", "m2", "m3")

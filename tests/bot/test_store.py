@@ -83,6 +83,12 @@ async def test_a_repeated_event_is_recognised_over_days(redis_client):
     assert [o for o, _ in outcomes] == [Commit.DONE, Commit.REPEATED]
     assert (await store.raw_records([SUBJECT]))[SUBJECT] == b"2"
 
+    [repeat], _ = await one_entry(store, digest=b"abcdefgh")
+    [after], _ = await one_entry(store, digest=b"ijklmnop")
+    outcomes, _ = await store.commit([change_of(repeat, record=b"4"), change_of(after, record=b"5")], now=NOW)
+    assert [o for o, _ in outcomes] == [Commit.REPEATED, Commit.REFUSED]  # it was reckoned from what never was
+    assert (await store.raw_records([SUBJECT]))[SUBJECT] == b"2"
+
 
 async def test_later_turns_of_a_refused_record_are_refused(redis_client):
     """A turn computed from one that did not go through must run again."""
