@@ -164,6 +164,22 @@ async def test_an_answer_in_doubt_keeps_those_behind_it_waiting(store):
     assert await pull(store) == ["m2"]
 
 
+async def test_a_wait_that_is_left_over_moves_nothing(store):
+    """Neither an address that is busy since, nor a message that stands in its queue or was sent."""
+    await queue(store, "m1", "m2")
+    assert await pull(store) == ["m1"]
+    names = ("A\0" + ACCOUNT + "\0one", "M\0m1", "M\0m2", "M\0gone")
+    await store.command("ZADD", keys.later(P), *[part for name in names for part in (NOW, name)])
+    assert (await store.pump(now=NOW, real=NOW, left_behind=0))[1] == set()
+    assert await pull(store) == []
+    assert await store.command("LLEN", keys.queue(P, ACCOUNT, "hi", "one")) == 1
+    await settle(store, "m1", 1, "sent")
+    await store.command("HSET", keys.message(P, "m1"), "again", "1")
+    await store.command("ZADD", keys.later(P), NOW, "M\0m1")
+    await store.pump(now=NOW, real=NOW, left_behind=0)
+    assert (await field(store, "m1"), await pull(store)) == ("sent", ["m2"])
+
+
 # --- which message a report is about ------------------------------------------------------------------------------------
 
 
