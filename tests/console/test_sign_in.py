@@ -98,6 +98,9 @@ def test_a_session_reads_and_writes_the_api_with_its_mark_only(gw: Served) -> No
     made = gw.raw("POST", "/api/v1/broadcasts", body, {**json, "X-CSRF-Token": csrf_of(gw, cookie)})
     assert made.status == 201
     assert made.json["created_by"] == "test-marketing"
+    for method, path in (("PATCH", f"broadcasts/{made.json['id']}"), ("PUT", "products/p1"), ("DELETE", "buyers/b_x")):
+        refused = gw.raw(method, f"/api/v1/{path}", b'{"title": "y"}', json)
+        assert (refused.status, refused.kind) == (403, "not-from-here"), method
     assert gw.raw("GET", "/api/v1/campaigns", None, {"Cookie": cookie, "Authorization": "Bearer x"}).status == 401
 
 

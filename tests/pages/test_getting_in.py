@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from pages import joining
 from tests.pages.visitor import LINK, PHONE, Visitor, ask, at_phone, buyer, csrf, link_of, newest_code
 
 # --- getting in -------------------------------------------------------------------------------------------------------
@@ -125,6 +126,43 @@ async def test_a_number_that_may_have_changed_hands_needs_the_birthday(chat, ins
             assert "登记的生日" in visitor.text
             await visitor.send("/prove", code=digits, month=days[0], day=days[1])
             assert ("积分" in visitor.text) == works
+
+
+async def test_no_page_of_others_has_codes_sent(chat):
+    """The form for joining is answered in this browser alone: from elsewhere no number gets a text."""
+    before = len(chat.twilio.forms)
+    async with Visitor(chat.harness.base) as visitor:
+        await visitor.get("/b/join")
+        number = {"number": "13900005678"}
+        right = {**number, "csrf": csrf(visitor)}
+        for way in (
+            {"data": number},
+            {"data": {**number, "csrf": "0" * 32}},
+            {"data": right, "headers": {"Sec-Fetch-Site": "cross-site"}},
+            {"json": right},
+        ):
+            assert (await visitor._take("POST", "/b/join", **way)).status == 400, way
+        async with Visitor(chat.harness.base) as other:
+            assert (await other._take("POST", "/b/join", data=right)).status == 400
+    await chat.harness.idle()
+    assert len(chat.twilio.forms) == before
+
+
+async def test_one_visitor_has_a_share_of_codes_to_have_sent(chat, monkeypatch):
+    """Twenty numbers in ten minutes from one address of the public net; what a proxy sends for all visitors has no such share."""
+    monkeypatch.setattr(joining, "is_public", lambda _: True)
+    async with Visitor(chat.harness.base) as visitor:
+        await visitor.get("/b/join")
+        form = {"csrf": csrf(visitor), "number": "+12025550123"}  # a country to which no code goes: none is sent
+        found = [(await visitor._take("POST", "/b/join", data=form)).status for _ in range(22)]
+    assert found == [400] * 20 + [429] * 2
+
+
+def test_whose_address_is_a_visitors_own():
+    """Addresses of the public net; not loopback, a private net, a socket's name or nothing."""
+    public = ("8.8.8.8", "2001:4860:4860::8888")
+    assert all(joining.is_public(one) for one in public)
+    assert not any(joining.is_public(one) for one in ("127.0.0.1", "10.1.2.3", "192.168.1.1", "fd00::1", "", "unix:"))
 
 
 # --- links that end ---------------------------------------------------------------------------------------------------
