@@ -116,14 +116,18 @@ def approve(
     _print(found, json_output, lambda: _stands(found))
 
 
+@app.command()
+def resume(
+    id: Id, confirm: Confirm = None, by: By = "", json_output: AsJson = False, config: Config = DEFAULT  # noqa: FBT002  # a flag
+) -> None:  # fmt: skip
+    """Let it go on; who is alone types the count of one that has outgrown what was agreed to."""
+    found = _acted(id, "resume", confirm, by, config)
+    _print(found, json_output, lambda: _stands(found))
+
+
 def _deed(name: str, words: str) -> None:
     def command(id: Id, by: By = "", json_output: AsJson = False, config: Config = DEFAULT) -> None:  # noqa: FBT002  # a flag
-        from console.api.broadcast_models import Seen  # noqa: PLC0415
-
-        async def work(desk: Desk, _: Gateway) -> dict[str, Any]:
-            return await desk.shown(await desk.act(id, name, _name(by), Seen()))
-
-        found = _at_desk(config, work)
+        found = _acted(id, name, None, by, config)
         _print(found, json_output, lambda: _stands(found))
 
     app.command(name, help=words)(command)
@@ -131,7 +135,6 @@ def _deed(name: str, words: str) -> None:
 
 _deed("withdraw", "Undo: back to a draft, while it has not begun.")
 _deed("pause", "Hold it: nothing more goes out.")
-_deed("resume", "Let it go on.")
 _deed("cancel", "End it: what has not gone is skipped.")
 
 
@@ -165,6 +168,17 @@ def watch(id: Id, json_output: AsJson = False, config: Config = DEFAULT) -> None
 
 
 # --- asking -----------------------------------------------------------------------------------------------------------
+
+
+def _acted(id: str, action: str, confirm: int | None, by: str, config: Path) -> dict[str, Any]:
+    from console.api.broadcast_models import Seen  # noqa: PLC0415
+
+    seen = Seen(confirm=confirm)
+
+    async def work(desk: Desk, _: Gateway) -> dict[str, Any]:
+        return await desk.shown(await desk.act(id, action, _name(by), seen))
+
+    return _at_desk(config, work)
 
 
 def _confirmed(id: str, action: str, confirm: int | None, by: str, config: Path, *, ask: bool) -> dict[str, Any]:

@@ -208,7 +208,7 @@ class Desk:
             raise Refusal(409, "second-person", f"{by} submitted it: somebody else must approve it")
         if seen.confirm is None:
             words = f"nobody else can approve it: type how many it reaches, confirm = {recipients}"
-            raise Refusal(409, "second-person", words)
+            raise Refusal(409, "second-person", words, field_name="confirm")
         _same(seen, recipients)
 
     async def _resume(self, kept: Broadcast, by: str, seen: Seen) -> Broadcast:

@@ -134,7 +134,16 @@ const DEEDS = {
   },
   withdraw: () => act("withdraw", {}),
   pause: () => act("pause", {}),
-  resume: () => act("resume", {}),
+  resume: async () => {
+    try {
+      await act("resume", {});
+    } catch (error) {
+      // It has outgrown what was agreed to, and nobody else could agree: the count is typed, as for an approval.
+      if (!(error instanceof Refused) || !error.errors.some((fault) => fault.field === "confirm")) throw error;
+      const count = found.counts.planned;
+      if (await sure({ title: facts.detail.approve, text: facts.detail.submit_help, go: facts.detail.resume, count })) await act("resume", { confirm: count });
+    }
+  },
   cancel: async () => {
     const count = number(found.started_at ? found.counts.pending || Math.max(0, found.progress.total - found.progress.done) : found.recipients ?? 0);
     const text = say(facts.detail.cancel_help, { count });

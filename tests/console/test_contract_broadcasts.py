@@ -450,9 +450,26 @@ def test_the_only_one_types_the_count(tmp_path: Path) -> None:
         bare = gw.api("POST", f"/broadcasts/{id}/approve")
         assert (bare.status, bare.kind) == (409, "second-person")
         assert "confirm = 1" in bare.json["detail"]
+        assert bare.fields == {"confirm"}
         scheduled = gw.api("POST", f"/broadcasts/{id}/approve", {"confirm": 1}).json
         assert scheduled["state"] == "scheduled"
         assert scheduled["undo_until"] > scheduled["created_at"]
         undone = gw.api("POST", f"/broadcasts/{id}/withdraw").json
         assert undone["state"] == "draft"
         assert gw.api("POST", f"/broadcasts/{id}/submit", {"confirm": 1}).json["state"] == "scheduled"
+        _lets_a_grown_one_go_on(gw, buyer)
+
+
+def _lets_a_grown_one_go_on(gw: Served, buyer: str) -> None:
+    """Submitted for nobody, grown to one: the count once more, at the terminal."""
+    segment = gw.api("POST", "/segments", {"name": "谁", "where": only("b_nobody")}).json["id"]
+    begin = datetime.fromisoformat(gw.sandbox("GET", "/clock").json["now"]) + timedelta(minutes=1)
+    id = made(gw, role="owner", where=None, segment=segment, accounts=["messenger-main"], send_at=begin.isoformat())
+    assert gw.api("POST", f"/broadcasts/{id}/submit").json["state"] == "scheduled"
+    assert gw.api("PATCH", f"/segments/{segment}", {"where": only(buyer)}).status == 200
+    gw.sandbox("POST", "/clock", {"advance_s": 61})
+    until(lambda: gw.get(f"/broadcasts/{id}")["state"] == "paused", 20, "it to stop")
+    bare = gw.cli("broadcast", "resume", id, "--by", "test-owner")
+    assert (bare.returncode, "confirm = 1" in bare.stderr) == (4, True), bare
+    going = gw.cli("broadcast", "resume", id, "--by", "test-owner", "--confirm", "1", "--json")
+    assert json.loads(going.stdout)["state"] in ("sending", "done"), going
