@@ -26,7 +26,7 @@ from bot.journal import ConsentRecord
 from bot.orders import PAID
 from bot.phones import country_of
 from bot.ports import Capabilities
-from bot.records import Address, Buyer, Cart, Consent, Coupon, Dialog, Order, SentCount, Window
+from bot.records import Address, Buyer, Cart, Club, Consent, Coupon, Dialog, Order, SentCount, Window
 
 MAX_ORDERS = 20
 MAX_TOUCHED_DAYS = 60
@@ -171,7 +171,7 @@ def learn_facts(buyer: Buyer, facts: BuyerFacts, accounts: Mapping[str, Capabili
     """What a shop says of the buyer fills gaps; it never overwrites what the buyer said.
 
     `consent.sms` yes or no with a time counts for SMS addresses only, unless the buyer answered later; a yes for the
-    numbers that it came with.
+    numbers that it came with. Level and points of a card follow the shop's own club, in its newest version.
     """
     if facts.name and not buyer.name:
         buyer.name = facts.name
@@ -182,6 +182,10 @@ def learn_facts(buyer: Buyer, facts: BuyerFacts, accounts: Mapping[str, Capabili
             add_phone(buyer, phone, accounts)
     if facts.email and facts.email not in buyer.emails and len(buyer.emails) < 5:
         buyer.emails.append(facts.email)
+    if facts.club_at and (buyer.club is None or facts.club_at > buyer.club.at):
+        points = facts.points if facts.points is not None or buyer.club is None else buyer.club.points
+        buyer.club = Club(facts.club_at, facts.tier, points)
+        heed_club(buyer)
     if facts.sms_consent == "unknown" or not facts.consent_at:
         return
     for address in buyer.addresses:
@@ -192,6 +196,13 @@ def learn_facts(buyer: Buyer, facts: BuyerFacts, accounts: Mapping[str, Capabili
             elif not facts.phones or address.id in facts.phones:
                 address.consent.marketing, address.consent.at = "granted", facts.consent_at
                 address.consent.wording, address.consent.source = "shop", source
+
+
+def heed_club(buyer: Buyer) -> None:
+    """A card's level and points are what the shop's own club says, where it says anything."""
+    if buyer.club is not None and buyer.member is not None:
+        buyer.member.level = buyer.club.tier
+        buyer.member.points = buyer.member.points if buyer.club.points is None else buyer.club.points
 
 
 def remember_order(buyer: Buyer, brief: OrderBrief) -> None:
@@ -299,6 +310,8 @@ def merge(survivor: Buyer, loser: Buyer) -> None:
         mine_list, their_list = getattr(survivor, name), getattr(loser, name)
         mine_list.extend(x for x in their_list if x not in mine_list)
     _merge_card(survivor, loser)
+    survivor.club = max(filter(None, (survivor.club, loser.club)), key=lambda club: club.at, default=None)
+    heed_club(survivor)
     _merge_wallet(survivor, loser)
     _merge_orders(survivor, loser)
     survivor.sent = SentCount(

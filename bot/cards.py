@@ -21,6 +21,7 @@ def issue(run: Run, effect: Effect, number: str) -> None:
         joined_at = effect.joined_at or run.now
         record.member = Member(number, effect.level or "basic", effect.points, joined_at, effect.source)
         record.left_club_at = 0
+        buyers.heed_club(record)
         _point(run, number, record.home)
         run.entry.notes.append(NoteRecord("member", "joined"))
 
@@ -29,7 +30,7 @@ def leave(run: Run, buyer: Buyer) -> None:
     """The buyer gives the card back, and with it all that was told for it."""
     forget(run, buyer)
     buyer.member, buyer.left_club_at = None, run.now
-    buyer.birthday, buyer.gender, buyer.sizes = "", "", {}
+    buyer.birthday, buyer.gender, buyer.sizes, buyer.club = "", "", {}, None
     for address in buyer.addresses:
         buyers.refuse(address, run.now, "left the club")
     run.entry.notes.append(NoteRecord("member", "left"))

@@ -176,7 +176,8 @@ class OrderFacts(Struct, frozen=True, omit_defaults=True):
 class BuyerFacts(Struct, frozen=True, omit_defaults=True):
     """Whom an event is about. `phones` are E.164; masked and virtual numbers are left out by the adapter.
 
-    `locale` is one of `bot.locales.LOCALES`, "" where the shop names none of them.
+    `locale` is one of `bot.locales.LOCALES`, "" where the shop names none of them. `tier` and `points` are what the shop's own
+    club says as of `club_at` (0: nothing).
     """
 
     ref: str = ""
@@ -189,6 +190,9 @@ class BuyerFacts(Struct, frozen=True, omit_defaults=True):
     consent_at: Ms = 0
     address: str = ""  # "<account>:<id>" where the shop system knows the chat address
     consent_event: str = ""  # id of the event that said so: part of the evidence
+    tier: str = ""
+    points: int | None = None
+    club_at: Ms = 0
 
 
 class ShipmentFacts(Struct, frozen=True, omit_defaults=True):

@@ -125,6 +125,14 @@ class Member(Struct, omit_defaults=True):
         return (self.number, *self.older)
 
 
+class Club(Struct, frozen=True, omit_defaults=True):
+    """What a shop's own club says of its member, as of `at`; kept for a card that may be issued later."""
+
+    at: Ms
+    tier: str
+    points: int | None = None
+
+
 class Coupon(Struct, omit_defaults=True):
     """A coupon in the buyer's wallet. State: claimed, redeemed or expired (by `expires_at`)."""
 
@@ -207,6 +215,7 @@ class Buyer(Struct, tag="buyer", omit_defaults=True):
     merging: Merging | None = None
     about: ItemRef | None = None  # the item that was spoken of last
     awaits: list[Awaited] = field(default_factory=list)
+    club: Club | None = None
 
     def address(self, account: str, id: str) -> Address | None:
         """The buyer's address on an account, or None."""

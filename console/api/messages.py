@@ -44,15 +44,17 @@ async def post_events(call: Call) -> tuple[int, Any]:
     if not values or len(values) > MOST_EVENTS:
         raise Refusal(400, "bad-body", f"send 1 to {MOST_EVENTS} events")
     events = []
-    for value in values:
+    for number, value in enumerate(values, 1):
+        which = f"event {number} of the list: " if isinstance(call.body, list) else ""
         shop = value.get("shop") if isinstance(value, dict) else None
         read = call.deps.envelopes.get(shop) if isinstance(shop, str) else None
         if read is None:
-            raise Refusal(400, "bad-body", f"shop must be one of {', '.join(call.deps.envelopes)}", field_name="shop")
+            words = f"{which}shop must be one of {', '.join(call.deps.envelopes)}"
+            raise Refusal(400, "bad-body", words, field_name="shop")
         try:
             events.append(read(value, received=call.deps.clock.now()))
         except PayloadError as error:
-            raise Refusal(400, "bad-body", error.detail, field_name=error.field) from error
+            raise Refusal(400, "bad-body", which + error.detail, field_name=error.field) from error
     repeated = await _repeats(call, events)
     await append(call, events)
     return 202, {"accepted": repeated.count(False), "duplicates": repeated.count(True)}

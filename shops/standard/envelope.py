@@ -18,6 +18,7 @@ from shops.standard.sections import (
     Reading,
     buyer_facts,
     checkout_facts,
+    club_facts,
     count_of,
     country_of,
     id_of,
@@ -83,6 +84,8 @@ def _shop_event(kind: str, at: Ms, version: Ms, seq: int, data: Mapping[str, Any
     buyer = _read(data, "buyer", lambda found: buyer_facts(found, reading, country))
     if buyer is not None and buyer.sms_consent == "no" and not buyer.consent_at:
         buyer = structs.replace(buyer, consent_at=at)  # a refusal needs no date of its own
+    if buyer is not None and kind.startswith("member."):
+        buyer = structs.replace(buyer, **club_facts(data), club_at=version)
     return ShopEvent(
         kind=kind,
         shop=reading.shop,

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bot.errors import PayloadError
-from shops.standard.sections import section, text_of
+from shops.standard.sections import club_facts, section, text_of
 
 _REFUND = ("refund.id", "order.id", "refund.amount", "refund.kind")
 _CART = ("checkout.token", "checkout.items", "checkout.total")
@@ -30,7 +30,7 @@ FACTS: Mapping[str, tuple[str, ...]] = {
     ),
     **dict.fromkeys(("checkout.updated", "cart.abandoned"), _CART),
     **dict.fromkeys(("buyer.created", "buyer.updated", "buyer.consent_changed"), _BUYER),
-    **dict.fromkeys(("member.joined", "member.tier_changed", "member.points_changed"), ("buyer.ref", "member.tier")),
+    **dict.fromkeys(("member.joined", "member.tier_changed", "member.points_changed"), ("buyer.ref",)),
     **dict.fromkeys(("coupon.issued", "coupon.expiring", "coupon.redeemed"), _COUPON),
     "review.created": ("order.id",),
     "product.upserted": ("product.id", "product.title"),
@@ -51,6 +51,8 @@ def check(kind: str, data: Mapping[str, Any]) -> None:
         found = section(data, name) or {}
         if not (fact in found if path.endswith("?") else _given(found, fact)):
             raise _missing(f"{name}.{fact}")
+    if kind.startswith("member.") and not club_facts(data)["tier"]:
+        raise _missing("member.tier", " (or buyer.tier)")
     if kind in REACHABLE:
         buyer = section(data, "buyer")
         # A shop that knows the chat address needs no number.

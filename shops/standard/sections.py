@@ -15,6 +15,7 @@ from bot.events import BuyerFacts, CheckoutFacts, Item, Money, Ms, OrderFacts, R
 from bot.locales import negotiate
 
 MAX_ITEMS = 200
+LONGEST_TIER, MOST_POINTS = 30, 1_000_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _AMOUNT = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,6})?")
 _CURRENCY = re.compile(r"[A-Z]{3}")
@@ -211,6 +212,26 @@ def buyer_facts(data: Mapping[str, Any], reading: Reading, country: str) -> Buye
         consent_at=answered_at,
         address=id_of(data, "address"),
     )
+
+
+def club_place(data: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """Where the shop's club says what it says: in `member`, in the buyer, or beside them; the path and what is there."""
+    for name in ("member", "buyer"):
+        found = section(data, name)
+        if found is not None and text_of(found, "tier", LONGEST_TIER):
+            return f"{name}.", found
+    return ("", data) if text_of(data, "tier", LONGEST_TIER) else ("member.", section(data, "member") or {})
+
+
+def club_facts(data: Mapping[str, Any]) -> dict[str, Any]:
+    """`tier` and `points`, where they are told."""
+    path, found = club_place(data)
+    told: dict[str, Any] = {"tier": text_of(found, "tier", LONGEST_TIER)}
+    if (points := found.get("points")) is not None:
+        if isinstance(points, bool) or not isinstance(points, int) or not 0 <= points <= MOST_POINTS:
+            raise PayloadError(f"points must be a whole number from 0 to {MOST_POINTS}", field=f"{path}points")
+        told["points"] = points
+    return told
 
 
 def shipment_facts(data: Mapping[str, Any], reading: Reading) -> ShipmentFacts:

@@ -93,6 +93,42 @@ def test_a_member_has_the_documented_shape(gw: Served) -> None:
         page = gw.get("/members", limit="1", cursor=page["next_cursor"])
 
 
+def test_the_shop_s_own_club_moves_level_and_points(gw: Served) -> None:
+    """`tier` beside the buyer's facts or in `member`; the newest version stands; who holds no card gets none by it."""
+    phone = "+8613922224001"
+    buyer = join(gw, "88201", phone)["id"]
+    now = gw.sandbox("GET", "/clock").json["now"]
+
+    def told(kind: str, at: str, **data: object) -> int:
+        who = {"ref": "club-1", "phones": [phone], **data.pop("buyer", {})}
+        body = {
+            "type": kind,
+            "id": f"club-{kind}-{at}",
+            "shop": "main",
+            "occurred_at": at,
+            "data": {"buyer": who, **data},
+        }
+        return gw.api("POST", "/events", body).status
+
+    def card() -> tuple[str, int]:
+        found = gw.get(f"/buyers/{buyer}")["member"]
+        return found["level"], found["points"]
+
+    gw.api("POST", "/events", {
+        "type": "buyer.updated", "id": "club-0", "shop": "main", "occurred_at": now,
+        "data": {"buyer": {"ref": "club-1", "phones": [phone], "consent": {"sms": "unknown"}}},
+    })  # fmt: skip
+    assert told("member.tier_changed", "2026-12-01T01:00:00Z", member={"tier": "gold", "points": 120}) == 202
+    until(lambda: card() == ("gold", 120), 10, "gold")
+    assert told("member.points_changed", "2026-12-01T01:30:00Z", buyer={"tier": "gold", "points": 150}) == 202
+    until(lambda: card() == ("gold", 150), 10, "the points")
+    assert told("member.tier_changed", "2026-12-01T00:30:00Z", member={"tier": "silver", "points": 1}) == 202  # late
+    assert told("member.points_changed", "2026-12-01T01:40:00Z", tier="platinum") == 202
+    until(lambda: card() == ("platinum", 150), 10, "platinum")
+    for wrong in ({"tier": "x", "points": -1}, {"tier": "x", "points": "many"}, {"tier": "x", "points": 1.5}, {}):
+        assert told("member.points_changed", "2026-12-01T01:50:00Z", member=wrong) == 400, wrong
+
+
 def test_lookups_that_find_nobody(gw: Served) -> None:
     for query in ("phone=%2B8613999999999", "member_no=8000 0000 0000", "address=messenger-main:1", "q=nobody-at-all"):
         assert gw.api("GET", "/buyers?" + quote(query, safe="=%")).json == {"items": [], "next_cursor": None}

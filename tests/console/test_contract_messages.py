@@ -64,6 +64,11 @@ def test_faults_of_events(gw: Served) -> None:
         answer = gw.api("POST", "/events", body)
         assert (answer.status, answer.kind) == (400, "bad-body"), body
         assert {f.removeprefix("data.") for f in answer.fields} == {field.removeprefix("data.")}
+    assert (
+        gw.api("POST", "/events", [good, {**good, "id": "ev-5", "shop": "nowhere"}])
+        .json["detail"]
+        .startswith("event 2")
+    )
     for body in ([], 1, "x", None, [1], [[good]]):
         assert gw.api("POST", "/events", b"null" if body is None else body).status == 400
     assert gw.api("GET", "/orders/main/8104").status == 404
