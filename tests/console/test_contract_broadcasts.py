@@ -311,7 +311,7 @@ def test_a_second_person_approves_many(shop: Served) -> None:
 
 def test_an_audience_that_outgrew_the_limit_needs_another_person(shop: Served) -> None:
     """Who sees two and submits does not let four go alone: the segment was changed in between."""
-    buyers = [opted_in(shop, "messenger-main", f"710005{n}") for n in range(4)]
+    buyers = [opted_in(shop, "messenger-main", f"710019{n}") for n in range(4)]
     segment = shop.api("POST", "/segments", {"name": "两人", "where": only(*buyers[:2])}).json["id"]
     begin = datetime.fromisoformat(shop.sandbox("GET", "/clock").json["now"]) + timedelta(minutes=1)
     id = made(shop, where=None, segment=segment, accounts=["messenger-main"], send_at=begin.isoformat())
