@@ -133,6 +133,27 @@ class StateError(RequestError):
 class StoreError(GatewayError):
     """Redis cannot take or give work at the moment."""
 
+    @property
+    def outward(self) -> str:
+        """What callers of the API may read of it."""
+        return str(self)
+
+
+class StoreRefusesError(StoreError):
+    """Redis does not let this configuration in: for its login, its certificate. The text names what to change.
+
+    `sure`: False where a server that is restarting would look the same.
+    """
+
+    def __init__(self, words: str, *, sure: bool = True) -> None:
+        super().__init__(words)
+        self.sure = sure
+
+    @property
+    def outward(self) -> str:
+        """Servers and settings are the operator's business."""
+        return "Redis does not let the gateway in"
+
 
 class StoreFullError(StoreError):
     """Redis refuses writes: its memory limit is reached."""

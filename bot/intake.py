@@ -221,7 +221,7 @@ class Intake:
             except StoreError as error:
                 REDIS_TROUBLE.labels("intake").inc()
                 child(WEBHOOKS, name, "not_stored").inc()
-                return unavailable(str(error))
+                return unavailable(error.outward)
             child(EVENTS, name).inc(len(events))
         child(WEBHOOKS, name, "accepted").inc()
         return _response(parsed.answer or source.accepted)

@@ -63,7 +63,7 @@ async def as_problems(
     except web.HTTPException as error:
         return _of_exception(request, error)
     except StoreError as error:
-        return unavailable(str(error))
+        return unavailable(error.outward)
     except LedgerError as error:
         return problem(503, "no-history", str(error), retry_after_s=RETRY_AFTER_S)
     except RequestError as error:

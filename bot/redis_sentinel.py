@@ -16,6 +16,7 @@ import structlog
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, RedisError
 
+from bot.redis_refusals import NoPrimaryError
 from bot.redis_urls import StoreUrl
 from bot.redis_wire import PackedConnection, PackedSSLConnection, Wire, connect_one
 
@@ -65,7 +66,7 @@ class Sentinels:
             error = (
                 found if isinstance(found, Exception) else RedisConnectionError("the sentinels know no such service")
             )
-        raise RedisConnectionError(f"no primary: {type(error).__name__}") from error
+        raise NoPrimaryError(f"no primary: {type(error).__name__}") from error
 
     async def close(self) -> None:
         """Ends the connections to the sentinels."""

@@ -5,18 +5,24 @@
     redis+sentinel://[login@]host[:port][,…]/service    whichever server the sentinels call primary; rediss+sentinel://
     redis+cluster://[login@]host[:port][,…]             a Redis or Valkey Cluster, by some of its nodes; rediss+cluster://
 
-The login is that of the servers. Sentinels have their own: `?sentinel_username=…&sentinel_password=…`. What else stands
-behind the question mark goes to redis-py, which knows `ssl_ca_certs`, `ssl_certfile`, `ssl_keyfile`, `ssl_cert_reqs`.
+The login is that of the servers. Sentinels have their own: `?sentinel_username=…&sentinel_password=…`. What else may stand
+behind the question mark goes to redis-py: `OPTIONS`, and with TLS `TLS_OPTIONS`.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 SENTINEL_PORT, REDIS_PORT = 26379, 6379
+OPTIONS = ("client_name", "db", "health_check_interval", "password", "username")
+TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+TLS_OPTIONS = (*TLS_FILES, "ssl_ca_path", "ssl_cert_reqs", "ssl_check_hostname", "ssl_password")
+SENTINEL_OPTIONS = ("sentinel_username", "sentinel_password")
+CERT_REQS = ("required", "optional", "none")
 _SCHEME = re.compile(r"(?P<base>rediss?)\+(?P<kind>sentinel|cluster)://")
 
 
@@ -47,6 +53,7 @@ def parse(url: str) -> StoreUrl:
         raise ValueError(
             'must begin with "embedded:" and a folder, "redis://", "rediss://", "redis+sentinel://", "redis+cluster://" or "unix://"'
         )
+    _check_options(url)
     several = _SCHEME.match(url)
     if several is None:
         try:
@@ -61,8 +68,7 @@ def parse(url: str) -> StoreUrl:
     example = f"redis+{kind}://host:{SENTINEL_PORT if kind == 'sentinel' else REDIS_PORT}"
     nodes = tuple(_port(one, SENTINEL_PORT if kind == "sentinel" else REDIS_PORT, example) for one in hosts.split(","))
     options = dict(parse_qsl(query))
-    names = ("sentinel_username", "sentinel_password")
-    sentinel_login = (options.pop(names[0], ""), options.pop(names[1], ""))
+    sentinel_login = (options.pop(SENTINEL_OPTIONS[0], ""), options.pop(SENTINEL_OPTIONS[1], ""))
     service, db = _path(kind, path)
     return StoreUrl(
         kind,
@@ -74,6 +80,38 @@ def parse(url: str) -> StoreUrl:
         query=urlencode(options),
         sentinel_login=sentinel_login,
     )
+
+
+def _check_options(url: str) -> None:
+    """What stands behind the question mark: known, with a value, and files that are there. Raises ValueError."""
+    scheme, query = url.partition("://")[0], url.partition("?")[2]
+    tls, sentinel = scheme.startswith("rediss"), scheme.endswith("+sentinel")
+    known = (*OPTIONS, *(TLS_OPTIONS if tls else ()), *(SENTINEL_OPTIONS if sentinel else ()))
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if not re.fullmatch(r"[a-z_]+", name):  # it may be the end of a password: not to be shown
+            raise ValueError(
+                'behind its "?" stand options, as in ?ssl_ca_certs=FILE; a "?" in a password is written %3F'
+            )
+        if name in TLS_OPTIONS and not tls:
+            raise ValueError(f'its option {name} needs TLS: begin it with "rediss" instead of "redis"')
+        if name in SENTINEL_OPTIONS and not sentinel:
+            raise ValueError(f"its option {name} is for redis+sentinel:// alone")
+        if name not in known:
+            raise ValueError(f"its option {name} is not known: {', '.join(known)} are")
+        if not value:
+            raise ValueError(f"its option {name} has no value")
+        if name in TLS_FILES and not _readable(value):
+            raise ValueError(f"its option {name} names {value}, which is no file that can be read here")
+        if name == "ssl_cert_reqs" and value not in CERT_REQS:
+            raise ValueError(f"its option ssl_cert_reqs must be one of {', '.join(CERT_REQS)}")
+
+
+def _readable(path: str) -> bool:
+    try:
+        with Path(path).open("rb"):
+            return True
+    except OSError:
+        return False
 
 
 def _path(kind: str, path: str) -> tuple[str, int]:

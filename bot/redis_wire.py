@@ -20,6 +20,7 @@ from redis.exceptions import (
     AskError,
     BusyLoadingError,
     ClusterDownError,
+    NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
     ResponseError,
@@ -28,22 +29,34 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from bot.errors import StoreError, StoreFullError
+from bot.errors import StoreError, StoreFullError, StoreRefusesError
+from bot.redis_refusals import CLOSED, SILENT, ClosedAtOnceError, SilentError, guess, refusal
 
 UNSENT = 64 * 1024
 KEPT = 8
 CONFIRM_MS = 1000  # how long a write waits for the replicas that the operator asks for
 _AWAY = (
-    RedisConnectionError, RedisTimeoutError, ReadOnlyError, BusyLoadingError, ClusterDownError, TryAgainError, AskError, OSError,
-    asyncio.TimeoutError,
+    RedisConnectionError, RedisTimeoutError, ReadOnlyError, BusyLoadingError, ClusterDownError, TryAgainError, AskError, NoPermissionError,
+    OSError, asyncio.TimeoutError,
 )  # fmt: skip
-_AWAY_WORDS = ("MISCONF", "BUSY", "NOREPLICAS", "UNKILLABLE")
+_AWAY_WORDS = ("MISCONF", "BUSY", "NOREPLICAS", "UNKILLABLE", "NOPERM")
 _KEPT_OF: WeakKeyDictionary[ConnectionPool, list[AbstractConnection]] = WeakKeyDictionary()
 """Connections for scripts, taken from a pool for good: at most KEPT and half of it, however many use it. It closes them with its own."""
 
 
 class _Packed(AbstractConnection):
     """Packs commands in C: in a profile of the benchmark the library's own asyncio packer took more than anything else."""
+
+    if_closed = ""  # what it may mean that the server ends the connection before any answer
+
+    async def on_connect_check_health(self, check_health: bool = True) -> None:  # noqa: FBT001, FBT002  # the library's
+        """Logs in."""
+        try:
+            await super().on_connect_check_health(check_health)
+        except RedisConnectionError as error:
+            if self.if_closed and type(error) is RedisConnectionError:  # others say themselves what they are
+                raise ClosedAtOnceError(self.if_closed) from error
+            raise
 
     def pack_command(self, *args: Any) -> list[bytes]:
         """The bytes of one command."""
@@ -72,9 +85,19 @@ class PackedUnixConnection(_Packed, aioredis.UnixDomainSocketConnection):
 class PackedConnection(_Packed, aioredis.Connection):
     """A TCP connection."""
 
+    if_closed = CLOSED["redis"]
+
 
 class PackedSSLConnection(_Packed, aioredis.SSLConnection):
     """A TLS connection."""
+
+    if_closed = CLOSED["rediss"]
+
+    async def _connect(self) -> None:
+        try:
+            await super()._connect()  # type: ignore[no-untyped-call]  # the library's
+        except TimeoutError as error:
+            raise SilentError(SILENT) from error
 
 
 CLASSES = {"unix": PackedUnixConnection, "redis": PackedConnection, "rediss": PackedSSLConnection}
@@ -120,6 +143,10 @@ def as_store_error(error: Exception) -> StoreError:
     text = str(error)
     if isinstance(error, OutOfMemoryError) or text.startswith("OOM") or "used memory > 'maxmemory'" in text:
         return StoreFullError("Redis is at its memory limit")
+    if words := refusal(error):
+        return StoreRefusesError(f"Redis: {words}")
+    if words := guess(error):
+        return StoreRefusesError(f"Redis: {words}", sure=False)
     return StoreError(f"Redis: {type(error).__name__}")
 
 

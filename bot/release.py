@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from bot import storecheck
-from bot.errors import StoreError
+from bot.errors import ConfigError, StoreError, StoreRefusesError
 from bot.leases import release_owner
 from bot.opening import open_store
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def check_store(settings: Settings) -> None:
-    """Refuses an unsafe server before any process starts. Raises ConfigError; one that is away is waited for later."""
+    """Refuses a server that is unsafe or does not let us in, before any process starts. Raises ConfigError; one that is away is waited for."""
     section = settings.redis
 
     async def run() -> list[storecheck.Fault]:
@@ -29,6 +29,8 @@ def check_store(settings: Settings) -> None:
     try:
         found = asyncio.run(run())
     except StoreError as error:
+        if isinstance(error, StoreRefusesError) and error.sure:
+            raise ConfigError([f"redis.url: {error}"]) from error
         sys.stderr.write(f"redis.url: {error}; trying again until it answers\n")
         return
     for line in storecheck.refuse(found, allow_unsafe=section.allow_unsafe):

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from redis.exceptions import ResponseError
 
 from bot import redis_urls
-from bot.errors import ConfigError, StoreError
+from bot.errors import ConfigError, StoreError, StoreRefusesError
 
 NEARLY_FULL = 0.7
 MOST_LAG_S = 2
@@ -152,7 +152,7 @@ async def inspect(store: Asks, *, replicas: int = 0, url: str = "") -> list[Faul
     configs: list[dict[str, str]] | list[None]
     try:
         configs = [_texts(answer) for answer in await store.servers("CONFIG", "GET", *ASKED)]
-    except ResponseError:  # forbidden by an ACL, or renamed away by a host
+    except (ResponseError, StoreRefusesError):  # forbidden by an ACL, or renamed away by a host
         configs = [None] * len(infos)
     found = [
         fault

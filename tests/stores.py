@@ -34,11 +34,29 @@ class Store(Protocol):
         """Ends its servers and removes their data."""
 
 
+class Guards(Protocol):
+    """How servers are guarded: `tests.guarded.Guarded`."""
+
+    def options(self) -> list[str]:
+        """Of a server that holds data; its port is `--tls-port`."""
+
+    def sentinel_lines(self) -> str:
+        """Of a sentinel's file."""
+
+    def opened(self, connection: socket.socket) -> socket.socket:
+        """A connection over which commands are heard."""
+
+    def login(self, *, sentinel: bool) -> tuple[str, ...]:
+        """The AUTH command that they want."""
+
+
 class Node:
     """One server on a port of loopback; `kill` is kill -9, `start` again reads the same data."""
 
-    def __init__(self, binary: Callable[[], str], *options: str, sentinel: str = "") -> None:
-        self.binary, self.options, self.sentinel = binary, options, sentinel
+    def __init__(
+        self, binary: Callable[[], str], *options: str, sentinel: str = "", guards: Guards | None = None
+    ) -> None:
+        self.binary, self.options, self.sentinel, self.guards = binary, options, sentinel, guards
         self.directory = Path(tempfile.mkdtemp(prefix="tps"))
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
@@ -48,14 +66,16 @@ class Node:
         return f"127.0.0.1:{self.port}"
 
     def start(self) -> Node:
-        common = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory)]
+        port, guards = ("tls-port" if self.guards else "port"), self.guards
+        common = [f"--{port}", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory)]
         if self.sentinel:  # it writes into its file what it finds out
             file = self.directory / "sentinel.conf"
             if not file.exists():
-                file.write_text(f"port {self.port}\nbind 127.0.0.1\ndir {self.directory}\n{self.sentinel}")
+                more = guards.sentinel_lines() if guards else ""
+                file.write_text(f"{port} {self.port}\nbind 127.0.0.1\ndir {self.directory}\n{self.sentinel}{more}")
             command = [self.binary(), str(file), "--sentinel"]
         else:
-            command = [self.binary(), *common, *DURABLE, *self.options]
+            command = [self.binary(), *common, *DURABLE, *self.options, *(guards.options() if guards else ())]
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
         wait_for(lambda: self.ask("PING") == b"PONG", f"{self.address} to start")
@@ -63,18 +83,13 @@ class Node:
 
     def ask(self, *command: str | int) -> object:
         """One answer, or None where there is none; an error reply is raised."""
-        reader = hiredis.Reader(protocolError=RuntimeError, replyError=RuntimeError)
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 2) as connection:
-            connection.settimeout(5)
-            connection.sendall(hiredis.pack_command(tuple(map(str, command))))
-            while (answer := reader.gets()) is False:
-                data = connection.recv(65536)
-                if not data:
-                    return None
-                reader.feed(data)
-            if isinstance(answer, Exception):
-                raise answer
-            return answer
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 2) as plain:
+            plain.settimeout(5)
+            if self.guards is None:
+                return _answer(plain, command)
+            with self.guards.opened(plain) as connection:
+                _answer(connection, self.guards.login(sentinel=bool(self.sentinel)))
+                return _answer(connection, command)
         return None
 
     def info(self, field: str) -> str:
@@ -96,6 +111,19 @@ class Node:
         if self.process is not None and self.process.poll() is None:
             self.kill()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _answer(connection: socket.socket, command: Sequence[str | int]) -> object:
+    reader = hiredis.Reader(protocolError=RuntimeError, replyError=RuntimeError)
+    connection.sendall(hiredis.pack_command(tuple(map(str, command))))
+    while (answer := reader.gets()) is False:
+        data = connection.recv(65536)
+        if not data:
+            return None
+        reader.feed(data)
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 def wait_for(true: Callable[[], bool], what: str, seconds: float = 30) -> None:
@@ -137,18 +165,20 @@ class _Several:
 class SentinelSet(_Several):
     """A primary, two replicas, three sentinels that call it `tp` and give it two seconds."""
 
-    def __init__(self, binary: Callable[[], str] = valkey_binary, *, replicas: int = 2) -> None:
+    def __init__(
+        self, binary: Callable[[], str] = valkey_binary, *, replicas: int = 2, guards: Guards | None = None
+    ) -> None:
         safe = ["--min-replicas-to-write", "1", "--min-replicas-max-lag", "2", "--repl-diskless-sync-delay", "0"]
         safe += ["--repl-ping-replica-period", "1"]
-        first = Node(binary, *safe)
+        first = Node(binary, *safe, guards=guards)
         self.servers = [first] + [
-            Node(binary, *safe, "--replicaof", "127.0.0.1", str(first.port)) for _ in range(replicas)
+            Node(binary, *safe, "--replicaof", "127.0.0.1", str(first.port), guards=guards) for _ in range(replicas)
         ]
         watch = (
             f"sentinel monitor tp 127.0.0.1 {first.port} 2\nsentinel down-after-milliseconds tp 2000\n"
             "sentinel failover-timeout tp 4000\nsentinel parallel-syncs tp 2\n"
         )
-        self.sentinels = [Node(binary, sentinel=watch) for _ in range(3)]
+        self.sentinels = [Node(binary, sentinel=watch, guards=guards) for _ in range(3)]
         self.nodes = self.servers + self.sentinels
         self.url = f"redis+sentinel://{','.join(node.address for node in self.sentinels)}/tp"
 
@@ -186,7 +216,9 @@ class SentinelSet(_Several):
 class ClusterSet(_Several):
     """Three primaries with a replica each; a server counts as failed after two seconds."""
 
-    def __init__(self, binary: Callable[[], str] = redis_binary, *, replicas: bool = True) -> None:
+    def __init__(
+        self, binary: Callable[[], str] = redis_binary, *, replicas: bool = True, guards: Guards | None = None
+    ) -> None:
         options = [
             "--cluster-enabled",
             "yes",
@@ -203,7 +235,7 @@ class ClusterSet(_Several):
             "--cluster-replica-validity-factor",
             "0",
         ]
-        self.servers = self.nodes = [Node(binary, *options) for _ in range(6 if replicas else 3)]
+        self.servers = self.nodes = [Node(binary, *options, guards=guards) for _ in range(6 if replicas else 3)]
         self.url = f"redis+cluster://{','.join(node.address for node in self.nodes[:3])}"
 
     def start(self) -> ClusterSet:
@@ -218,10 +250,7 @@ class ClusterSet(_Several):
             last = 16383 if index == 2 else (index + 1) * 5461 - 1
             node.ask("CLUSTER", "ADDSLOTSRANGE", index * 5461, last)
             node.ask("CLUSTER", "SET-CONFIG-EPOCH", index + 1)
-        for node in others:
-            node.ask("CLUSTER", "MEET", "127.0.0.1", first.port)
-        for node in self.nodes:
-            wait_for(lambda node=node: self._known(node) == len(self.nodes), "the cluster to meet")
+        wait_for(lambda: self._met(first, others), "the cluster to meet")
         ids = [node.ask("CLUSTER", "MYID") for node in self.nodes]
         for index, node in enumerate(self.nodes[3:]):
             wait_for(
@@ -238,6 +267,16 @@ class ClusterSet(_Several):
     def _agreed(self) -> None:
         for node in self.nodes:
             wait_for(lambda node=node: b"cluster_state:ok" in node.ask("CLUSTER", "INFO"), "the cluster's state")
+
+    def _met(self, first: Node, others: Sequence[Node]) -> bool:
+        """Whether all know all; those that do not are told again: a meeting that takes longer than the time-out is forgotten."""
+        if all(self._known(node) == len(self.nodes) for node in self.nodes):
+            return True
+        for node in others:
+            if self._known(node) < len(self.nodes):
+                node.ask("CLUSTER", "MEET", "127.0.0.1", first.port)
+        time.sleep(0.3)
+        return False
 
     @staticmethod
     def _known(node: Node) -> int:

@@ -91,7 +91,7 @@ def serve(deps: ApiDeps, route: Route, finish: Finish) -> Callable[[web.Request]
         except Refusal as refusal:
             return refusal.answer()
         except StoreError as error:
-            return unavailable(str(error))
+            return unavailable(error.outward)
 
     return handler
 

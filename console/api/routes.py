@@ -222,7 +222,7 @@ def add_routes(app: web.Application, deps: ApiDeps) -> None:
         except Refusal as refusal:
             return refusal.answer()
         except StoreError as error:
-            return unavailable(str(error))
+            return unavailable(error.outward)
         words = LATER[request.match_info["whole"].partition("/")[0]]
         return Refusal(501, "not-built", f"{words}: not in this release yet").answer()
 
