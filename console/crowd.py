@@ -14,9 +14,11 @@ from sqlalchemy import select
 from bot.broadcasts import Broadcast, Recipient
 from bot.catalogue import Catalogue
 from bot.clock import SystemClock
+from bot.events import Ms
+from bot.queries import StoredMessage
 from console.desk import Whole
 from console.titles import title
-from ledger import tables
+from ledger import lookups, tables
 from ledger.audiences import LedgerAudiences
 from ledger.reading import History
 from ledger.segments import Group, Moment, SegmentError, parse, parse_text, where_of
@@ -122,6 +124,21 @@ class LedgerCrowd:
                 rows = await connection.execute(select(table.c.id, table.c.home).where(wanted))
                 homes |= {row.id: row.home for row in rows}
         return [Recipient(id, homes[id]) for id in ids if id in homes]
+
+    # --- what became of it ------------------------------------------------------------------------------------------
+
+    async def positions(self) -> Mapping[int, str]:
+        """Up to where each partition's journal is taken in."""
+        return await self.history.positions()
+
+    async def results(
+        self, broadcast: str, before: tuple[Ms, str] | None, limit: int
+    ) -> Sequence[tuple[StoredMessage, str]]:
+        """Its messages, newest first, each with its buyer's name."""
+        async with self.history.connection() as connection:
+            found = await lookups.messages(connection, broadcast=broadcast, before=before, limit=limit)
+            names = await lookups.names(connection, {message.message.buyer for message, _ in found})
+        return [(message, names.get(message.message.buyer, "")) for message, _ in found]
 
     async def _find(self, asked: Broadcast, size: int) -> Found:
         text = (await self.segment(asked.segment) if asked.segment else asked.where) or '{"any":[]}'

@@ -26,7 +26,7 @@ from bot.events import Ms
 from bot.lint import Finding, Lane, Shop, lint
 from bot.policy import PolicySettings
 from bot.products import ItemView
-from bot.queries import Queries
+from bot.queries import Queries, StoredMessage
 from bot.store import Store
 from bot.wording import short
 from console.api.broadcast_models import BroadcastPatch, Seen
@@ -93,6 +93,16 @@ class Crowd(Protocol):
 
     async def some(self, asked: Broadcast, limit: int) -> Sequence[Recipient]:
         """Some of them."""
+        ...
+
+    async def positions(self) -> Mapping[int, str]:
+        """Up to where each partition's journal is taken in."""
+        ...
+
+    async def results(
+        self, broadcast: str, before: tuple[Ms, str] | None, limit: int
+    ) -> Sequence[tuple[StoredMessage, str]]:
+        """The messages of a broadcast, newest first, each with its buyer's name."""
         ...
 
 

@@ -93,6 +93,13 @@ def _names(connection: AsyncConnection, part: str) -> ColumnElement[bool]:
     return func.instr(func.lower(name) if plain else func.fold(name), part.lower() if plain else part.casefold()) > 0
 
 
+async def names(connection: AsyncConnection, buyers_wanted: Collection[str]) -> dict[str, str]:
+    """The names of these buyers, of those who told one."""
+    c = t.buyers.c
+    query = select(c.id, c.name).where(c.id.in_(sorted(buyers_wanted)), c.name != "")
+    return {row.id: row.name for row in await connection.execute(query)}
+
+
 async def owned(connection: AsyncConnection, buyers_wanted: Collection[str]) -> list[str]:
     """The subjects of these buyers' orders, all there ever were."""
     c = t.owners.c
@@ -110,10 +117,14 @@ async def messages(
     buyers_wanted: Collection[str] = (),
     states: Collection[str] = (),
     broadcast: str = "",
+    reason: str = "",
     before: Place | None = None,
     limit: int,
 ) -> list[tuple[StoredMessage, str]]:
-    """Messages without their histories, newest first, each with whose it is. `states`: any of them, as last projected."""
+    """Messages without their histories, newest first, each with whose it is. `states`: any of them, as last projected.
+
+    `reason`: alone, or with the provider's own code (`rejected:21612`).
+    """
     c = t.messages.c
     query = _with_owner(select(*t.messages.c), c)
     if buyers_wanted:
@@ -122,6 +133,9 @@ async def messages(
         query = query.where(c.state.in_(sorted(states)))
     if broadcast:
         query = query.where(c.broadcast == broadcast)
+    if reason:
+        plain, _, code = reason.partition(":")
+        query = query.where(c.reason == plain, *((c.code == code,) if code else ()))
     rows = await connection.execute(_newest(query, (c.created_at, c.id), before, limit))
     return [(_message(row), row.owner or "") for row in rows]
 
@@ -138,10 +152,10 @@ async def message(connection: AsyncConnection, id: str) -> tuple[StoredMessage, 
 async def histories(connection: AsyncConnection, names: Collection[str]) -> dict[str, tuple[tuple[str, Ms, str], ...]]:
     """The states that each message went through: state, time, reason."""
     c = t.history.c
-    query = select(c.message, c.state, c.at, c.reason).where(c.message.in_(sorted(names)))
+    query = select(c.message, c.state, c.at, c.reason, c.code).where(c.message.in_(sorted(names)))
     found: dict[str, tuple[tuple[str, Ms, str], ...]] = {}
     for row in await connection.execute(query.order_by(c.message, c.at, c.ms, c.seq, c.line)):
-        found[row.message] = (*found.get(row.message, ()), (row.state, row.at, row.reason))
+        found[row.message] = (*found.get(row.message, ()), (row.state, row.at, _why(row.reason, row.code)))
     return found
 
 
@@ -152,7 +166,12 @@ def _message(row: Row[Any], steps: tuple[tuple[str, Ms, str], ...] = ()) -> Stor
         order=row.order_id, parts=row.parts, touch=row.touch, topic=row.topic, price=_price(row.price),
         again_of=row.again_of,
     )  # fmt: skip
-    return StoredMessage(plain, row.state, row.reason, steps, row.updated_at, row.parts)
+    return StoredMessage(plain, row.state, _why(row.reason, row.code), steps, row.updated_at, row.parts)
+
+
+def _why(reason: str, code: str) -> str:
+    """The reason, with the provider's own code where it told one: as the message's row says it while it is kept there."""
+    return f"{reason}:{code}" if code else reason
 
 
 def _price(text: str) -> Money | None:

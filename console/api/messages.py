@@ -139,20 +139,31 @@ async def get_message(call: Call) -> tuple[int, Any]:
 async def list_messages(call: Call) -> tuple[int, Any]:
     """GET /messages: those that the ledger finds, each as it is now."""
     known, partitions = await _reach(call)
-    state, broadcast = call.query("state"), call.query("broadcast")
+    state, broadcast, reason = call.query("state"), call.query("broadcast"), call.query("reason")
     # The ledger is not told of a claim: what is being sent is queued there.
     states = {"queued": {"queued"}, "sending": {"queued"}}.get(state, {state} if state else set())
     return await _as_they_are(
         call,
         partitions,
         lambda connection, before: lookups.messages(
-            connection, buyers_wanted=known, states=states, broadcast=broadcast, before=before, limit=call.limit + 1
+            connection,
+            buyers_wanted=known,
+            states=states,
+            broadcast=broadcast,
+            reason=reason,
+            before=before,
+            limit=call.limit + 1,
         ),
         lambda rows: as_now(call, rows),
-        keep=lambda found: not state or found.state == state,
+        keep=lambda found: (not state or found.state == state) and _because(found.reason, reason),
         place=message_place,
         shape=shapes.message,
     )
+
+
+def _because(found: str, wanted: str) -> bool:
+    """Whether a reason, with the provider's code or without, is the one that is asked for."""
+    return not wanted or found == wanted or found.partition(":")[0] == wanted
 
 
 async def _as_they_are(

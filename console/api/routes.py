@@ -56,6 +56,7 @@ MESSAGES = (
         choices=("queued", "sending", "sent", "delivered", "read", "failed", "skipped", "in_doubt"),
     ),
     Param("broadcast", "id of a broadcast"),
+    Param("reason", "why it was skipped or failed; with the provider's own code as REASON:CODE"),
 )
 DECISIONS = (
     BUYER,

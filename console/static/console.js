@@ -75,7 +75,9 @@ export const number = (value) => new Intl.NumberFormat(facts.lang).format(value)
 export function reason(name) {
   const [why, ...code] = name.split(":");
   const plain = facts.reasons[why] || why;
-  return code.length ? words("with_code", { reason: plain, code: code.join(":") }) : plain;
+  if (!code.length) return plain;
+  const said = facts.codes[code.join(":")];
+  return words(said ? "code_says" : "with_code", { reason: plain, code: code.join(":"), words: said });
 }
 
 const TOLD = [

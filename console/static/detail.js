@@ -1,10 +1,12 @@
 // One broadcast: how far it is, live; what may be done with it; its tests.
 
-import { $, Refused, api, facts, make, number, previewed, reason, say, span, tell, words } from "./console.js";
+import { $, Refused, api, day, facts, make, number, previewed, reason, say, span, tell, told, words } from "./console.js";
 
 const POLL_MS = 1000;
 let found = facts.found;
 let seen = null; // the last look: when, and how many were done
+let moved = null; // since when so many are done
+const QUIET_MS = 8000; // nothing moves: what is left waits for its hour
 let undoEnds = 0;
 
 // --- showing ---------------------------------------------------------------------------------------------------------
@@ -14,16 +16,18 @@ function show(now) {
     location.reload(); // what stands beside it changes with it
     return;
   }
+  if (now.state === "done" && found.state !== "done") tell(words("finished"));
   found = now;
   $("state").textContent = facts.states[now.state];
   $("state").className = `state ${now.state}`;
   $("why").hidden = !now.why || now.why === "staff" || !["paused", "cancelled"].includes(now.state);
-  $("why").textContent = now.why || "";
-  for (const dd of document.querySelectorAll("[data-sum]")) {
-    const value = now.counts[dd.dataset.sum];
-    dd.textContent = number(value);
-    dd.parentElement.classList.toggle("some", value > 0);
+  $("why").textContent = told(now.why || "");
+  for (const shown of document.querySelectorAll("[data-sum]")) {
+    const value = now.counts[shown.dataset.sum];
+    shown.textContent = number(value);
+    shown.closest("div").classList.toggle("some", value > 0);
   }
+  for (const shown of document.querySelectorAll("[data-share]")) shown.textContent = share(now.counts, shown.dataset.share);
   $("results").hidden = !now.started_at && !now.counts.planned;
   progress(now);
   reasons(now);
@@ -41,11 +45,19 @@ function progress(now) {
   const at = performance.now();
   let pace = 0;
   if (seen && now.state === "sending" && at > seen.at) pace = (1000 * (done - seen.done)) / (at - seen.at);
+  if (!moved || done !== moved.done || now.state !== "sending") moved = { at, done };
   if (!seen || at - seen.at > 4000 || now.state !== "sending") seen = { at, done };
   const line = [make("b", { text: words("done_of", { done: number(done), total: number(total) }) })];
   if (pace > 0 && done < total) line.push(make("span", { text: words("rate", { n: number(Math.round(pace * 10) / 10) }) }), make("span", { text: words("left", { time: span((total - done) / pace) }) }));
   if (now.state === "done") line.push(make("span", { text: words("finished") }));
   document.querySelector(".pace").replaceChildren(...line);
+}
+
+/** A part of its whole: delivered and read of what was sent, the rest of the plan. Of few it would say nothing. */
+function share(counts, name) {
+  const whole = ["delivered", "read"].includes(name) ? counts.sent : counts.planned;
+  if (name === "planned" || whole < 20 || !counts[name]) return "";
+  return new Intl.NumberFormat(facts.lang, { style: "percent", maximumFractionDigits: 1 }).format(counts[name] / whole);
 }
 
 function table(caption, counts, state) {
@@ -61,21 +73,28 @@ function table(caption, counts, state) {
   return made;
 }
 
-function byVariant(now) {
-  const rows = now.variants.filter((one) => Object.keys(one.counts).length);
-  if (!rows.length) return null;
-  const made = make("table", { class: "reasons" }, make("caption", { text: facts.detail.by_variant }));
-  const inside = make("tbody");
-  for (const one of rows) {
-    const told = Object.entries(one.counts).map(([state, n]) => `${facts.message_states[state] || state} ${number(n)}`).join(" · ");
-    inside.append(make("tr", {}, make("td", { text: one.name }), make("td", { text: told })));
-  }
-  made.append(inside);
-  return made;
+const STATES = ["sent", "delivered", "read", "failed", "skipped", "in_doubt", "pending"];
+
+/** Counts side by side: a row for each channel or version, a column for each state that occurs. */
+function beside(caption, rows) {
+  const known = rows.filter(([name, counts]) => name && Object.keys(counts).length).map(([name, counts]) => [name, reached(counts)]);
+  if (!known.length) return null;
+  const states = STATES.filter((state) => known.some(([, counts]) => counts[state]));
+  const head = make("tr", {}, make("th", { scope: "col", text: caption }), ...states.map((state) => make("th", { scope: "col", class: "n", text: facts.detail[state] })));
+  const lines = known.map(([name, counts]) => make("tr", {}, make("th", { scope: "row", text: name }), ...states.map((state) => make("td", { class: "n", text: number(counts[state] || 0) }))));
+  return make("div", { class: "wide", tabindex: 0, role: "region", "aria-label": caption }, make("table", { class: "reasons rounds" }, make("thead", {}, head), make("tbody", {}, ...lines)));
 }
 
+/** As the sums above: what was read was delivered, and what was delivered was sent. */
+function reached(counts) {
+  const [sent, delivered, read] = ["sent", "delivered", "read"].map((state) => counts[state] || 0);
+  return { ...counts, sent: sent + delivered + read, delivered: delivered + read };
+}
+
+const version = (name) => (name === "rest" ? facts.detail.rest : name);
+
 function reasons(now) {
-  const tables = [table(facts.detail.why_skipped, now.skipped_by_reason, "skipped"), table(facts.detail.why_failed, now.failed_by_reason, "failed"), byVariant(now)].filter(Boolean);
+  const tables = [table(facts.detail.why_skipped, now.skipped_by_reason, "skipped"), table(facts.detail.why_failed, now.failed_by_reason, "failed"), beside(facts.detail.by_account, Object.entries(now.by_account)), beside(facts.detail.by_variant, now.variants.map((one) => [version(one.name), one.counts]))].filter(Boolean);
   $("reasons").replaceChildren(...(tables.length ? tables : [make("p", { class: "help", text: facts.detail.nothing_yet })]));
 }
 
@@ -90,12 +109,32 @@ const CAN = {
 };
 let offered = "";
 
+const mine = (now) => now.submitted_by === facts.me;
+/** Whether somebody else must approve what is handed in here. */
+let asks = false;
+
+/** What comes next, and who does it. */
+function next(now) {
+  if (now.state === "draft") return facts.may_write ? words(asks && !facts.alone ? "next_draft_approval" : "next_draft", { limit: facts.approve_above }) : "";
+  if (now.state === "awaiting_approval") {
+    if (facts.may_write && !mine(now)) return words("next_approve", { who: now.submitted_by });
+    return words(mine(now) && facts.alone ? "next_alone" : "next_waits");
+  }
+  if (now.state === "sending" && now.counts.pending && moved && performance.now() - moved.at > QUIET_MS) return words("next_pending", { n: number(now.counts.pending), time: day(now.not_after) });
+  if (now.state === "scheduled" && now.repeat) return now.repeat.next_at ? words("next_round", { time: day(now.repeat.next_at) }) : "";
+  if (now.state === "scheduled" && now.send_at) return words("next_at", { time: day(now.send_at) });
+  return "";
+}
+
 function deeds(now) {
-  const can = facts.may_write ? CAN[now.state] || [] : [];
-  const mine = `${now.state} ${now.version}`;
-  if (mine !== offered) {
-    offered = mine;
-    $("deeds").replaceChildren(...can.map((name) => make("button", { type: "button", class: name === "submit" || name === "approve" || name === "resume" ? "main" : name === "cancel" ? "grave" : "", "data-deed": name, text: facts.detail[name] || facts.preview.title, onclick: (event) => run(event.target, name) })));
+  const refused = now.state === "awaiting_approval" && mine(now) && !facts.alone ? ["approve"] : [];
+  const can = facts.may_write ? (CAN[now.state] || []).filter((name) => !refused.includes(name)) : [];
+  $("next").textContent = next(now);
+  $("next").hidden = !$("next").textContent;
+  const shown = `${now.state} ${now.version}`;
+  if (shown !== offered) {
+    offered = shown;
+    $("deeds").replaceChildren(...can.map((name) => make("button", { type: "button", class: name === "submit" || name === "approve" || name === "resume" ? "main" : name === "cancel" ? "grave" : "", "data-deed": name, text: name === "preview" ? facts.detail.again : facts.detail[name], onclick: (event) => run(event.target, name) })));
   }
   undoEnds = now.state === "scheduled" && now.undo_until ? Date.parse(now.undo_until) - facts.ahead_ms : 0;
   undone();
@@ -113,7 +152,7 @@ async function run(button, name) {
     await DEEDS[name]();
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
-    tell(words("failed", { detail: error.message }), true);
+    tell(words("failed", { detail: told(error.message) }), true);
     if (error.status === 409) await look();
   } finally {
     button.disabled = false;
@@ -123,14 +162,16 @@ async function run(button, name) {
 const DEEDS = {
   preview: async () => void (await preview()),
   submit: async () => {
-    const told = await preview();
-    if (!(await sure({ title: facts.detail.submit, text: facts.detail.submit_help, go: facts.detail.submit, count: told.count }))) return;
-    await act("submit", { confirm: told.count, version: found.version });
+    const { count, needs_approval: approval } = await preview();
+    const handed = approval && !facts.alone;
+    const go = handed ? facts.detail.hand_in : facts.detail.submit;
+    if (!(await sure({ title: go, text: handed ? facts.detail.hand_in_help : takenBack(), go, count }))) return;
+    await act("submit", { confirm: count, version: found.version });
   },
   approve: async () => {
-    const told = await preview();
-    if (!(await sure({ title: facts.detail.approve, text: facts.detail.submit_help, go: facts.detail.approve, count: told.count }))) return;
-    await act("approve", { confirm: told.count, version: found.version });
+    const { count } = await preview();
+    if (!(await sure({ title: facts.detail.approve, text: takenBack(), go: facts.detail.approve, count }))) return;
+    await act("approve", { confirm: count, version: found.version });
   },
   withdraw: () => act("withdraw", {}),
   pause: () => act("pause", {}),
@@ -151,15 +192,27 @@ const DEEDS = {
   },
 };
 
+const takenBack = () => (facts.undo_seconds ? say(facts.detail.submit_help, { n: facts.undo_seconds }) : facts.detail.submit_help_none);
+
 async function act(name, body) {
   show(await api("POST", `/broadcasts/${found.id}/${name}`, body));
 }
 
 async function preview() {
-  const told = await api("POST", "/broadcasts/preview", { id: found.id });
   $("previewed").hidden = false;
-  $("previewed").replaceChildren(make("h2", { text: facts.preview.title }), ...previewed(told));
-  return told;
+  const waiting = setTimeout(() => $("previewed").replaceChildren(make("h2", { text: facts.preview.title }), make("p", { class: "busy", text: words("loading") })), 150);
+  try {
+    const answer = await api("POST", "/broadcasts/preview", { id: found.id });
+    $("previewed").replaceChildren(make("h2", { text: facts.preview.title }), ...previewed(answer));
+    asks = answer.needs_approval;
+    deeds(found);
+    return answer;
+  } catch (error) {
+    $("previewed").replaceChildren(make("h2", { text: facts.preview.title }), make("p", { class: "fault", text: told(error.errors?.[0]?.detail || error.message) }));
+    throw error;
+  } finally {
+    clearTimeout(waiting);
+  }
 }
 
 /** Asks once more; where a count is given it must be typed. */
@@ -255,3 +308,8 @@ async function live() {
 
 show(found);
 live();
+if (["draft", "awaiting_approval"].includes(found.state)) {
+  preview().catch((error) => {
+    if (!(error instanceof Refused)) throw error; // what it said stands there
+  });
+}

@@ -1,35 +1,68 @@
-// The messages of one broadcast, by state and reason.
+// The messages of one broadcast, by state and reason: who it was for, what became of it, and why.
 
-import { $, api, facts, make, moment, reason } from "./console.js";
+import { $, Refused, api, facts, make, moment, reason, tell, told, words } from "./console.js";
 
+const AT_ONCE = 4;
 let cursor = "";
 const { id, state, why } = facts;
+const rows = $("messages").tBodies[0];
+const names = new Map(); // buyer → promise of the name
 
 async function page() {
-  const query = new URLSearchParams({ broadcast: id, state, limit: "50", ...(cursor ? { cursor } : {}) });
+  const query = new URLSearchParams({ broadcast: id, limit: "50", ...(state && { state }), ...(why && { reason: why }), ...(cursor && { cursor }) });
   const found = await api("GET", `/messages?${query}`);
-  for (const one of found.items) {
-    if (why && one.reason !== why) continue;
-    const told = one.reason ? `${facts.message_states[one.state]} · ${reason(one.reason)}` : facts.message_states[one.state];
-    $("messages").tBodies[0].append(
-      make(
-        "tr",
-        {},
-        make("td", {}, make("code", { text: one.buyer || "–" })),
-        make("td", { text: one.account || "–" }),
-        make("td", {}, make("span", { class: `state ${one.state}`, text: told })),
-        make("td", { class: "text", text: one.text || "–" }),
-        make("td", { class: "when", text: one.history.length ? moment(one.history.at(-1).at) : "" }),
-      ),
-    );
-  }
+  const made = found.items.map((one) => [one, row(one)]);
+  rows.append(...made.map(([, line]) => line));
   cursor = found.next_cursor;
-  const any = $("messages").tBodies[0].rows.length;
-  $("messages").hidden = !any;
+  $("messages").hidden = !rows.rows.length;
   $("more").hidden = !cursor;
-  if (!any && cursor) return page();
-  $("none").hidden = Boolean(any);
+  $("loading").hidden = true;
+  if (!rows.rows.length && cursor) return page();
+  $("none").hidden = Boolean(rows.rows.length);
+  named(made);
 }
 
-$("more").addEventListener("click", page);
-page();
+function row(one) {
+  const shown = one.reason ? `${facts.message_states[one.state]} · ${reason(one.reason)}` : facts.message_states[one.state];
+  const buyer = one.buyer ? make("a", { href: `/api/v1/buyers/${one.buyer}`, title: words("raw") }, make("span", { "data-name": one.buyer }), " ", make("code", { text: one.buyer })) : "–";
+  const because = `/api/v1/decisions?message=${one.id}`;
+  return make(
+    "tr",
+    {},
+    make("td", { class: "name" }, buyer),
+    make("td", { text: one.account || "–" }),
+    make("td", { class: "became" }, make("span", { class: `state ${one.state}`, text: shown }), " ", make("a", { class: "help", href: because, text: words("decision") })),
+    make("td", { class: "text" }, one.text ? make("a", { class: "plain", href: `/api/v1/messages/${one.id}`, title: words("raw"), text: one.text }) : "–"),
+    make("td", { class: "when", text: one.history.length ? moment(one.history.at(-1).at) : "" }),
+  );
+}
+
+/** Names come after the rows, a few at a time. */
+async function named(made) {
+  const waiting = made.filter(([one]) => one.buyer);
+  const next = async () => {
+    for (let found = waiting.shift(); found; found = waiting.shift()) {
+      const [one, line] = found;
+      if (!names.has(one.buyer)) names.set(one.buyer, api("GET", `/buyers/${one.buyer}`).then((buyer) => buyer.name || "", () => ""));
+      line.querySelector("[data-name]").textContent = await names.get(one.buyer);
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, next));
+}
+
+async function more() {
+  $("more").disabled = true;
+  try {
+    await page();
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    $("loading").hidden = true;
+    $("more").hidden = false;
+    tell(words("failed", { detail: told(error.message) }), true);
+  } finally {
+    $("more").disabled = false;
+  }
+}
+
+$("more").addEventListener("click", more);
+more();

@@ -13,7 +13,7 @@ from bot.access import COOKIE, LOCKED_MS, ROLES, close_session, guessed, locked_
 from bot.bodies import form_of
 from bot.errors import RequestError, StoreError
 from console.api.refusals import Refusal
-from console.web import pages, segments
+from console.web import pages, results, segments
 from console.web.frame import HEADERS, STATIC, ConsoleDeps, Visit, page, release, visit_of
 
 HOME = "/console/broadcasts"
@@ -36,6 +36,7 @@ def add_routes(app: web.Application, deps: ConsoleDeps) -> None:
     router.add_get(f"{HOME}/new", _served(deps, pages.compose, may="marketing"))
     router.add_get(f"{HOME}/{{id}}", _served(deps, pages.detail))
     router.add_get(f"{HOME}/{{id}}/edit", _served(deps, pages.compose, may="marketing"))
+    router.add_get(f"{HOME}/{{id}}/results.csv", _served(deps, results.download))
     router.add_get(f"{HOME}/{{id}}/messages", _served(deps, pages.messages))
     router.add_get(segments.HOME, _served(deps, segments.overview))
     router.add_get(f"{segments.HOME}/new", _served(deps, segments.one, may="marketing"))

@@ -13,7 +13,8 @@ from aiohttp import web
 from babel.dates import format_datetime
 
 from bot.access import ROLES
-from bot.broadcasts import Broadcast, BroadcastState
+from bot.broadcast_life import occurrence
+from bot.broadcasts import Broadcast, BroadcastState, Variant
 from bot.events import Ms
 from bot.hours import local
 from bot.lint import LONGEST
@@ -24,6 +25,7 @@ from console.web.frame import Visit, page
 
 STATES = get_args(BroadcastState)
 SHOWN = 50
+DATES = 4
 
 
 async def overview(visit: Visit) -> web.StreamResponse:
@@ -105,7 +107,15 @@ async def detail(visit: Visit) -> web.StreamResponse:
     found = await desk.shown(kept)
     may_write = may(visit, "marketing")
     titles = {one["name"]: one["title"] for one in desk.crowd.exclusions(visit.lang)}
-    facts = {**facts_of(visit), "found": found, "may_write": may_write}
+    alone = visit.session is not None and await desk.alone(visit.session.caller.name)
+    facts = {
+        **facts_of(visit),
+        "found": found,
+        "may_write": may_write,
+        "me": visit.session.caller.name if visit.session else "",
+        "alone": alone,
+        "undo_seconds": desk.broadcasts.rules.undo_ms // 1000,
+    }
     return page(
         visit,
         "detail.html",
@@ -114,7 +124,14 @@ async def detail(visit: Visit) -> web.StreamResponse:
         audience=await _audience(visit, kept),
         exclusions={name: titles.get(name, name) for name in kept.exclude},
         schedule=_schedule(visit, kept),
+        dates=_dates(visit, kept),
+        timezone=visit.deps.timezone,
+        rounds=[await _row(visit, one) for one in await desk.broadcasts.list() if one.parent == kept.id][:SHOWN]
+        if kept.repeat
+        else [],
+        parent=await desk.broadcasts.find(kept.parent) if kept.parent else None,
         steps=_steps(visit, kept),
+        versions=[_version(visit, one) for one in kept.variants],
         facts=facts,
     )
 
@@ -132,8 +149,21 @@ async def messages(visit: Visit) -> web.StreamResponse:
         found={"id": kept.id, "title": kept.title},
         state=state,
         reason=state and reason,
+        told=told_reason(visit, reason),
         facts=facts,
     )
+
+
+def told_reason(visit: Visit, reason: str) -> str:
+    """A reason in words, with the provider's own code where it told one."""
+    w = visit.words
+    why, _, code = reason.partition(":")
+    plain = str(w["reason"].get(why, why))
+    if not code:
+        return plain
+    said = w["code"].get(code)
+    pattern = w["js"]["code_says" if said else "with_code"]
+    return str(pattern.format(reason=plain, code=code, words=said))
 
 
 # --- facts for the scripts --------------------------------------------------------------------------------------------
@@ -151,6 +181,7 @@ def facts_of(visit: Visit) -> dict[str, Any]:
         "states": w["state"],
         "message_states": w["message_state"],
         "reasons": w["reason"],
+        "codes": w["code"],
         "rules": w["rule"],
         "units": w["units"],
         "preview": w["preview"],
@@ -214,7 +245,7 @@ def when(visit: Visit, at: Ms) -> str:
     """A time by the shop's clock, in words of the page's language."""
     if not at:
         return ""
-    shown = local(at, ZoneInfo(visit.deps.timezone))
+    shown = local(at, _zone(visit))
     locale = visit.lang.replace("-", "_")
     pattern = "d MMM y, HH:mm" if locale == "en" else "y年M月d日 HH:mm"
     return str(format_datetime(shown, pattern, locale=locale))
@@ -228,13 +259,47 @@ async def _audience(visit: Visit, kept: Broadcast) -> str:
     return desk.crowd.described(kept.where, visit.lang, visit.words) or str(w["everybody"])
 
 
+def _version(visit: Visit, one: Variant) -> dict[str, Any]:
+    """A variant: for whom, and what they read."""
+    desk, w = visit.deps.desk, visit.words
+    told = desk.crowd.described(one.where, visit.lang, visit.words) if one.where else ""
+    who = told or (w["compose"]["weight"] + f" {one.weight}" if one.text else w["detail"]["rest"])
+    return {"name": one.name, "who": who, "text": one.text}
+
+
 def _schedule(visit: Visit, kept: Broadcast) -> str:
     w = visit.words
     if kept.repeat is not None:
         day = list(w["days"].values())[kept.repeat.weekday]
         told = f"{w['compose']['weekly']} · {day} {kept.repeat.minute // 60:02d}:{kept.repeat.minute % 60:02d}"
-        return f"{told} → {when(visit, kept.next_at)}" if kept.next_at else told
+        return f"{told}{w['detail']['until'].format(day=_day(visit, kept.repeat.until))}" if kept.repeat.until else told
     return when(visit, kept.send_at) if kept.send_at else str(w["compose"]["now"])
+
+
+def _dates(visit: Visit, kept: Broadcast) -> list[str]:
+    """When the next rounds of a weekly one are, by the shop's clock."""
+    repeat, found = kept.repeat, list[str]()
+    if repeat is None or kept.state in ("done", "cancelled"):
+        return found
+    at = kept.next_at or occurrence(repeat, max(visit.deps.desk.clock.now(), kept.send_at), _zone(visit))
+    while at and len(found) < DATES:
+        found.append(_day(visit, at, time=True))
+        at = occurrence(repeat, at + 1, _zone(visit))
+    return found
+
+
+def _zone(visit: Visit) -> ZoneInfo:
+    return ZoneInfo(visit.deps.timezone)
+
+
+def _day(visit: Visit, at: Ms, *, time: bool = False) -> str:
+    """A day with its day of the week."""
+    pattern = "EEE d MMM" if visit.lang == "en" else "M月d日EEE"
+    return str(
+        format_datetime(
+            local(at, _zone(visit)), pattern + (" HH:mm" if time else ""), locale=visit.lang.replace("-", "_")
+        )
+    )
 
 
 def _steps(visit: Visit, kept: Broadcast) -> list[Mapping[str, str]]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
+from pathlib import Path
 
 import pytest
 from playwright.async_api import Page, expect
 
 from console.web.words import WORDS
-from tests.browser.test_console import clean, staff, write
+from tests.browser.test_console import clean, opened, staff, write
 from tests.console.served import Served, serving, until
 
 W = WORDS["zh-CN"]
@@ -18,12 +21,25 @@ TAGS = ("casual", "军旅", "")
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory):
     """A gateway with three buyers who agreed: one casual, one military, one without a style."""
-    with serving(tmp_path_factory.mktemp("segments"), processes=1) as gw:
+    with serving(tmp_path_factory.mktemp("segments"), processes=1, change=_configured) as gw:
         for n, tag in enumerate(TAGS):
             buyer = gw.buyer("messenger-main", f"730000{n}", "恢复")
             assert gw.api("PATCH", f"/buyers/{buyer['id']}", {"tags": [tag] if tag else []}).status == 200
         until(lambda: count(gw, "军旅") == 1, 30, "the ledger")
         yield gw
+
+
+@pytest.fixture
+def no_staff_after(shop):
+    """The other tests are alone again: there they approve by the count."""
+    yield
+    shop.redis("DEL", "staff")
+
+
+def _configured(text: str) -> str:
+    """Above two somebody approves; the caps stay out of the way."""
+    section = "[broadcasts]\napprove_above = 2\nundo_seconds = 0\n\n[sandbox]\n"
+    return re.sub(r"(marketing_per_\w+) = \d", r"\1 = 9", text.replace("[sandbox]\n", section))
 
 
 def count(gw: Served, tag: str) -> int:
@@ -181,3 +197,59 @@ def test_scripts_are_never_old(shop):
     assert shop.raw("GET", "/console/static/console.js", headers={"If-None-Match": bare.headers["ETag"]}).status == 304
     marked = shop.raw("GET", f"/console/static/console.js?{bare.headers['ETag'].strip(chr(34))}")
     assert "immutable" in marked.headers["Cache-Control"]
+
+
+@pytest.mark.timeout(150)
+async def test_a_second_person_approves_and_reads_the_results(browser, shop, no_staff_after):
+    """Who handed it in is told to wait; the colleague approves. Skips and failures are told by reason, by whom, and as a file."""
+    names = {"7300000": "欧阳示例", "7300001": "", "7300002": ""}
+    buyers = {id: shop.get("/buyers", address=f"messenger-main:{id}")["items"][0]["id"] for id in names}
+    assert shop.api("PATCH", f"/buyers/{buyers['7300000']}", {"name": names["7300000"]}).status == 200
+    shop.say("messenger-main", "TD", "7300002")
+    shop.told("messenger-main", "已停发", "7300002")
+    assert shop.sandbox("POST", "/faults/messenger-main", {"next": ["errcode:10/2018108"]}).status == 200
+    clerk = await fresh(browser, shop)
+    owner = shop.cli("staff", "add", "老板", "--role", "owner").stdout.splitlines()[-1]
+    await write(clerk, "zh-CN", "大群发", "会员日，明天见。")
+    await clerk.get_by_role("button", name=W["compose"]["next"]).click()
+    await expect(clerk).to_have_url(re.compile("/console/broadcasts/bc_"))
+    await expect(clerk.locator("#previewed")).to_contain_text(W["js"]["count"].format(n=3))  # without being asked
+    await expect(clerk.locator("#next")).to_have_text(W["js"]["next_draft_approval"].format(limit=2))
+    await clerk.get_by_role("button", name=W["detail"]["submit"]).click()
+    dialog = clerk.get_by_role("dialog")
+    await expect(dialog).to_contain_text(W["detail"]["hand_in_help"])
+    await dialog.get_by_role("textbox").fill("3")
+    await dialog.get_by_role("button", name=W["detail"]["hand_in"]).click()
+    await expect(clerk.locator("#next")).to_have_text(W["js"]["next_waits"])
+    await expect(clerk.get_by_role("button", name=W["detail"]["approve"])).to_have_count(0)
+
+    page = await opened(browser, f"{owner}&lang=zh-CN", 390)
+    await page.get_by_role("button", name=W["sign_in"]["code_go"]).click()
+    await page.goto(clerk.url)
+    await expect(page.locator("#next")).to_contain_text("test-owner")
+    await page.get_by_role("button", name=W["detail"]["approve"]).click()
+    await page.get_by_role("dialog").get_by_role("textbox").fill("3")
+    await page.get_by_role("dialog").get_by_role("button", name=W["detail"]["approve"]).click()
+    await expect(page.locator("#state")).to_have_text(W["state"]["done"], timeout=30_000)
+    await expect(page.locator("#reasons")).to_contain_text(W["reason"]["unreachable"])
+    await clean(page, "zh-CN", "results")
+    await page.get_by_role("link", name=W["reason"]["opted_out"]).click()
+    await expect(page.locator("#messages tbody tr")).to_have_count(1, timeout=20_000)
+    await expect(page.locator("#messages")).to_contain_text(buyers["7300002"])
+    await page.goto(clerk.url + "/messages")
+    await expect(page.locator("#messages tbody tr")).to_have_count(3, timeout=20_000)
+    await expect(page.locator("#messages")).to_contain_text("欧阳示例")
+    said = {"reason": W["reason"]["unreachable"], "code": "10/2018108", "words": W["code"]["10/2018108"]}
+    await expect(page.locator("#messages")).to_contain_text(W["js"]["code_says"].format(**said))
+    await clean(page, "zh-CN", "messages")
+    async with page.expect_download() as waiting:
+        await page.get_by_role("link", name=W["detail"]["download"]).click()
+    raw = Path(await (await waiting.value).path()).read_bytes()
+    assert raw.startswith(b"\xef\xbb\xbf")  # spreadsheets read it as UTF-8
+    rows = {row[W["csv"]["buyer"]]: row for row in csv.DictReader(io.StringIO(raw.decode("utf-8-sig")))}
+    assert set(rows) == set(buyers.values())
+    told = [rows[buyers[id]] for id in sorted(buyers)]
+    assert told[0][W["csv"]["name"]] == "欧阳示例"
+    assert told[2][W["csv"]["reason"]] == W["reason"]["opted_out"]
+    assert sorted(row[W["csv"]["state"]] for row in told)[:1] == [W["message_state"]["failed"]]
+    assert {row[W["csv"]["code"]] for row in told} == {"10/2018108", ""}
