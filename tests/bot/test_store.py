@@ -114,6 +114,8 @@ async def test_a_stale_owner_can_commit_nothing(redis_client):
     [(outcome, _)], _ = await store.commit([change_of(taken, record=b"late")], now=NOW)
 
     assert outcome is Commit.NOT_OWNER
+    await store.append([(SUBJECT, b"", b"for the new owner")])
+    assert await store.take([taken.partition], inbox=9, bulk=9) == ([], {})
     assert (await store.raw_records([SUBJECT]))[SUBJECT] == b""
     assert await store.pull([(taken.partition, "a", "hi", 5)], now=NOW) == []
 
