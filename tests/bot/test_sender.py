@@ -294,19 +294,43 @@ async def test_what_is_refused_for_good_has_failed(desk, purpose):
 
 async def test_nothing_is_called_while_the_lease_is_not_sure(desk):
     """Somebody else may own the partition by now: the claim is given back as if it had not been."""
-    id = await desk.plan("reply")
+    wanted = {(ACCOUNT, "hi"): 1}
+    assert await desk.sender.reserve(wanted) == wanted
+    desk.sender.unused(ACCOUNT, 1)
     desk.leases._sure_until = 0
-    assert await desk.sender.reserve({(ACCOUNT, "hi"): 1}) == {}
+    assert await desk.sender.reserve(wanted) == {}
+    id = await desk.plan("reply")
+    assert await desk.sender.reserve(wanted) == {}
     await desk.turn()
     assert (desk.provider.called, await desk.row(id)) == ([], ("queued", "throttled"))
     await desk.leases.renew()
-    assert await desk.sender.reserve({(ACCOUNT, "hi"): 1}) == {(ACCOUNT, "hi"): 1}
-    desk.sender.unused(ACCOUNT, 1)
     await desk.again(LATE)
     assert (desk.provider.called, (await desk.row(id))[0]) == ([id], "sent")
     assert desk.line.in_flight == 0
+    assert await desk.sender.reserve(wanted) == wanted
+    desk.sender.unused(ACCOUNT, 1)
     desk.sender.stopping = True
-    assert await desk.sender.reserve({(ACCOUNT, "hi"): 1}) == {}
+    assert await desk.sender.reserve(wanted) == {}
+
+
+async def test_nothing_overtakes_what_waits_already(desk):
+    """What a commit would claim at once: not where messages wait, of this lane or of answers; not beyond the room there is."""
+    hi, lo = (ACCOUNT, "hi"), (ACCOUNT, "lo")
+    assert await desk.sender.reserve({hi: 2, lo: 3, ("fax", "hi"): 1}) == {hi: 2, lo: 3}
+    assert desk.line.in_flight == 5
+    desk.sender.unused(ACCOUNT, 5)
+    desk.hints.add((P, *lo))
+    assert await desk.sender.reserve({hi: 1, lo: 1}) == {hi: 1}
+    desk.sender.unused(ACCOUNT, 1)
+    desk.hints.add((P, *hi))
+    assert await desk.sender.reserve({hi: 1, lo: 1}) == {}
+    desk.hints.discard((P, *lo))
+    assert await desk.sender.reserve({lo: 1}) == {}  # answers wait: bulk does not go before them
+    desk.hints.clear()
+    desk.line.most_in_flight = 1
+    assert await desk.sender.reserve({hi: 3}) == {hi: 1}
+    desk.line.pause(9)
+    assert await desk.sender.reserve({hi: 1}) == {}
 
 
 async def test_marketing_is_checked_against_the_record_as_it_is(desk):
