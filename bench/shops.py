@@ -18,6 +18,7 @@ from sqlalchemy import Table
 from bot import ids, subjects
 from bot.clock import DAY_MS, HOUR_MS
 from ledger import tables
+from ledger.ways import rows_of, way_of
 
 NOW = 1_796_090_400_000  # 2026-12-01 10:00 in Shanghai
 PARTITIONS = 64
@@ -40,13 +41,14 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "buyers": tuple(
         "id partition home created_at updated_at name locale timezone birthday birth_year birth_month birth_day gender sizes erased "
         "merged_into member_no member_level member_points member_joined_at member_source orders_count spent average_order "
-        "first_order_at last_order_at last_in_at last_marketing_at can_market".split()
+        "first_order_at last_order_at last_in_at last_marketing_at can_market window_closes_at way".split()
     ),
     "phones": ("phone", "buyer"),
     "tags": ("buyer", "tag"),
     "addresses": tuple(
         "buyer account address reachable blocked opted_out service marketing calls coupons window_closes_at last_in_at followed_at".split()
     ),
+    "ways": tuple("way line account reachable blocked opted_out service marketing calls coupons".split()),
     "coupons": tuple("code buyer campaign state claimed_at expires_at redeemed_at order_id".split()),
     "orders": tuple(
         "subject shop id number pay ship refund closed total currency city placed_at paid_at updated_at buyer".split()
@@ -76,6 +78,7 @@ class Shop:
         ]
         self._product_weights = _zipf(len(self.products))
         self._city_weights = _zipf(len(CITIES), 0.8)
+        self._ways: set[int] = set()
         self._before = ""  # the last one who is still there: into whom others were merged
 
     def chunks(self) -> Iterator[dict[str, list[tuple[Any, ...]]]]:
@@ -104,7 +107,7 @@ class Shop:
         id = ids.derived("b", partition, f"{home}|{self.seed}")
         paid, spent, first, last = self._orders(n, id, made, city, liked, created)
         last_in = now - int(chance() ** 2 * (now - created))
-        agreed = self._addresses(id, made, phone, chat if by_chat else "", handle, last_in, created)
+        agreed, closes, way = self._addresses(id, made, phone, chat if by_chat else "", handle, last_in, created)
         for tag in rng.sample(TAGS, k=rng.choice((0, 0, 0, 1, 1, 2, 3))):
             made["tags"].append((id, tag))
         if phone:
@@ -130,7 +133,7 @@ class Shop:
                 rng.choice(LEVELS) if member else "", paid * 100 if member else 0,
                 joined if member else 0, f"{chat}:keyword" if member else "",
                 paid, spent, spent // paid if paid else 0, first, last, last_in, told,
-                agreed and not erased and not gone,
+                agreed and not erased and not gone, closes, way,
             )
         )  # fmt: skip
         if not (erased or gone):
@@ -145,11 +148,11 @@ class Shop:
         handle: str,
         last_in: int,
         created: int,
-    ) -> bool:
-        """Whether marketing is agreed to somewhere that is reachable."""
+    ) -> tuple[bool, int, int]:
+        """Whether marketing is agreed to somewhere that is reachable, when the last window closes, and the way of all."""
         chance = self.rng.random
         out = chance() < 0.04
-        agreed = False
+        agreed, first = False, len(made["addresses"])
         where = ([(chat, handle)] if chat else []) + (
             [("sms-cn" if chance() < 0.9 else "sms-main", phone)] if phone else []
         )
@@ -166,7 +169,12 @@ class Shop:
                     0 if "sms" in account else last_in, created if account == "wechat-main" else 0,
                 )
             )  # fmt: skip
-        return agreed
+        mine = [dict(zip(COLUMNS["addresses"], row, strict=True)) for row in made["addresses"][first:]]
+        way = way_of(mine)
+        if way not in self._ways:
+            self._ways.add(way)
+            made["ways"] += [tuple(row[name] for name in COLUMNS["ways"]) for row in rows_of(way, mine)]
+        return agreed, max(row["window_closes_at"] for row in mine), way
 
     def _orders(
         self, n: int, id: str, made: dict[str, list[tuple[Any, ...]]], city: str, liked: list[Any], created: int

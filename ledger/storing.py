@@ -65,6 +65,8 @@ def _parts(keys: Iterable[str]) -> Iterator[list[str]]:
 
 async def save(connection: AsyncConnection, state: State, *, clean: bool = False) -> None:
     """Writes what was changed; `clean`: texts without NUL, which PostgreSQL does not take."""
+    ways = [row for rows in state.ways.values() for row in rows]
+    await _many(connection, _unless_known(tables.ways, connection.dialect.name), tables.ways, ways)
     for held in state.held:
         await upsert(connection, held.table, _cleaned(list(held.dirty.values()), clean=clean))
     for table, column, owned in state.parts:
@@ -142,6 +144,12 @@ def _forget(table: Table, column: str) -> ClauseElement:
 @cache
 def _insert(table: Table) -> ClauseElement:
     return insert(table)
+
+
+@cache
+def _unless_known(table: Table, dialect: str) -> ClauseElement:
+    made: Any = postgresql.insert(table) if dialect == "postgresql" else sqlite.insert(table)
+    return made.on_conflict_do_nothing()  # type: ignore[no-any-return]  # see above
 
 
 @cache

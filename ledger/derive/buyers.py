@@ -12,6 +12,7 @@ from bot.records import Address, Buyer, Link
 from ledger import tables
 from ledger.derive.entries import Entry, Turn
 from ledger.derive.state import Row, State, blank
+from ledger.ways import NONE, rows_of, way_of
 
 NOBODY = ""
 COUPON_RANK = {"claimed": 0, "expired": 0, "redeemed": 1}
@@ -56,6 +57,11 @@ def put(entry: Entry, turn: Turn, buyer: Buyer, state: State) -> None:
         f=before["f"],
         m=before["m"],
     )
+    addresses = list({(a.account, a.id): _address(buyer.id, a) for a in buyer.addresses}.values())
+    row["way"] = way = way_of(addresses)
+    row["window_closes_at"] = max((a["window_closes_at"] for a in addresses), default=0)
+    if way not in state.ways:
+        state.ways[way] = rows_of(way, addresses)
     if not buyer.erased:
         row |= _person(buyer) | _member(buyer) | _orders(buyer, before, state.currency)
         row["last_in_at"] = max((a.last_in for a in buyer.addresses), default=0)
@@ -64,13 +70,13 @@ def put(entry: Entry, turn: Turn, buyer: Buyer, state: State) -> None:
     state.buyers.put(buyer.id, row)
     state.phones[buyer.id] = [{"phone": phone, "buyer": buyer.id} for phone in dict.fromkeys(buyer.phones)]
     state.tags[buyer.id] = [{"buyer": buyer.id, "tag": tag} for tag in dict.fromkeys(buyer.tags)]
-    state.addresses[buyer.id] = list({(a.account, a.id): _address(buyer.id, a) for a in buyer.addresses}.values())
+    state.addresses[buyer.id] = addresses
 
 
 def left(entry: Entry, turn: Turn, link: Link, state: State) -> None:
     """A merge's loser is a link now: found by its id alone, reached nowhere."""
     row = dict(state.buyers.get(link.buyer) or blank(tables.buyers, id=link.buyer, partition=entry.partition))
-    row |= {"home": link.home, "updated_at": turn.entry.at, "can_market": False}
+    row |= {"home": link.home, "updated_at": turn.entry.at, "can_market": False, "window_closes_at": 0, "way": NONE}
     state.buyers.put(link.buyer, row)
     state.phones[link.buyer], state.tags[link.buyer], state.addresses[link.buyer] = [], [], []
 

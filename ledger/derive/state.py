@@ -76,6 +76,7 @@ class State:
     tags: dict[str, list[Row]] = field(default_factory=dict)
     addresses: dict[str, list[Row]] = field(default_factory=dict)
     items: dict[str, list[Row]] = field(default_factory=dict)  # of an order, all of them
+    ways: dict[int, list[Row]] = field(default_factory=dict)  # that buyers name now
     consents: list[Row] = field(default_factory=list)
     history: list[Row] = field(default_factory=list)
     decisions: list[Row] = field(default_factory=list)

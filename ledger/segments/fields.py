@@ -8,7 +8,7 @@ from bot.locales import LOCALES
 from ledger.segments import predicates as ask
 from ledger.segments.kinds import Field
 from ledger.segments.lifecycle import STAGES
-from ledger.segments.predicates import addresses, buyers, items, orders
+from ledger.segments.predicates import buyers, items, orders, ways
 
 VERDICTS = ("granted", "refused", "unknown")
 PAY = ("unpaid", "authorized", "partially_paid", "paid", "partially_refunded", "refunded")
@@ -49,18 +49,18 @@ _FIELDS = (
     Field("member.joined", "date", "入会时间", "Joined", ask.moment_of(buyers.member_joined_at)),
     Field("member.source", "text", "入会来源", "Where the card was opened", ask.text(buyers.member_source)),
     # consent and channels
-    Field("consent.marketing", "choice", "营销消息授权", "Consent to marketing", ask.consent(addresses.marketing), choices=VERDICTS, qualifiers=("account",)),
-    Field("consent.coupons", "choice", "优惠券提醒授权", "Asked for news of coupons", ask.consent(addresses.coupons), choices=VERDICTS, qualifiers=("account",)),
-    Field("consent.calls", "choice", "电话授权", "Consent to calls", ask.consent(addresses.calls), choices=VERDICTS, qualifiers=("account",)),
-    Field("consent.service", "choice", "服务通知授权", "Consent to notices", ask.consent(addresses.service), choices=VERDICTS, qualifiers=("account",)),
+    Field("consent.marketing", "choice", "营销消息授权", "Consent to marketing", ask.consent(ways.marketing), choices=VERDICTS, qualifiers=("account",)),
+    Field("consent.coupons", "choice", "优惠券提醒授权", "Asked for news of coupons", ask.consent(ways.coupons), choices=VERDICTS, qualifiers=("account",)),
+    Field("consent.calls", "choice", "电话授权", "Consent to calls", ask.consent(ways.calls), choices=VERDICTS, qualifiers=("account",)),
+    Field("consent.service", "choice", "服务通知授权", "Consent to notices", ask.consent(ways.service), choices=VERDICTS, qualifiers=("account",)),
     Field(
         "consent.can_market", "yes/no", "可发营销消息", "Marketing may be sent", ask.can_market,
         qualifiers=("account",), hint="granted, reachable and not opted out at one and the same address",
     ),
     Field("channels.account", "list", "渠道账号", "Has an address on an account", ask.on_account),
-    Field("channels.reachable", "yes/no", "可触达", "Can be reached", ask.at_address(lambda _: and_(addresses.reachable.is_(True), addresses.blocked.is_(False))), qualifiers=("account",)),
-    Field("channels.opted_out", "yes/no", "已退订", "Opted out", ask.at_address(lambda _: addresses.opted_out.is_(True)), qualifiers=("account",)),
-    Field("channels.window_open", "yes/no", "会话窗口开启", "A chat window is open", ask.at_address(lambda m: addresses.window_closes_at > m.now), qualifiers=("account",)),
+    Field("channels.reachable", "yes/no", "可触达", "Can be reached", ask.at_address(and_(ways.reachable.is_(True), ways.blocked.is_(False))), qualifiers=("account",)),
+    Field("channels.opted_out", "yes/no", "已退订", "Opted out", ask.at_address(ways.opted_out.is_(True)), qualifiers=("account",)),
+    Field("channels.window_open", "yes/no", "会话窗口开启", "A chat window is open", ask.window_open, qualifiers=("account",)),
     # orders
     Field("orders.count", "number", "付款订单数", "Paid orders", ask.order_sums(buyers.orders_count, func.count()), qualifiers=(*SPAN, "shop")),
     Field("orders.spent", "money", "累计消费", "Spent", ask.order_sums(buyers.spent, func.sum(orders.total)), qualifiers=(*SPAN, "shop")),

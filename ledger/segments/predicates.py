@@ -1,7 +1,8 @@
 """From a test to SQL over `tables.buyers`: one maker per kind of fact. SQLAlchemy Core only; every value is bound.
 
 What lies beside the buyer (orders, items, coupons, messages, tags) is asked as `id IN (SELECT …)`: either database makes a set of it
-once, or walks it. Addresses lie in the buyers' order and are asked with EXISTS, buyer by buyer.
+once, or walks it. What is allowed at addresses is asked of the few ways in which buyers can be reached (`way IN (SELECT …)`, see
+`ledger.ways`); only an open window is looked up, for who has one.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from ledger.segments.lifecycle import ASLEEP_DAYS, NEW_DAYS, PRE_CHURN_DAYS
 from ledger.segments.texts import value_at
 
 buyers, addresses, tags, coupons = tables.buyers.c, tables.addresses.c, tables.tags.c, tables.coupons.c
-orders, items, messages = tables.orders.c, tables.items.c, tables.messages.c
+orders, items, messages, ways = tables.orders.c, tables.items.c, tables.messages.c, tables.ways.c
 ALIVE = and_(buyers.erased.is_(False), buyers.merged_into == "")
 """Who can be in a segment at all: neither erased nor merged into another."""
 Condition = ColumnElement[bool]
@@ -252,50 +253,57 @@ def size(op: str, value: Any, qualifiers: dict[str, Any], _: Moment) -> Conditio
     return match_text(func.coalesce(known, ""), op, value)
 
 
-def _address(*conditions: Condition, account: str = "") -> Condition:
-    mine = [addresses.buyer == buyers.id, *conditions]
-    if account:
-        mine.append(addresses.account == account)
-    return exists().where(*mine)
+def _reached(*conditions: Condition, account: str = "") -> Condition:
+    mine = [ways.account == account, *conditions] if account else conditions
+    return buyers.way.in_(select(ways.way).where(*mine))
 
 
 def consent(column: Column[str]) -> Compiled:
-    """What the buyer allows somewhere, or at the account that is named."""
+    """What the buyer allows somewhere, or at the account that is named; a column of `ways`."""
 
     def compiled(op: str, value: Any, qualifiers: dict[str, Any], _: Moment) -> Condition:
-        return rows(op, value, lambda asked: _address(column.in_(asked), account=qualifiers.get("account", "")))
+        return rows(op, value, lambda asked: _reached(column.in_(asked), account=qualifiers.get("account", "")))
 
     return compiled
 
 
-def at_address(condition: Callable[[Moment], Condition]) -> Compiled:
-    """Something that is so at an address, or at none."""
+def at_address(condition: Condition) -> Compiled:
+    """Something that is so at an address, or at none; over columns of `ways`."""
 
-    def compiled(_: str, value: Any, qualifiers: dict[str, Any], moment: Moment) -> Condition:
-        found = _address(condition(moment), account=qualifiers.get("account", ""))
+    def compiled(_: str, value: Any, qualifiers: dict[str, Any], __: Moment) -> Condition:
+        found = _reached(condition, account=qualifiers.get("account", ""))
         return found if value else not_(found)
 
     return compiled
 
 
+def window_open(_: str, value: Any, qualifiers: dict[str, Any], moment: Moment) -> Condition:
+    """A reply window is open, somewhere or at the account that is named."""
+    found: Condition = buyers.window_closes_at > moment.now
+    if account := qualifiers.get("account", ""):
+        mine = (addresses.buyer == buyers.id, addresses.account == account, addresses.window_closes_at > moment.now)
+        found = and_(found, exists().where(*mine))
+    return found if value else not_(found)
+
+
 MARKETABLE = and_(
-    addresses.marketing == "granted",
-    addresses.reachable.is_(True),
-    addresses.blocked.is_(False),
-    addresses.opted_out.is_(False),
+    ways.marketing == "granted",
+    ways.reachable.is_(True),
+    ways.blocked.is_(False),
+    ways.opted_out.is_(False),
 )
 
 
 def can_market(_: str, value: Any, qualifiers: dict[str, Any], __: Moment) -> Condition:
     """Agreed, reachable and not opted out at one and the same address: on any account as the record says it, or on one."""
     account = qualifiers.get("account", "")
-    found = _address(MARKETABLE, account=account) if account else buyers.can_market.is_(True)
+    found = _reached(MARKETABLE, account=account) if account else buyers.can_market.is_(True)
     return found if value else not_(found)
 
 
 def on_account(op: str, value: Any, _: dict[str, Any], __: Moment) -> Condition:
     """Has an address on an account."""
-    return rows(op, value, lambda asked: _address(addresses.account.in_(asked)))
+    return rows(op, value, lambda asked: _reached(ways.account.in_(asked)))
 
 
 def _span(column: Column[int], qualifiers: dict[str, Any], moment: Moment) -> list[Condition]:

@@ -6,6 +6,7 @@ import random
 from decimal import Decimal
 
 import pytest
+from sqlalchemy import select
 
 from bot.codec import dump_message, dump_record
 from bot.events import Money
@@ -15,6 +16,7 @@ from bot.records import Order
 from ledger import tables
 from ledger.batch import LostError
 from ledger.database import database_url, open_engine
+from ledger.ways import rows_of, way_of
 from tests.ledger.life import Book, recorded
 
 _kept: dict[str, object] = {}
@@ -57,6 +59,23 @@ async def test_orders_and_items_name_whose_they_are(whole):
     assert {row[0]: row[-1] for row in found["orders"]} == owners
     assert {row[0]: row[-1] for row in found["items"]} == owners
     assert set(owners.values()) == survivor
+
+
+async def test_each_buyer_names_the_way_of_the_own_addresses(whole):
+    """Segments ask `ways` in place of everybody's addresses: of who was merged away, too, who has none."""
+    async with whole.engine.connect() as connection:
+        buyers = (await connection.execute(select(tables.buyers))).mappings().all()
+        addresses = (await connection.execute(select(tables.addresses))).mappings().all()
+        ways = [dict(row) for row in (await connection.execute(select(tables.ways))).mappings()]
+
+    reached = 0
+    for buyer in buyers:
+        mine = [row for row in addresses if row["buyer"] == buyer["id"]]
+        assert buyer["way"] == way_of(mine)
+        assert buyer["window_closes_at"] == max((row["window_closes_at"] for row in mine), default=0)
+        assert [row for row in ways if row["way"] == buyer["way"]] == rows_of(buyer["way"], mine)
+        reached += bool(mine)
+    assert 0 < reached < len(buyers)
 
 
 @pytest.mark.parametrize("seed", range(12))

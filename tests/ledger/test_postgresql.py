@@ -18,7 +18,7 @@ from ledger.reading import History
 from tests.ledger.life import Book
 from tests.ledger.test_pair import caught_up, projecting, write
 from tests.ledger.test_projector import journals, pour, whole
-from tests.ledger.test_schema import REVISIONS
+from tests.ledger.test_schema import REVISIONS, named, reached
 
 __all__ = ["journals", "whole"]  # fixtures
 
@@ -61,6 +61,16 @@ async def test_the_migrated_tables_are_those_of_the_release(url):
             await connection.execute(text("DROP SCHEMA public CASCADE"))
             await connection.execute(text("CREATE SCHEMA public"))
         await engine.dispose()
+
+
+async def test_buyers_of_an_older_ledger_name_their_ways(url):
+    engine = open_engine(url, writer=True)
+    await reached(engine)
+
+    await schema.migrate(engine)
+
+    await named(engine)
+    await engine.dispose()
 
 
 async def test_several_processes_may_start_at_once(url):

@@ -7,6 +7,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import insert, select, text
@@ -14,7 +15,9 @@ from sqlalchemy import insert, select, text
 from bot.errors import ConfigError, LedgerError
 from ledger import schema, tables
 from ledger.database import database_url, open_engine, shown, writing
+from ledger.derive.state import blank
 from ledger.reading import History
+from ledger.ways import rows_of, way_of
 
 REVISIONS = [revision.revision for revision in reversed(list(schema.scripts().walk_revisions()))]
 
@@ -45,6 +48,69 @@ async def test_every_revision_is_brought_forward_with_its_data(tmp_path, revisio
         kept = (await connection.execute(select(tables.journal))).one()
     assert tuple(kept) == (3, 17, 0, "turn", b"\x01body")
     assert await schema.check(engine) == schema.newest()
+    await engine.dispose()
+
+
+BEFORE_WAYS = ("window_closes_at", "way")
+"""Columns of buyers that revision 0005 did not have."""
+
+
+async def reached(engine) -> None:
+    """A ledger of revision 0005 with buyers who have two addresses, one, and none."""
+    await schema.migrate(engine, revision="0005")
+    old = [column.name for column in tables.buyers.columns if column.name not in BEFORE_WAYS]
+    people = [blank(tables.buyers, id=f"b_0{n}", partition=0) for n in range(4)]
+    allowed = {"reachable": True, "service": "granted", "marketing": "granted", "calls": "unknown", "coupons": "unknown"}
+    addresses = [
+        blank(tables.addresses, buyer="b_00", account="sms", address="+1", **allowed),
+        blank(tables.addresses, buyer="b_00", account="chat", address="x", window_closes_at=70, opted_out=True),
+        blank(tables.addresses, buyer="b_01", account="sms", address="+2", **allowed),
+        blank(tables.addresses, buyer="b_03", account="chat", address="y", window_closes_at=90, opted_out=True),
+        blank(tables.addresses, buyer="b_03", account="sms", address="+3", window_closes_at=80, **allowed),
+    ]
+    async with writing(engine) as connection:
+        columns = [sa.column(name, tables.buyers.c[name].type) for name in old]
+        await connection.execute(
+            insert(sa.table("buyers", *columns)), [{name: row[name] for name in old} for row in people]
+        )
+        await connection.execute(insert(tables.addresses), addresses)
+
+
+async def named(engine) -> None:
+    """What the next revision makes of them: the same as the projection would."""
+    async with engine.connect() as connection:
+        buyers = {row.id: row for row in await connection.execute(select(tables.buyers))}
+        addresses = (await connection.execute(select(tables.addresses))).mappings().all()
+        ways = [dict(row) for row in (await connection.execute(select(tables.ways))).mappings()]
+    mine = {id: [row for row in addresses if row["buyer"] == id] for id in buyers}
+    assert {id: row.way for id, row in buyers.items()} == {id: way_of(rows) for id, rows in mine.items()}
+    assert buyers["b_00"].way == buyers["b_03"].way != buyers["b_01"].way
+    assert [buyers[f"b_0{n}"].window_closes_at for n in range(4)] == [70, 0, 0, 90]
+    expected = rows_of(buyers["b_00"].way, mine["b_00"]) + rows_of(buyers["b_01"].way, mine["b_01"])
+    assert sorted(ways, key=str) == sorted(expected, key=str)
+
+
+async def test_buyers_of_an_older_ledger_name_their_ways(tmp_path):
+    engine = open_engine(database_url("sqlite:ledger.db", tmp_path), writer=True)
+    await reached(engine)
+
+    await schema.migrate(engine)
+
+    await named(engine)
+    await engine.dispose()
+
+
+@pytest.mark.parametrize("size", [2, 3, 4, 5, 6])
+async def test_a_page_of_that_never_cuts_a_buyer_in_two(tmp_path, size, monkeypatch):
+    revision = schema.scripts().get_revision("0006").module
+    monkeypatch.setattr(revision, "PAGE", size)
+    engine = open_engine(database_url("sqlite:ledger.db", tmp_path), writer=True)
+    await reached(engine)
+
+    async with engine.connect() as connection:
+        pages = await connection.run_sync(lambda c: list(revision._pages(c)))
+
+    assert [(buyer, len(rows)) for page in pages for buyer, rows in page] == [("b_00", 2), ("b_01", 1), ("b_03", 2)]
     await engine.dispose()
 
 
