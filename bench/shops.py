@@ -41,7 +41,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "buyers": tuple(
         "id partition home created_at updated_at name locale timezone birthday birth_year birth_month birth_day gender sizes erased "
         "merged_into member_no member_level member_points member_joined_at member_source orders_count spent average_order "
-        "first_order_at last_order_at last_in_at last_marketing_at can_market window_closes_at way".split()
+        "first_order_at last_order_at last_in_at last_marketing_at can_market window_closes_at way draw".split()
     ),
     "phones": ("phone", "buyer"),
     "tags": ("buyer", "tag"),
@@ -133,7 +133,7 @@ class Shop:
                 rng.choice(LEVELS) if member else "", paid * 100 if member else 0,
                 joined if member else 0, f"{chat}:keyword" if member else "",
                 paid, spent, spent // paid if paid else 0, first, last, last_in, told,
-                agreed and not erased and not gone, closes, way,
+                agreed and not erased and not gone, closes, way, ids.draw(id),
             )
         )  # fmt: skip
         if not (erased or gone):

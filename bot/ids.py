@@ -14,6 +14,8 @@ from hashlib import blake2b
 HOLD = "h"  # the kind of a decision that a touch waits: it has no message yet
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = [_ALPHABET[n & 31] + _ALPHABET[n >> 5] for n in range(1024)]
+_DIGITS = frozenset(_ALPHABET)
+_STANDARD = str.maketrans(_ALPHABET, "0123456789abcdefghijklmnopqrstuv")
 _MESSAGE = re.compile(r"m_[0-9a-z]{18}", re.ASCII)
 _SCRAMBLE = 7_368_787  # coprime to 10^7: consecutive cards do not look consecutive
 _SHIFT = 2_718_281
@@ -54,6 +56,14 @@ def as_bits(id: str) -> int | None:
     for digit in body:
         number = number << 5 | _ALPHABET.index(digit)
     return number
+
+
+def draw(id: str) -> int:
+    """Thirty random bits of an id, 0 for something that is no id of ours: for whatever is drawn among buyers by chance."""
+    last = id[-6:]
+    if len(id) != 20 or not set(last) <= _DIGITS:
+        return 0
+    return int(last.translate(_STANDARD), 32)
 
 
 def from_bits(kind: str, number: int) -> str:

@@ -13,10 +13,8 @@ whom that holds; the others share the rest by weight, by a hash of broadcast and
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from hashlib import blake2b
 
-from msgspec import Struct
-from sqlalchemy import URL, BigInteger, ColumnElement, and_, case, delete, func, insert, literal, not_, select
+from sqlalchemy import URL, delete, func, insert, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from bot.broadcasts import Broadcast, Recipient
@@ -26,41 +24,15 @@ from bot.ports import Capabilities
 from bot.products import ItemView
 from ledger import tables
 from ledger.database import open_engine, reading, writing
+from ledger.forecast import Preview, Who, foreseen, variant_of
 from ledger.lanes import Lanes
 from ledger.places import after as comes_after
 from ledger.segments.conditions import Condition, Group, SegmentError, parse_text
 from ledger.segments.exclusions import Pitched, excluded, fault_of
 from ledger.segments.kinds import Moment
-from ledger.segments.preview import find, roomy
-from ledger.segments.sql import compiled, where_of
-from ledger.segments.texts import place_of
+from ledger.segments.preview import roomy
 
 Views = Callable[[Sequence[str]], Awaitable[Mapping[str, ItemView]]]
-_DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"  # of ids, see bot.ids
-_MIXED = 1 << 30
-
-
-class Preview(Struct, omit_defaults=True):
-    """What would become of a broadcast that started now. Numbers of buyers.
-
-    `matched`: whom the conditions hold; `excluded`: by switch, how many of these it leaves out (a buyer may count at several);
-    `count`: the audience. Of the audience: `sendable` to somebody's address now, `skipped` by reason, the rest; `lanes`: (account,
-    locale) → to how many it would go there, by the order of `accounts`; `reachable`: account → for how many it would do, whatever
-    the order; `by_locale`; `by_variant`; `capped`: sendable, but over the weekly or daily cap, so they wait.
-    """
-
-    count: int
-    matched: int
-    excluded: dict[str, int]
-    sendable: int
-    skipped: dict[str, int]
-    lanes: dict[tuple[str, str], int]
-    reachable: dict[str, int]
-    by_locale: dict[str, int]
-    by_variant: dict[str, int]
-    capped: int
-    sample: list[str]
-    as_of: Ms
 
 
 class LedgerAudiences:
@@ -99,12 +71,11 @@ class LedgerAudiences:
                 return size
             await _covers(connection, positions)
             who = await self._who(connection, broadcast, pitched)
-            where = and_(where_of(who.matched, moment), *(not_(compiled(one, moment)) for one in who.left_out.values()))
             await roomy(connection)
             buyers = tables.buyers.c
             rows = select(
                 literal(broadcast.id), buyers.partition, buyers.id, buyers.home, variant_of(broadcast, moment)
-            ).where(where)
+            ).where(who.where(moment))
             names = ["broadcast", "partition", "buyer", "home", "variant"]
             await connection.execute(insert(tables.audiences).from_select(names, rows))
             mine = select(func.count()).where(tables.audiences.c.broadcast == broadcast.id)
@@ -137,28 +108,10 @@ class LedgerAudiences:
         lanes = Lanes(broadcast, self._accounts, moment, self._caps)
         async with reading(self._reader) as connection:
             who = await self._who(connection, broadcast, pitched)
-            matched = where_of(who.matched, moment)
-            left_out = {name: compiled(one, moment) for name, one in who.left_out.items()}
-            where = and_(matched, *(not_(one) for one in left_out.values()))
-            found = await find(connection, where, broadcast.where + broadcast.segment, size=sample)
-            counts = {name: await _count(connection, and_(matched, one)) for name, one in left_out.items()}
-            told = await lanes.count(connection, where)
-            variants = await _by_variant(connection, where, variant_of(broadcast, moment)) if broadcast.variants else {}
-            as_of = await projected_until(connection)
-            return Preview(
-                count=found.count,
-                matched=await _count(connection, matched) if left_out else found.count,
-                excluded=counts,
-                sendable=found.count - sum(told.skipped.values()),
-                skipped=told.skipped,
-                lanes=told.lanes,
-                reachable=told.reachable,
-                by_locale=told.by_locale,
-                by_variant=variants,
-                capped=told.capped,
-                sample=list(found.sample),
-                as_of=as_of,
-            )
+            await roomy(connection)
+            found = await foreseen(connection, broadcast, lanes, who, moment, sample=sample)
+            found.as_of = await projected_until(connection)
+            return found
 
     # --- who ------------------------------------------------------------------------------------------------------------
 
@@ -181,42 +134,6 @@ class LedgerAudiences:
         return Who(Group("all", tuple(parts)), excluded(broadcast.exclude, pitched))
 
 
-class Who(Struct, frozen=True):
-    """Whom a broadcast's conditions hold, and whom each of its switches leaves out."""
-
-    matched: Condition
-    left_out: dict[str, Condition]
-
-
-def variant_of(broadcast: Broadcast, moment: Moment) -> ColumnElement[str]:
-    """The variant a buyer gets, "" for the broadcast's own words."""
-    whens: list[tuple[ColumnElement[bool], str]] = [
-        (compiled(parse_text(one.where, path=f"variants[{n}].where"), moment), one.name)
-        for n, one in enumerate(broadcast.variants)
-        if one.where
-    ]
-    shared = [one for one in broadcast.variants if not one.where and one.weight > 0]
-    total, upto = sum(one.weight for one in shared), 0
-    drawn = mixed(broadcast.id)
-    for one in shared:
-        upto += one.weight
-        whens.append((drawn < upto * _MIXED // total, one.name))
-    return case(*whens, else_=literal("")) if whens else literal("")
-
-
-def mixed(salt: str) -> ColumnElement[int]:
-    """A number from 0 up to 2^30 for each buyer, spread evenly and anew for each salt.
-
-    Ids are hashes already: thirty bits of one, multiplied by an odd number that follows from the salt, as both databases can.
-    """
-    drawn = int.from_bytes(blake2b(salt.encode(), digest_size=8).digest(), "big")
-    factor, shift = (drawn & (_MIXED - 1)) | 1, drawn >> 32 & (_MIXED - 1)
-    bits: ColumnElement[int] = literal(0, BigInteger)
-    for place in range(6):  # the last six of the id's sixteen random digits
-        bits = bits * 32 + place_of(func.substr(tables.buyers.c.id, 15 + place, 1), literal(_DIGITS)) - 1
-    return (bits * literal(factor, BigInteger) + shift) % _MIXED
-
-
 # --- questions --------------------------------------------------------------------------------------------------------
 
 
@@ -231,19 +148,6 @@ async def _covers(connection: AsyncConnection, positions: Mapping[int, str]) -> 
     behind = [p for p, last in positions.items() if comes_after(last, known.get(p, ""))]
     if behind:
         raise NotYetError(f"the ledger has yet to take in the last entries of {len(behind)} partitions")
-
-
-async def _count(connection: AsyncConnection, where: ColumnElement[bool]) -> int:
-    counted = select(func.count()).select_from(tables.buyers).where(where)
-    return int((await connection.execute(counted)).scalar_one())
-
-
-async def _by_variant(
-    connection: AsyncConnection, where: ColumnElement[bool], variant: ColumnElement[str]
-) -> dict[str, int]:
-    named = select(variant.label("variant")).select_from(tables.buyers).where(where).subquery()
-    found = await connection.execute(select(named.c.variant, func.count()).group_by(named.c.variant))
-    return {name: count for name, count in found}  # noqa: C416  # rows are no pairs to mypy
 
 
 async def projected_until(connection: AsyncConnection) -> Ms:

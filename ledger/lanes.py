@@ -1,20 +1,34 @@
-"""Where a broadcast would go, buyer by buyer, counted in SQL: by which account, or why by none. The rules are those of `bot.policy`.
+"""Where a broadcast would go, buyer by buyer, in SQL: by which account, or why by none. The rules are those of `bot.policy`.
 
 A preview, not a promise: each buyer's own turn decides when it comes, and knows more (quotas of a window, spend limits, who has the
-chat).
+chat). What is allowed is decided for each way in which buyers can be reached (`ledger.ways`), of which there are few; only who has an
+open window is looked up.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, and_, case, distinct, false, func, literal, or_, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import (
+    ColumnCollection,
+    ColumnElement,
+    FromClause,
+    and_,
+    case,
+    distinct,
+    exists,
+    false,
+    func,
+    literal,
+    not_,
+    or_,
+    select,
+)
 
 from bot.broadcasts import Broadcast
 from bot.clock import DAY_MS
+from bot.events import Ms
 from bot.hours import day_start
 from bot.ports import Capabilities
 from bot.reasons import SkipReason
@@ -22,7 +36,7 @@ from ledger import tables
 from ledger.segments.kinds import Moment
 from ledger.segments.predicates import REACHED
 
-_NEAREST = (
+NEAREST = (
     SkipReason.BLOCKED,
     SkipReason.OPTED_OUT,
     SkipReason.NO_CONSENT,
@@ -32,114 +46,114 @@ _NEAREST = (
     SkipReason.NO_ADDRESS,
 )
 """Of the reasons of several addresses, the one nearest to the buyer's own will is told, as in a decision."""
-_BASE = (
-    100  # a code is: the accounts that would do, as bits, times this; plus the place of the reason, where there is one
-)
-
-
-@dataclass(slots=True)
-class Told:
-    """Numbers of buyers: see `ledger.audiences.Preview`."""
-
-    skipped: dict[str, int] = field(default_factory=dict)
-    lanes: dict[tuple[str, str], int] = field(default_factory=dict)
-    reachable: dict[str, int] = field(default_factory=dict)
-    by_locale: dict[str, int] = field(default_factory=dict)
-    capped: int = 0
+_BUYERS, _ADDRESSES, _WAYS = tables.buyers.c, tables.addresses.c, tables.ways.c
+Columns: TypeAlias = ColumnCollection[str, Any]
 
 
 class Lanes:
-    """One broadcast's accounts in the order of preference."""
+    """One broadcast's accounts in the order of preference, as columns over `source`, a join of the buyers."""
 
     def __init__(
         self, broadcast: Broadcast, accounts: Mapping[str, Capabilities], moment: Moment, caps: tuple[int, int]
     ) -> None:
-        self._names = [name for name in dict.fromkeys(broadcast.accounts) if name in accounts][:32]
+        self.names: Sequence[str] = [name for name in dict.fromkeys(broadcast.accounts) if name in accounts][:32]
         self._able, self._moment, self._caps = accounts, moment, caps
         self._marketing, self._templates = broadcast.purpose == "marketing", broadcast.templates
+        self._ways = self._judged() if self.names else None
 
-    async def count(self, connection: AsyncConnection, where: ColumnElement[bool]) -> Told:
-        """Counts the buyers of whom `where` is true, in one pass."""
-        buyers = tables.buyers.c
-        each = select(
-            buyers.locale.label("locale"),
-            self._code().label("code"),
-            case((self._capped(), 1), else_=0).label("capped"),
-        ).where(where)
-        rows = each.subquery()
-        columns = (rows.c.locale, rows.c.code, rows.c.capped)
-        found = await connection.execute(select(*columns, func.count()).group_by(*columns))
-        counted = [tuple(row) for row in found]
-        return self._told(counted)
+    @property
+    def source(self) -> FromClause:
+        """The buyers, and what is allowed on each one's way."""
+        if self._ways is None:
+            return tables.buyers
+        return tables.buyers.outerjoin(self._ways, self._ways.c.way == _BUYERS.way)
 
-    def _told(self, rows: list[tuple[str, int, int, int]]) -> Told:
-        skipped, lanes, reachable, locales = Counter[str](), Counter[tuple[str, str]](), Counter[str](), Counter[str]()
-        capped = 0
-        for locale, code, is_capped, count in rows:
-            mask, reason = divmod(code, _BASE)
-            locales[locale] += count
-            able = [name for n, name in enumerate(self._names) if mask >> n & 1]
-            if not able:
-                skipped[_NEAREST[reason]] += count
-                continue
-            lanes[able[0], locale] += count
-            reachable.update(dict.fromkeys(able, count))
-            capped += count if is_capped else 0
-        return Told(
-            {str(name): count for name, count in skipped.items()}, dict(lanes), dict(reachable), dict(locales), capped
+    def able(self) -> ColumnElement[int]:
+        """The accounts that would do, as bits in their order."""
+        if self._ways is None:
+            return literal(0)
+        found: ColumnElement[int] = func.coalesce(self._ways.c.able, 0)
+        for bit, name, shuts in self._windowed():
+            open = exists().where(
+                _ADDRESSES.buyer == _BUYERS.id,
+                _ADDRESSES.account == name,
+                _ADDRESSES.window_closes_at > shuts,
+                *(not_(refused) for refused, _ in self._refusals(_ADDRESSES)),
+            )
+            fine = and_(self._ways.c.shut.bitwise_and(bit) != 0, _BUYERS.window_closes_at > shuts, open)
+            found += case((fine, bit), else_=0)
+        return found
+
+    def why(self) -> ColumnElement[int]:
+        """Where none of them does: the place of the reason in NEAREST."""
+        nowhere = NEAREST.index(SkipReason.NO_ADDRESS)
+        return literal(nowhere) if self._ways is None else func.coalesce(self._ways.c.why, nowhere)
+
+    def _windowed(self) -> list[tuple[int, str, Ms]]:
+        """The accounts that need an open window: bit, name, and when one must close at the earliest."""
+        return [
+            (1 << n, name, self._moment.now + able.window_margin_ms)
+            for n, name in enumerate(self.names)
+            if (able := self._able[name]).free_text and able.windows and name not in self._templates
+        ]
+
+    def _judged(self) -> FromClause:
+        """Each way: the accounts that do by it, those that do while a window is open, and why it is none where all are shut."""
+        refusals = [(refused, literal(NEAREST.index(reason))) for refused, reason in self._refusals(_WAYS)]
+        refused = or_(*(condition for condition, _ in refusals))
+        bit = case({name: 1 << n for n, name in enumerate(self.names)}, value=_WAYS.account, else_=0)
+        shut = _WAYS.account.in_([name for _, name, _ in self._windowed()])
+
+        def bits(condition: ColumnElement[bool]) -> ColumnElement[int]:
+            return func.sum(distinct(case((condition, bit), else_=0)))
+
+        return (
+            select(
+                _WAYS.way,
+                bits(and_(not_(refused), not_(shut))).label("able"),
+                bits(and_(not_(refused), shut)).label("shut"),
+                func.min(case(*refusals, (shut, NEAREST.index(SkipReason.WINDOW_CLOSED)))).label("why"),
+            )
+            .where(_WAYS.account.in_(self.names))
+            .group_by(_WAYS.way)
+            .subquery("judged")
         )
 
-    def _code(self) -> ColumnElement[int]:
-        if not self._names:
-            return literal(_NEAREST.index(SkipReason.NO_ADDRESS))
-        rows = tables.addresses.c
-        why = self._why()
-        bit = case({name: 1 << n for n, name in enumerate(self._names)}, value=rows.account, else_=0)
-        able = func.coalesce(func.sum(distinct(case((why.is_(None), bit), else_=0))), 0)
-        reason = func.coalesce(func.min(why), _NEAREST.index(SkipReason.NO_ADDRESS))
-        mine = select(able * _BASE + reason).where(rows.buyer == tables.buyers.c.id, rows.account.in_(self._names))
-        return mine.correlate(tables.buyers).scalar_subquery()
-
-    def _why(self) -> ColumnElement[int | None]:
-        """Why an address cannot be used; NULL for one that can."""
-        rows = tables.addresses.c
-        whens: list[tuple[ColumnElement[bool], SkipReason]] = [
+    def _refusals(self, rows: Columns) -> list[tuple[ColumnElement[bool], SkipReason]]:
+        """Why an address (or a line of a way) cannot be used, whatever its window."""
+        found: list[tuple[ColumnElement[bool], SkipReason]] = [
             (rows.blocked.is_(True), SkipReason.BLOCKED),
             (rows.reachable.is_(False), SkipReason.UNREACHABLE),
         ]
         if self._marketing:
-            whens += [
+            found += [
                 (rows.opted_out.is_(True), SkipReason.OPTED_OUT),
                 (rows.marketing != "granted", SkipReason.NO_CONSENT),
             ]
         else:
-            whens.append((rows.service == "refused", SkipReason.OPTED_OUT))
-        closed: list[ColumnElement[bool]] = [false()]
-        bare = [""]
-        for name in self._names:
-            able = self._able[name]
-            if name in self._templates:
-                continue
-            if not able.free_text:
-                bare.append(name)
-            elif able.windows:
-                shuts = self._moment.now + able.window_margin_ms
-                closed.append(and_(rows.account == name, rows.window_closes_at <= shuts))
-        whens += [(rows.account.in_(bare), SkipReason.NO_TEMPLATE), (or_(*closed), SkipReason.WINDOW_CLOSED)]
-        return case(*((condition, literal(_NEAREST.index(reason))) for condition, reason in whens), else_=None)
+            found.append((rows.service == "refused", SkipReason.OPTED_OUT))
+        bare = [name for name in self.names if not self._able[name].free_text and name not in self._templates]
+        return [*found, (rows.account.in_(bare), SkipReason.NO_TEMPLATE)]
 
-    def _capped(self) -> ColumnElement[bool]:
+    def capped(self) -> ColumnElement[bool]:
+        """Over the weekly or daily cap."""
         if not self._marketing:
             return false()
         week, day = self._caps
-        buyers, rows, now = tables.buyers.c, tables.messages.c, self._moment.now
+        rows, now = tables.messages.c, self._moment.now
+        today = day_start(now, self._moment.zone)
         over: list[ColumnElement[bool]] = [false()]
         if day == 1:
-            over.append(buyers.last_marketing_at >= day_start(now, self._moment.zone))
-        for most, since in ((week, now - 7 * DAY_MS), (day, day_start(now, self._moment.zone))):
-            if most > 1 or (most == 1 and since < day_start(now, self._moment.zone)):
-                recent = select(rows.buyer).where(
-                    rows.created_at > since, rows.purpose == "marketing", rows.state.in_(REACHED)
+            over.append(_BUYERS.last_marketing_at >= today)
+        for most, since in ((week, now - 7 * DAY_MS), (day, today)):
+            if most > 1 or (most == 1 and since < today):
+                recent = select(func.count()).where(
+                    rows.buyer == _BUYERS.id,
+                    rows.created_at > since,
+                    rows.purpose == "marketing",
+                    rows.state.in_(REACHED),
                 )
-                over.append(buyers.id.in_(recent.group_by(rows.buyer).having(func.count() >= most)))
+                # Looked up for those alone who got any since: a week's messages to everybody would have to be sorted.
+                counted = recent.correlate(tables.buyers).scalar_subquery() >= most
+                over.append(and_(_BUYERS.last_marketing_at > since, counted))
         return or_(*over)

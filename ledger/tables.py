@@ -149,8 +149,12 @@ buyers = Table(
     _ms("last_in_at"),  # last message from the buyer, on any address
     _ms("last_marketing_at"),
     _flag("can_market"),  # some address grants marketing, is reachable and not opted out
-    Column("window_closes_at", BigInteger, nullable=False, default=0, server_default="0"),  # the latest of its addresses
-    Column("way", BigInteger, nullable=False, default=0, server_default="0"),  # see `ways`; 0: no address
+    # The latest of its addresses; and in which way they reach it (`ways`), 0: by no address.
+    Column("window_closes_at", BigInteger, nullable=False, default=0, server_default="0"),
+    Column("way", BigInteger, nullable=False, default=0, server_default="0"),
+    Column(
+        "draw", Integer, nullable=False, default=0, server_default="0"
+    ),  # thirty of the id's random bits (`ids.draw`)
     Column(
         "r", SmallInteger, nullable=False, default=0, info=RECKONED
     ),  # recency, frequency and money: 1 to 5, 0 never bought
@@ -270,8 +274,9 @@ orders = Table(
     _rooted(),
     Column("buyer", Text, nullable=False, default="", server_default="", info=RECKONED),  # follows from `owners`
     Index("ix_orders_placed_at", "placed_at"),
-    Index("ix_orders_paid_at_shop_currency_total_buyer", "paid_at", "shop", "currency", "total", "buyer"),
-    Index("ix_orders_city_placed_at_buyer", "city", "placed_at", "buyer"),
+    # In the buyers' order, as below: sums need no sort, and a set of buyers is filled from its end (0.7 → 0.3 s for a million).
+    Index("ix_orders_buyer_paid_at_shop_currency_total", "buyer", "paid_at", "shop", "currency", "total"),
+    Index("ix_orders_city_buyer_placed_at", "city", "buyer", "placed_at"),
 )
 
 owners = Table(
@@ -297,9 +302,9 @@ items = Table(
     Column("price", Amount, nullable=False, default=Decimal(0)),
     _ms("paid_at"),  # of the order; 0 unpaid
     Column("buyer", Text, nullable=False, default="", server_default="", info=RECKONED),  # follows from `owners`
-    Index("ix_items_product_paid_at_buyer", "product", "paid_at", "buyer"),
-    Index("ix_items_sku_paid_at_buyer", "sku", "paid_at", "buyer"),
-    Index("ix_items_title_paid_at_buyer", "title", "paid_at", "buyer"),
+    Index("ix_items_product_buyer_paid_at", "product", "buyer", "paid_at"),
+    Index("ix_items_sku_buyer_paid_at", "sku", "buyer", "paid_at"),
+    Index("ix_items_title_buyer_paid_at", "title", "buyer", "paid_at"),
     **_CLUSTERED,
 )
 

@@ -57,6 +57,7 @@ def put(entry: Entry, turn: Turn, buyer: Buyer, state: State) -> None:
         f=before["f"],
         m=before["m"],
     )
+    row["draw"] = ids.draw(buyer.id)
     addresses = list({(a.account, a.id): _address(buyer.id, a) for a in buyer.addresses}.values())
     row["way"] = way = way_of(addresses)
     row["window_closes_at"] = max((a["window_closes_at"] for a in addresses), default=0)

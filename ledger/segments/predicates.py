@@ -343,6 +343,10 @@ def order_sums(column: Column[Any], what: ColumnElement[Any]) -> Compiled:
         if column is buyers.spent and moment.currency:
             where.append(orders.currency == moment.currency)
 
+        if column is buyers.orders_count and (some := _some(op, value)) is not None:
+            any_at_all = buyers.id.in_(_placed(where))
+            return any_at_all if some else not_(any_at_all)
+
         def counted(wanted: Condition) -> Condition:
             return buyers.id.in_(_placed(where).group_by(orders.buyer).having(wanted))
 
@@ -354,6 +358,13 @@ def order_sums(column: Column[Any], what: ColumnElement[Any]) -> Compiled:
         )
 
     return compiled
+
+
+def _some(op: str, value: Any) -> bool | None:
+    """Whether a count that is asked for means any at all (True) or none (False); None: it must be counted."""
+    if (op, value) in ((">=", 1), (">", 0), ("!=", 0)):
+        return True
+    return False if (op, value) in (("<", 1), ("<=", 0), ("=", 0), ("between", (0, 0))) else None
 
 
 def _zero_does(op: str, value: Any) -> bool:

@@ -1,28 +1,35 @@
-"""How many are in a segment, and a few of them: below a second on a million buyers.
+"""How many are in a segment, and a few of them: below a second on a million buyers, in one pass.
 
-One pass counts, and finds the first buyer after each of a dozen places among the ids. Ids are hashes, so these are as good as drawn;
-the places follow from the conditions, so the same are drawn again. Where fewer are in it, they are all read and drawn from.
+Each buyer has thirty bits drawn by chance (those of the id, which is a hash): whoever has certain ones is as good as drawn. Which
+ones follows from the conditions, so that the same conditions show the same buyers. Where too few have them, a second look reads until there are enough.
+
+SQLite sorts in order to group, so there the ids of one buyer in 32 are collected while counting. PostgreSQL groups by hashes and has
+the first id of each of a thousand groups; it collects nothing in parallel.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, func, select, text
+from sqlalchemy import ColumnElement, case, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot import ids
 from ledger import tables
 
 FEW = 2_000
 SAMPLE = 10
+_ONE_IN, _GROUPS = 32, 1_024
+_ID, _DRAW = tables.buyers.c.id, tables.buyers.c.draw
+# One process beside the session's own: each builds the sets of ids that it looks into anew.
+_ROOM = ("SET LOCAL work_mem = '192MB'", "SET LOCAL max_parallel_workers_per_gather = 1")
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """How many, and ids of at most `SAMPLE` of them."""
+    """How many, and ids of at most as many of them as were asked for."""
 
     count: int
     sample: Sequence[str]
@@ -31,24 +38,48 @@ class Found:
 async def roomy(connection: AsyncConnection) -> None:
     """Lets PostgreSQL keep a large set of ids in memory for this transaction; SQLite does so anyway."""
     if connection.dialect.name == "postgresql":
-        await connection.execute(text("SET LOCAL work_mem = '192MB'"))
+        for setting in _ROOM:
+            await connection.execute(text(setting))
 
 
 async def find(connection: AsyncConnection, where: ColumnElement[bool], seed: str, *, size: int = SAMPLE) -> Found:
     """Count and sample of the buyers of whom `where` is true; `seed` chooses the sample."""
     await roomy(connection)
-    id, partition = tables.buyers.c.id, tables.buyers.c.partition
-    firsts = [func.min(case((and_(partition == p, id >= place), id))) for p, place in _places(seed, size + 4)]
-    row = (await connection.execute(select(func.count(), *firsts).select_from(tables.buyers).where(where))).one()
-    count = int(row[0])
-    drawn = list(dict.fromkeys(filter(None, row[1:])))
-    if len(drawn) < size and len(drawn) < count:
-        found = await connection.execute(select(id).where(where).limit(FEW))
-        drawn = sorted(found.scalars(), key=lambda one: blake2b((seed + one).encode(), digest_size=8).digest())
-    return Found(count, sorted(drawn[:size]))
+    if connection.dialect.name == "sqlite":
+        asked = select(func.count(), collected(_ID, _DRAW, seed)).select_from(tables.buyers).where(where)
+        count, ids = (await connection.execute(asked)).one()
+        drawn = split(ids)
+    else:
+        count, drawn = await grouped(connection, where)
+    return Found(count, await enough(connection, where, seed, drawn, min(size, count)))
 
 
-def _places(seed: str, count: int) -> list[tuple[int, str]]:
-    """Places among the ids, each with its partition, of the usual 64."""
-    drawn = [blake2b(f"{seed}|{n}".encode(), digest_size=8).digest() for n in range(count)]
-    return [(one[0] & 63, ids.derived("b", one[0] & 63, one.hex())) for one in drawn]
+def collected(id: ColumnElement[str], draw: ColumnElement[int], seed: str) -> ColumnElement[Any]:
+    """An aggregate of SQLite: the ids of one in 32 rows."""
+    return func.group_concat(case((draw % _ONE_IN == _mark(seed, "")[0] % _ONE_IN, id)))
+
+
+def split(ids: str | None) -> list[str]:
+    """What `collected` came to."""
+    return ids.split(",") if ids else []
+
+
+async def grouped(connection: AsyncConnection, where: ColumnElement[bool]) -> tuple[int, list[str]]:
+    """How many, and the first of each of up to a thousand groups of them."""
+    found = await connection.execute(select(func.count(), func.min(_ID)).where(where).group_by(_DRAW % _GROUPS))
+    rows = [tuple(row) for row in found]
+    return sum(count for count, _ in rows), [id for _, id in rows]
+
+
+async def enough(
+    connection: AsyncConnection, where: ColumnElement[bool], seed: str, drawn: Iterable[str], size: int
+) -> list[str]:
+    """`size` of those drawn; of whoever comes first, where they are too few."""
+    ids = list(drawn)
+    if len(ids) < size:
+        ids = list((await connection.execute(select(_ID).where(where).limit(max(FEW, size)))).scalars())
+    return sorted(sorted(ids, key=lambda one: _mark(seed, one))[:size])
+
+
+def _mark(seed: str, id: str) -> bytes:
+    return blake2b(f"{seed}|{id}".encode("utf-8", "surrogatepass"), digest_size=8).digest()

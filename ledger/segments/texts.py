@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, Text
+from sqlalchemy import ColumnElement, Text
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -29,26 +29,6 @@ def _json_sqlite(element: Any, compiler: SQLCompiler, **more: Any) -> str:
 def _json_postgresql(element: Any, compiler: SQLCompiler, **more: Any) -> str:
     document, key = (compiler.process(clause, **more) for clause in element.clauses)
     return f"(CAST(NULLIF({document}, '') AS json) ->> CAST({key} AS text))"
-
-
-class place_of(FunctionElement[int]):  # noqa: N801  # as above
-    """Where a text begins in another, 1 for its beginning, 0 if nowhere."""
-
-    type = Integer()
-    name = "place_of"
-    inherit_cache = True
-
-
-@compiles(place_of, "sqlite")
-def _place_sqlite(element: Any, compiler: SQLCompiler, **more: Any) -> str:
-    part, whole = (compiler.process(clause, **more) for clause in element.clauses)
-    return f"instr({whole}, {part})"
-
-
-@compiles(place_of, "postgresql")
-def _place_postgresql(element: Any, compiler: SQLCompiler, **more: Any) -> str:
-    part, whole = (compiler.process(clause, **more) for clause in element.clauses)
-    return f"strpos({whole}, {part})"
 
 
 def value_at(document: ColumnElement[str], key: str) -> ColumnElement[str]:

@@ -91,6 +91,13 @@ def test_an_id_of_no_buyer_gets_no_link():
 def test_an_id_and_its_bits(bits):
     """There and back."""
     assert ids.as_bits(ids.from_bits("b", bits)) == bits
+    assert ids.draw(ids.from_bits("b", bits)) == bits % (1 << 30)
+
+
+@given(st.text(max_size=24))
+def test_what_is_no_id_draws_nothing(text):
+    """Ids of other systems and of tests; in no alphabet a surprise."""
+    assert ids.draw(text) == (0 if (bits := ids.as_bits(text)) is None or len(text) != 20 else bits % (1 << 30))
 
 
 def test_a_log_keeps_no_link():

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import case, func, insert, select, update
 
 from bot.broadcasts import Broadcast, Template, Variant
 from bot.errors import NotYetError
@@ -332,7 +332,11 @@ def test_a_preview_counts_who_is_over_the_cap(shopful: Any) -> None:
     async def told(days: int) -> None:
         async with writing(shopful.engine) as connection:
             row = {"id": f"m_{days}", "partition": 0, "buyer": id, "purpose": "marketing", "state": "sent"}
-            await connection.execute(insert(tables.messages), {**row, "created_at": shopful.now - days * DAY})
+            at = shopful.now - days * DAY
+            await connection.execute(insert(tables.messages), {**row, "created_at": at})
+            last = case((tables.buyers.c.last_marketing_at > at, tables.buyers.c.last_marketing_at), else_=at)
+            mine = update(tables.buyers).where(tables.buyers.c.id == id)
+            await connection.execute(mine.values(last_marketing_at=last))  # as the projection would
 
     shopful.run(told(2))
     shopful.run(told(8))

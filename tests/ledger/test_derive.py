@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import select
 
+from bot import ids
 from bot.codec import dump_message, dump_record
 from bot.events import Money
 from bot.journal import TurnEntry, dump
@@ -72,6 +73,7 @@ async def test_each_buyer_names_the_way_of_the_own_addresses(whole):
     for buyer in buyers:
         mine = [row for row in addresses if row["buyer"] == buyer["id"]]
         assert buyer["way"] == way_of(mine)
+        assert buyer["draw"] == ids.draw(buyer["id"]) > 0
         assert buyer["window_closes_at"] == max((row["window_closes_at"] for row in mine), default=0)
         assert [row for row in ways if row["way"] == buyer["way"]] == rows_of(buyer["way"], mine)
         reached += bool(mine)

@@ -12,6 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import insert, select, text
 
+from bot import ids
 from bot.errors import ConfigError, LedgerError
 from ledger import schema, tables
 from ledger.database import database_url, open_engine, shown, writing
@@ -51,16 +52,23 @@ async def test_every_revision_is_brought_forward_with_its_data(tmp_path, revisio
     await engine.dispose()
 
 
-BEFORE_WAYS = ("window_closes_at", "way")
+BEFORE_WAYS = ("window_closes_at", "way", "draw")
 """Columns of buyers that revision 0005 did not have."""
+DRAWN = "b_0z0123456789abz2mk"
 
 
 async def reached(engine) -> None:
     """A ledger of revision 0005 with buyers who have two addresses, one, and none."""
     await schema.migrate(engine, revision="0005")
     old = [column.name for column in tables.buyers.columns if column.name not in BEFORE_WAYS]
-    people = [blank(tables.buyers, id=f"b_0{n}", partition=0) for n in range(4)]
-    allowed = {"reachable": True, "service": "granted", "marketing": "granted", "calls": "unknown", "coupons": "unknown"}
+    people = [blank(tables.buyers, id=id, partition=0) for id in ("b_00", "b_01", "b_02", "b_03", DRAWN)]
+    allowed = {
+        "reachable": True,
+        "service": "granted",
+        "marketing": "granted",
+        "calls": "unknown",
+        "coupons": "unknown",
+    }
     addresses = [
         blank(tables.addresses, buyer="b_00", account="sms", address="+1", **allowed),
         blank(tables.addresses, buyer="b_00", account="chat", address="x", window_closes_at=70, opted_out=True),
@@ -86,6 +94,7 @@ async def named(engine) -> None:
     assert {id: row.way for id, row in buyers.items()} == {id: way_of(rows) for id, rows in mine.items()}
     assert buyers["b_00"].way == buyers["b_03"].way != buyers["b_01"].way
     assert [buyers[f"b_0{n}"].window_closes_at for n in range(4)] == [70, 0, 0, 90]
+    assert {id: row.draw for id, row in buyers.items() if row.draw} == {DRAWN: ids.draw(DRAWN)}
     expected = rows_of(buyers["b_00"].way, mine["b_00"]) + rows_of(buyers["b_01"].way, mine["b_01"])
     assert sorted(ways, key=str) == sorted(expected, key=str)
 
@@ -110,7 +119,8 @@ async def test_a_page_of_that_never_cuts_a_buyer_in_two(tmp_path, size, monkeypa
     async with engine.connect() as connection:
         pages = await connection.run_sync(lambda c: list(revision._pages(c)))
 
-    assert [(buyer, len(rows)) for page in pages for buyer, rows in page] == [("b_00", 2), ("b_01", 1), ("b_03", 2)]
+    found = [(buyer, len(rows)) for page in pages for buyer, rows in page]
+    assert found == [("b_00", 2), ("b_01", 1), ("b_02", 0), ("b_03", 2), (DRAWN, 0)]
     await engine.dispose()
 
 
