@@ -65,6 +65,7 @@ class LedgerCrowd:
                 "type": one.type,
                 "operators": OPERATORS[one.type],
                 "choices": one.choices,
+                "since": "since" in one.qualifiers,
                 "hint": one.hint if lang == "en" else "",
             }
             for one in FIELDS.values()
@@ -154,13 +155,24 @@ def _told(condition: Condition, lang: str, words: Mapping[str, Any]) -> str:
     if isinstance(condition, Term):
         field = condition.field
         operator = words["operator"].get(condition.op, condition.op)
-        return f"{title(field, lang)} {operator} {_value(condition.value, words)}"
+        return f"{title(field, lang)} {operator} {_value(condition.value, words)}{_besides(condition, words)}"
     parts = [_told(part, lang, words) for part in condition.parts]
     joined = words["join"]["any" if condition.how == "any" else "all"].join(
         f"({part})" if isinstance(inner, Group) and len(condition.parts) > 1 else part
         for part, inner in zip(parts, condition.parts, strict=True)
     )
     return f"{words['join']['none']} ({joined})" if condition.how == "none" else joined
+
+
+def _besides(term: Term, words: Mapping[str, Any]) -> str:
+    """What narrows a condition down: since when, on which account, and the like."""
+    told = []
+    for name, value in term.qualifiers.items():
+        if name == "since" and hasattr(value, "days"):
+            told.append(f"{words['js']['in_last']} {_value(value, words)}")
+        else:
+            told.append(f"{words['besides'].get(name, name)}: {_value(value, words)}")
+    return f" ({', '.join(told)})" if told else ""
 
 
 def _value(value: Any, words: Mapping[str, Any]) -> str:

@@ -46,7 +46,7 @@ export function builder(root, changed = () => {}, first = null) {
 function lacking(line) {
   const boxes = line.querySelector(".several");
   if (boxes) return boxes.querySelector("input:checked") ? null : boxes.querySelector("input");
-  return [...line.querySelectorAll(".value input")].find((input) => !input.value.trim()) || null;
+  return [...line.querySelectorAll(".value input:not(.days)")].find((input) => !input.value.trim()) || null;
 }
 
 function condition(list, test, changed) {
@@ -54,7 +54,7 @@ function condition(list, test, changed) {
   const [field, op, value] = [line.querySelector(".field"), line.querySelector(".op"), line.querySelector(".value")];
   for (const one of facts.fields) field.append(make("option", { value: one.name, text: one.title }));
   const valued = (given) => {
-    value.replaceChildren(...inputs(byName[field.value], op.value, given), ...besides(line.extra));
+    value.replaceChildren(...inputs(byName[field.value], op.value, given), ...lately(byName[field.value], line.extra), ...besides(line.extra));
     changed();
   };
   const operated = (wanted, given) => {
@@ -62,11 +62,12 @@ function condition(list, test, changed) {
     if (wanted) op.value = wanted;
     valued(given);
   };
-  field.addEventListener("change", () => {
+  // By "input", which the form hears after these: it must not read a condition that is half changed.
+  field.addEventListener("input", () => {
     line.extra = {};
     operated();
   });
-  op.addEventListener("change", () => valued());
+  op.addEventListener("input", () => valued());
   line.querySelector(".remove").addEventListener("click", () => {
     const next = line.nextElementSibling?.querySelector(".field") || list.parentElement.querySelector(".add-condition");
     line.remove();
@@ -80,9 +81,16 @@ function condition(list, test, changed) {
   return line;
 }
 
-/** What narrows a condition down (since, account …): set by the API, kept here. */
+/** "In the last n days", of what happened at a time: orders, items, messages. */
+function lately(field, extra) {
+  if (!field.since || (extra.since && extra.since.days === undefined)) return [];
+  const input = make("input", { type: "number", min: 1, max: 36500, class: "days", value: extra.since?.days ?? "", placeholder: words("any_time"), "aria-label": words("since_label", { title: field.title }) });
+  return [make("span", { class: "since" }, words("in_last"), input, words("days"))];
+}
+
+/** What else narrows a condition down (account, a date …): set by the API, kept here. */
 function besides(extra) {
-  const told = Object.entries(extra || {}).map(([name, value]) => `${facts.besides[name] || name}: ${value?.days === undefined ? value : `${value.days} ${words("days_ago")}`}`);
+  const told = Object.entries(extra || {}).filter(([name, value]) => name !== "since" || value.days === undefined).map(([name, value]) => `${facts.besides[name] || name}: ${value?.days === undefined ? value : `${value.days} ${words("days_ago")}`}`);
   return told.length ? [make("small", { text: told.join("; ") })] : [];
 }
 
@@ -118,9 +126,12 @@ function several(field, given, label) {
 function read(line) {
   const [field, op] = [line.querySelector(".field").value, line.querySelector(".op").value];
   const found = byName[field];
+  const days = line.querySelector(".days");
+  const extra = { ...line.extra, ...(days?.value && { since: { days: Number(days.value) } }) };
+  if (days && !days.value) delete extra.since;
   const boxes = line.querySelector(".several");
-  if (boxes) return { field, op, value: [...boxes.querySelectorAll("input:checked")].map((box) => box.value), ...line.extra };
-  const typed = [...line.querySelector(".value").querySelectorAll("input, select")];
+  if (boxes) return { field, op, value: [...boxes.querySelectorAll("input:checked")].map((box) => box.value), ...extra };
+  const typed = [...line.querySelector(".value").querySelectorAll("input:not(.days), select")];
   const one = (input) => {
     if (input.dataset.as === "days" && (op === "within" || op === "not_within" || found.type === "date")) return { days: Number(input.value) };
     if (input.dataset.as === "list") return input.value.split(/[,，、]/).map((part) => part.trim()).filter(Boolean).map((part) => plain(found, part));
@@ -128,7 +139,7 @@ function read(line) {
     return plain(found, input.value);
   };
   const value = op === "between" ? typed.map((input) => plain(found, input.value)) : one(typed[0]);
-  return { field, op, value, ...line.extra };
+  return { field, op, value, ...extra };
 }
 
 const plain = (field, text) => (["number", "days"].includes(field.type) && text !== "" ? Number(text) : text);

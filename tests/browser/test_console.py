@@ -222,6 +222,8 @@ async def test_a_draft_comes_back_as_it_was_written(browser, shop):
         "where": {"any": [
             {"field": "orders.count", "op": ">=", "value": 2}, {"field": "buyer.tags", "op": "in", "value": ["casual", "军旅"]},
             {"field": "orders.last", "op": "within", "value": {"days": 30}}, {"field": "orders.average", "op": "between", "value": ["100", "300"]},
+            {"field": "items.product", "op": "in", "value": ["31"], "since": {"days": 90}},
+            {"field": "orders.ship", "op": "in", "value": ["delivered", "returned"], "since": "2026-01-01"},
             {"field": "buyer.name", "op": "known", "value": True}, {"field": "consent.marketing", "op": "=", "value": "granted", "account": "sms-main"},
         ]},
         "purpose": "marketing", "text": {"zh-CN": "会员日"}, "accounts": ["sms-main", "sms-cn", "messenger-main"],

@@ -139,6 +139,33 @@ async def test_a_segment_is_saved_chosen_changed_and_taken_away(browser, shop):
     await clean(page, "zh-CN", "segments-none")
 
 
+async def test_who_bought_it_lately(browser, shop):
+    """Of what happens at a time the page asks since when, and says so in words; nothing that is half chosen is asked for."""
+    page = await fresh(browser, shop, "/segments/new")
+    await condition(page.locator("#builder"), "items.product", "31")
+    await page.locator("#builder .days").fill("90")
+    await page.locator("#builder-add").click()
+    await page.locator("#builder .field").nth(1).select_option("orders.ship")
+    await page.locator("#builder .op").nth(1).select_option("in")
+    await page.get_by_label(W["choice"]["delivered"], exact=True).check()
+    await expect(page.locator("#count")).to_have_text(W["js"]["count_none"])
+    await clean(page, "zh-CN", "segment-lately")
+    await page.get_by_label(W["segments"]["name"], exact=True).fill("买过 31 的")
+    await page.get_by_role("button", name=W["segments"]["save"]).click()
+    row = page.get_by_role("row", name="买过 31 的")
+    await expect(row).to_contain_text(f"31 ({W['js']['in_last']} 90 {W['js']['days']})")
+    await expect(row).to_contain_text(W["choice"]["delivered"])
+    saved = next(one for one in shop.all("/segments", 50) if one["name"] == "买过 31 的")
+    assert saved["where"] == {
+        "all": [
+            {"field": "items.product", "op": "=", "value": "31", "since": {"days": 90}},
+            {"field": "orders.ship", "op": "in", "value": ["delivered"]},
+        ]
+    }
+    assert shop.api("DELETE", f"/segments/{saved['id']}").status == 200
+    assert page.complaints == []
+
+
 async def test_what_is_missing_is_said_where_it_is_missing(browser, shop):
     """By the page itself, in its language, before anything leaves it: no conditions is not everybody, no time is not now."""
     page = await fresh(browser, shop, "/broadcasts/new", "zh-TW", 390, "dark")
