@@ -9,11 +9,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from bot import ids, keys
+from bot import ids, keys, subjects
 from bot.accounts import Line
 from bot.change import Change, QueuedMessage, StatusChange
 from bot.clock import DAY_MS, HOUR_MS, SystemClock
-from bot.codec import dump_message
+from bot.codec import dump_message, dump_record
 from bot.errors import (
     AccountError,
     ConnectError,
@@ -27,11 +27,13 @@ from bot.errors import (
 from bot.leases import Leases
 from bot.messages import OutboundMessage, Purpose, Receipt, Text, lane_of
 from bot.ports import Capabilities
+from bot.records import Address, Buyer, Consent
 from bot.sender import REPLY_DOUBT_MS, SERVICE_DOUBT_MS, Sender
 from bot.spend import Spend
 from bot.store import Store
 
-P, ACCOUNT = 7, "chat"
+HOME, ACCOUNT = "address:chat:p1", "chat"
+P = subjects.partition_of(HOME, 64)
 PURPOSES: tuple[Purpose, ...] = ("reply", "code", "service", "marketing")
 LATE = DAY_MS
 
@@ -77,7 +79,7 @@ class Desk:
         now = self.clock.now()
         made = OutboundMessage(
             **{
-                "id": ids.new("m", P), "buyer": "b_1", "home": "address:chat:p1", "account": ACCOUNT, "to": "p1", "purpose": purpose,
+                "id": ids.new("m", P), "buyer": "b_1", "home": HOME, "account": ACCOUNT, "to": "p1", "purpose": purpose,
                 "content": Text("x"), "created_at": now, **fields,
             }
         )  # fmt: skip
@@ -269,6 +271,12 @@ async def test_a_pause_that_the_provider_asks_for_costs_no_attempt(desk):
     assert (await desk.row(id))[0] == "sent"
 
 
+async def test_a_limit_of_one_number_holds_up_no_other(desk):
+    """The provider says whose limit it is: the line goes on."""
+    state, waits = await outcome(desk, "service", ThrottledError("slow down", retry_after_s=7, whole_line=False))
+    assert (state, set(waits), desk.line.wait_s()) == ("queued", {"M"}, 0)
+
+
 @pytest.mark.parametrize(
     ("purpose", "state"), [("reply", "failed"), ("code", "failed"), ("service", "queued"), ("marketing", "queued")]
 )
@@ -334,10 +342,16 @@ async def test_nothing_overtakes_what_waits_already(desk):
 
 
 async def test_marketing_is_checked_against_the_record_as_it_is(desk):
-    """Nobody is there who agreed: no call."""
+    """Nobody is there who agreed: no call. Somebody is, and it goes."""
     id = await desk.plan("marketing")
     await desk.turn()
     assert (desk.provider.called, await desk.row(id)) == ([], ("skipped", "no_consent"))
+    agreed = Address(ACCOUNT, "p1", consent=Consent(marketing="granted"))
+    record = dump_record(Buyer("b_1", HOME, 1, addresses=[agreed]))
+    await desk.store.commit([Change(P, HOME, record=record)], now=desk.clock.now())
+    id = await desk.plan("marketing")
+    await desk.turn()
+    assert (desk.provider.called, (await desk.row(id))[0]) == ([id], "sent")
 
 
 # --- a sender that died -----------------------------------------------------------------------------------------------
@@ -361,10 +375,12 @@ async def test_what_an_echo_settled_since_is_no_doubt(desk):
     """Found left behind, and delivered before it was looked at."""
     id = await desk.plan("service")
     await desk.store.pull([(P, ACCOUNT, "lo", 1)], now=1)
-    change = Change(P, "address:chat:p1")
+    change = Change(P, HOME)
     change.statuses.append(StatusChange("ref", id, "delivered", desk.clock.now(), ""))
     await desk.store.commit([change], now=desk.clock.now())
     await desk.sender.left_behind([(P, id)])
     await desk.sender._write_outcomes()
     assert ((await desk.row(id))[0], await desk.waits()) == ("delivered", {})
+    told = await desk.store.command("XRANGE", keys.journal(P), "-", "+")
+    assert [fields[b"k"] for _, fields in told] == [b"status"]  # the ledger hears of no doubt
     assert await desk.store.command("ZCARD", keys.sending(P)) == 0
