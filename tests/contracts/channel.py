@@ -280,7 +280,7 @@ class ChannelContract:
                 channel.verify(replace(good, body=other))
 
     def test_a_request_without_signature_fails(self, channel: Channel) -> None:
-        """Missing, empty, malformed, doubled."""
+        """Missing, empty, malformed, doubled, or another one in any of its characters."""
         good = self.case.sign(self._bodies()[0], self.case.secret)
         for bad in self._unsigned(good):
             with pytest.raises(SignatureError):
@@ -587,7 +587,17 @@ class ChannelContract:
         name = self.case.signature_header
         rest = [(key, value) for key, value in good.headers.items() if key.lower() != name.lower()]
         signature = good.headers[name]
-        for values in ([], [""], ["x"], [signature[:-1]], [signature + "0"], [signature, signature], ["é" * 71]):
+        others = [[signature[:n] + ("1" if c == "0" else "0") + signature[n + 1 :]] for n, c in enumerate(signature)]
+        for values in (
+            [],
+            [""],
+            ["x"],
+            [signature[:-1]],
+            [signature + "0"],
+            [signature, signature],
+            ["é" * 71],
+            *others,
+        ):
             pairs = [*rest, *((name, value) for value in values)]
             yield replace(good, headers=CIMultiDictProxy(CIMultiDict(pairs)))
 

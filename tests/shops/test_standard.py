@@ -114,6 +114,14 @@ def test_malformed_signatures_are_refused(signature):
         shop().verify(request(BODY, signature))
 
 
+@pytest.mark.parametrize("place", range(3, len(GOOD)))
+def test_every_character_of_a_signature_counts(place):
+    """One that is nearly right is wrong."""
+    other = "A" if GOOD[place] != "A" else "B"
+    with pytest.raises(SignatureError):
+        shop().verify(request(BODY, GOOD[:place] + other + GOOD[place + 1 :]))
+
+
 @pytest.mark.parametrize("stamp", ["", "123.9", "٠" * 10, STAMP + " ", "+" + STAMP[1:], "1e9", "9" * 11])
 def test_malformed_times_are_refused(stamp):
     """Ten ASCII digits or nothing, even if signed."""

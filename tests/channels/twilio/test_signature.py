@@ -121,6 +121,10 @@ def test_a_shared_key_signs_with_sha256():
     refused(signature=SHARED, headers=(FORM_HEADER, settings), shared={"webhooks_sharedkey_01": "another"})
     for value in ("key=webhooks_sharedkey_01,algorithm=HMAC_MD5", "algorithm=HMAC_SHA256", "nonsense", ","):
         assert "algorithm" in refused(signature=SHARED, headers=(FORM_HEADER, (name, value)), shared=keys)
+    unknown = (name, "key=webhooks_sharedkey_02,algorithm=HMAC_SHA256")
+    for nobodys in ("", TOKEN):  # a key that nobody configured is no key, not an empty one
+        forged = sign(nobodys, string_to_sign(URL, read_form(BODY)), "HMAC_SHA256")
+        assert "shared_keys" in refused(signature=forged, headers=(FORM_HEADER, unknown), shared=keys)
 
 
 def test_a_json_body_is_proved_by_its_hash():

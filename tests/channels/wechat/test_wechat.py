@@ -285,6 +285,10 @@ def test_without_a_key_the_plain_signature_counts():
     assert event.subject == "address:wechat-main:oFAKEbuyer0001"
     with pytest.raises(SignatureError):
         channel.verify(request(V3_XML.encode(), signature="0" * 40, timestamp=TS, nonce=NONCE))
+    whole = f"<xml><Encrypt><![CDATA[{VECTORS[2][1]}]]></Encrypt></xml>".encode()
+    sealed = request(whole, signature=signature(TOKEN, TS, NONCE), timestamp=TS, nonce=NONCE, encrypt_type="aes")
+    with pytest.raises(SignatureError, match="no encoding_aes_key"):
+        channel.verify(sealed)
 
 
 def test_a_request_that_somebody_kept_is_refused():
