@@ -44,6 +44,7 @@ RULES: Mapping[str, str] = {
     "fallback": '{{{{ {name} }}}} has no fallback: who has no value is skipped; write {{{{ {name} | default("…") }}}}',
     "no_item": "{{{{ {name} }}}} needs a product: the broadcast names {count}",
     "no_coupon": "{{{{ {name} }}}} needs a coupon campaign: name it in coupon",
+    "offer": "a coupon is an offer: as a service notice it would reach who never agreed to marketing; send it as marketing",
     "too_long": "{units} {unit} with long values; {account} takes {limit}",
     "parts": "a text message of {parts} parts by {account}: {units} of {alone} characters in one ({encoding})",
     "window": "{account} reaches only buyers whose chat is open; the others take the next account, or are skipped",
@@ -174,6 +175,8 @@ def lint(
     long = {**_long(broadcast, shop), **(longest or {})}
     found: list[Finding] = []
     free = any(lane.able.free_text for lane in lanes)
+    if broadcast.coupon and broadcast.purpose == "service":
+        found.append(_make("purpose", "offer"))
     for where, texts in _texts(broadcast):
         found += _locales(where, texts, shop, needed=free and where == "text")
         for locale, text in sorted(texts.items()):

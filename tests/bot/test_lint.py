@@ -62,6 +62,13 @@ def test_a_good_text_has_no_fault() -> None:
     assert {one.account for one in found} == {"wechat-main", "messenger-main"}
 
 
+def test_a_coupon_is_no_notice() -> None:
+    """By calling it service an offer would reach who never agreed to marketing."""
+    assert "offer" in rules(lint(broadcast(GOOD, purpose="service", coupon="RACE50"), (SMS,), SHOP), "fault")
+    for fields in ({"purpose": "service"}, {"coupon": "RACE50"}):
+        assert "offer" not in rules(lint(broadcast(GOOD, **fields), (SMS,), SHOP))
+
+
 @pytest.mark.parametrize(
     ("text", "rule"),
     [

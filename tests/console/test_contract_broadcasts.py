@@ -136,6 +136,7 @@ def test_a_draft_is_what_was_asked_for(shop: Served) -> None:
         ({"text": None}, {"text"}),
         ({"text": {"zh-CN": "{{ coupon }}"}}, {"text.zh-CN"}),
         ({"coupon": "NOTHING"}, {"coupon"}),
+        ({"coupon": "WELCOME", "purpose": "service"}, {"purpose"}),
         ({"items": ["nothing"]}, {"items.0"}),
         ({"exclude": ["everybody"]}, {"exclude"}),
         ({"holdout_percent": 91}, {"holdout_percent"}),
