@@ -20,6 +20,7 @@ from console.desk import Whole
 from console.titles import title
 from ledger import lookups, tables
 from ledger.audiences import LedgerAudiences
+from ledger.forecast import variant_of
 from ledger.reading import History
 from ledger.segments import Group, Moment, SegmentError, parse, parse_text, where_of
 from ledger.segments.conditions import Condition, Term
@@ -115,16 +116,17 @@ class LedgerCrowd:
         return Whole(told.count, told.excluded, dict(accounts), told.skipped, told.capped, told.by_variant)
 
     async def some(self, asked: Broadcast, limit: int) -> Sequence[Recipient]:
-        """Some of them."""
+        """Some of them, each with the variant that they would read."""
         ids = list((await self._find(asked, limit)).sample)
-        table = tables.buyers
-        homes: dict[str, str] = {}
+        table, variant = tables.buyers, variant_of(asked, Moment(self.clock.now(), self.zone, self.currency))
+        found: dict[str, Recipient] = {}
         async with self.history.connection() as connection:
             for start in range(0, len(ids), ASKED_AT_ONCE):
                 wanted = table.c.id.in_(ids[start : start + ASKED_AT_ONCE])
-                rows = await connection.execute(select(table.c.id, table.c.home).where(wanted))
-                homes |= {row.id: row.home for row in rows}
-        return [Recipient(id, homes[id]) for id in ids if id in homes]
+                named = select(table.c.id, table.c.home, variant.label("variant")).where(wanted)
+                rows = await connection.execute(named)
+                found |= {row.id: Recipient(row.id, row.home, row.variant) for row in rows}
+        return [found[id] for id in ids if id in found]
 
     # --- what became of it ------------------------------------------------------------------------------------------
 

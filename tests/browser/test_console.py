@@ -200,6 +200,14 @@ async def test_by_keyboard_alone(browser, shop):
     await expect(page.locator("#sure-input")).to_be_focused()
     await page.keyboard.press("Escape")
     await expect(page.get_by_role("dialog")).to_be_hidden()
+    await page.goto(f"http://127.0.0.1:{shop.port}/console/broadcasts")
+    await page.keyboard.press("j")
+    await expect(page.locator("a.row").first).to_be_focused()
+    await page.keyboard.press("j")
+    await page.keyboard.press("k")
+    await page.keyboard.press("Enter")
+    await expect(page).to_have_url(re.compile("/console/broadcasts/bc_"))
+    await expect(page.locator("h1")).to_have_text("By keys")
 
 
 async def test_nothing_typed_is_lost(browser, shop):

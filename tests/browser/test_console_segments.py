@@ -72,6 +72,9 @@ async def test_each_style_reads_its_own_words(browser, shop):
     await page.get_by_role("button", name=W["compose"]["preview"]).click()
     await expect(page.locator("#shown")).to_contain_text(W["js"]["by_variant"].format(n=1, name="a"))
     await expect(page.locator("#shown")).to_contain_text(W["js"]["by_rest"].format(n=2))
+    await expect(page.locator("#shown ul.sample .bubble", has_text="工装会员价")).to_have_count(
+        1
+    )  # as each will read it
     await clean(page, "zh-CN", "variants")
     await page.get_by_role("button", name=W["compose"]["next"]).click()
     await expect(page).to_have_url(re.compile("/console/broadcasts/bc_"))
