@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from decimal import Decimal
 
@@ -18,6 +19,7 @@ from bot.events import (
     Ms,
     OrderBrief,
     Scanned,
+    StaffAsked,
     Tapped,
     TouchAsked,
     Unfollowed,
@@ -97,6 +99,14 @@ def new_answers(
             at, wording = consent.coupons_at or now, consent.coupons_wording
         found.append(ConsentRecord(account, id, topic, verdict, at, wording, consent.source))
     return found
+
+
+def sent_by(answers: list[ConsentRecord], asked: StaffAsked) -> list[ConsentRecord]:
+    """Answers that were given on a buyer's page, with the address and the browser that they came from."""
+    if asked.by != "page" or not answers:
+        return answers
+    sender = json.loads(asked.data).get("sender", {})
+    return [structs.replace(one, ip=sender.get("ip", ""), browser=sender.get("browser", "")) for one in answers]
 
 
 def add_phone(buyer: Buyer, phone: str, accounts: Mapping[str, Capabilities]) -> None:

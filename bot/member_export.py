@@ -70,4 +70,5 @@ def row_of(buyer: Buyer) -> list[str]:
 def opened(path: Path, *, bom: bool) -> TextIO:
     """A file that only its owner may read: it holds numbers and names."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.fchmod(descriptor, 0o600)  # one that was there already may have been open to others
     return os.fdopen(descriptor, "w", encoding="utf-8-sig" if bom else "utf-8", newline="")

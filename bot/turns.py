@@ -269,9 +269,11 @@ class Turns:
             entry.record = b"" if isinstance(record, Product) else change.record
             if isinstance(record, Buyer):
                 entry.buyer = record.id
-                entry.consents = buyers.new_answers(
-                    run.before_answers, run.answered, record, run.now, merged=isinstance(run.event.body, Absorbed)
+                body = run.event.body
+                answers = buyers.new_answers(
+                    run.before_answers, run.answered, record, run.now, merged=isinstance(body, Absorbed)
                 )
+                entry.consents = buyers.sent_by(answers, body) if isinstance(body, StaffAsked) else answers
         entry.event = dump_event(run.event)
         entry.release = self._release
         change.journal = dump(entry)

@@ -194,6 +194,18 @@ class Wordings:
         used = self.resolve(locale, key)
         return f"{key}/{used}@{self._table[used, key].version}"
 
+    def shown(self, evidence: str, values: Mapping[str, Any]) -> str:
+        """The words that an evidence stands for, "" where this release words it otherwise, or it is no wording of ours."""
+        key, _, rest = evidence.partition("/")
+        locale = rest.partition("@")[0]
+        wording = self._table.get((locale, key))
+        if wording is None or self.evidence(key, locale) != evidence:
+            return ""
+        try:
+            return filled(wording.chat, {**dict.fromkeys(wording.optional | wording.required, ""), **values}).strip()
+        except (TemplateError, TypeError, ValueError, ArithmeticError, GatewayError):
+            return ""
+
     def render(self, key: str, locale: str, values: Mapping[str, Any], medium: Medium = "chat") -> Rendered:
         """A wording filled in. Raises NoVariantError for a chat-only wording by SMS."""
         used = self.resolve(locale, key)

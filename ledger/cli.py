@@ -42,16 +42,6 @@ def commands_with(settings_of: Callable[[Path], Settings], with_store: WithStore
         if not found.well:
             raise typer.Exit(1)
 
-    @app.command("retention")
-    def retention(config: Config = DEFAULT) -> None:
-        """What would go by age now (privacy.keep_months, ledger.raw_months). Only tells: serve deletes, a page at a time."""
-        from ledger import commands  # noqa: PLC0415
-
-        settings = settings_of(config)
-        url = _url(settings)
-        for line in with_store(config, lambda store: commands.due(store, url, settings.terms)):
-            typer.echo(line)
-
     @app.command("rebuild")
     def rebuild(config: Config = DEFAULT) -> None:
         """Derive all tables anew from the raw journal. May be broken off: the projector, or the next rebuild, goes on."""
@@ -69,7 +59,37 @@ def commands_with(settings_of: Callable[[Path], Settings], with_store: WithStore
         url = _url(settings_of(config))
         typer.echo(with_store(config, lambda store: commands.adopt(store, url)))
 
+    _add_readers(app, settings_of, with_store)
     return app
+
+
+def _add_readers(app: typer.Typer, settings_of: Callable[[Path], Settings], with_store: WithStore) -> None:
+    @app.command("retention")
+    def retention(config: Config = DEFAULT) -> None:
+        """What would go by age now (privacy.keep_months, ledger.raw_months). Only tells: serve deletes, a page at a time."""
+        from ledger import commands  # noqa: PLC0415
+
+        settings = settings_of(config)
+        url = _url(settings)
+        for line in with_store(config, lambda store: commands.due(store, url, settings.terms)):
+            typer.echo(line)
+
+    @app.command("export")
+    def export(
+        kind: Annotated[str, typer.Argument(help="consents, messages, decisions or timeline")],
+        since: Annotated[str, typer.Option(help="The first day, or a time.")] = "",
+        until: Annotated[str, typer.Option(help="The last day, or a time.")] = "",
+        lines: Annotated[bool, typer.Option("--jsonl/--csv", help="One JSON object a line, or CSV.")] = False,  # noqa: FBT002
+        out: Annotated[
+            Path | None, typer.Option(help="A file that only you may read; without it, the terminal.")
+        ] = None,
+        config: Config = DEFAULT,
+    ) -> None:
+        """Write what was agreed to, sent or decided in a span of time; consents with the words that were shown."""
+        from ledger import commands  # noqa: PLC0415
+
+        settings = settings_of(config)
+        commands.exported(settings, _url(settings), kind, (since, until), lines=lines, out=out)
 
 
 def _url(settings: Settings) -> URL:

@@ -10,6 +10,7 @@ from aiohttp import web
 from bot.buyers import may_be_recycled
 from bot.visits import Asked
 from pages import show
+from pages.sender import sender_of
 from pages.visit import Door, Visit, ask, remember, see, stop
 
 _DAYS = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
@@ -121,13 +122,14 @@ async def save_settings(visit: Visit, _door: Door) -> web.Response:
     if ("same" in visit.form) != ("was_same" in visit.form):
         data["same_offers"] = "same" in visit.form
     if changes or "same_offers" in data:
-        await visit.ask("page_consent", data)
+        await visit.ask("page_consent", {**data, "sender": sender_of(visit.request)})
     return visit.go("/settings?said=saved")
 
 
 async def end_marketing(visit: Visit, _: Door) -> web.Response:
     """One tap ends all marketing. Also for who has only the link, as by RFC 8058: a link that leaks can do no harm by it."""
-    await visit.ask("page_stop", {"page": "settings" if visit.known else "unsubscribe"})
+    page = "settings" if visit.known else "unsubscribe"
+    await visit.ask("page_stop", {"page": page, "sender": sender_of(visit.request)})
     return visit.go("/settings?said=stopped" if visit.known else "/stop?said=stopped")
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
-
 from aiohttp import web
 
 from bot import subjects
@@ -13,16 +11,9 @@ from bot.records import Buyer
 from bot.visits import new_secret
 from pages.deeds import draw_code
 from pages.deps import PageDeps
+from pages.sender import is_public
 from pages.sheet import locale_of, page
 from pages.visit import COOKIE, Guesses, StopError, Visit, ask, check_form, csrf_of, form_of, remember, see
-
-
-def is_public(sender: str) -> bool:
-    """Whether this is a visitor's own address: a proxy in front speaks for all visitors, and is not held to one's share."""
-    try:
-        return ip_address(sender).is_global
-    except ValueError:
-        return False
 
 
 class Joining:

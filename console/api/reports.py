@@ -12,7 +12,7 @@ from console.csvs import lines
 from ledger import lookups
 
 PAGE = 1000
-COLUMNS = ("at", "buyer", "account", "id", "topic", "verdict", "wording", "source")
+COLUMNS = ("at", "buyer", "account", "id", "topic", "verdict", "wording", "source", "ip", "browser")
 
 
 async def consents(call: Call) -> web.StreamResponse:
@@ -28,7 +28,10 @@ async def consents(call: Call) -> web.StreamResponse:
     await answer.prepare(call.request)
     await answer.write(lines([COLUMNS]))
     while page:
-        rows = [(rfc3339(r.at), r.buyer, r.account, r.address, r.topic, r.verdict, r.wording, r.source) for r in page]
+        rows = [
+            (rfc3339(r.at), r.buyer, r.account, r.address, r.topic, r.verdict, r.wording, r.source, r.ip, r.browser)
+            for r in page
+        ]
         await answer.write(lines(rows))
         if len(page) < PAGE:
             break

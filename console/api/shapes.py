@@ -112,6 +112,7 @@ def consent(row: Any) -> dict[str, Any]:
     return {
         "buyer": row.buyer, "account": row.account, "id": row.address, "topic": row.topic, "verdict": row.verdict,
         "at": when(row.at), "wording": row.wording, "source": row.source,
+        "ip": row.ip, "browser": row.browser,
     }  # fmt: skip
 
 

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from tests.pages.visitor import PHONE, Visitor, ask, at_phone, csrf, mark
+import pytest
+from aiohttp.test_utils import make_mocked_request
+from sqlalchemy import select
+
+from ledger import tables as t
+from pages.sender import address_of
+from tests.pages.visitor import PHONE, Visitor, ask, at_phone, csrf, mark, shop_with_pages
 
 # --- settings ---------------------------------------------------------------------------------------------------------
 
@@ -144,3 +150,45 @@ async def test_the_way_out_outlives_a_revocation(chat, member, inside):
         await visitor.get(path)
         await visitor.send("/stop")
         assert "已停发" in visitor.text
+
+
+# --- evidence ---------------------------------------------------------------------------------------------------------
+
+
+async def test_an_answer_on_a_page_keeps_where_it_came_from(valkey, redis_client, tmp_path):
+    """Address and browser lie with the evidence, of a tick and of the one-tap stop; an answer in the chat has neither."""
+    browser = "Mozilla/5.0 (Linux; Android 14) Test\x01/1"
+    seen = {"X-Forwarded-For": "1.1.1.1, 203.0.114.7, 10.0.0.5", "User-Agent": browser.replace("\x01", "")}
+    async with shop_with_pages(valkey, tmp_path, ledger=True) as chat:
+        await ask(chat, "p1", "你好")
+        found = await chat.harness.gateway.queries.buyer_by_address("messenger-main", "p1")
+        links = chat.harness.gateway.links
+        token = links.token("out", found.id, found.revoked, chat.harness.gateway.clock.now())
+        async with chat.harness.session.post(f"{chat.harness.base}/b/{token}/stop", headers=seen) as answer:
+            assert answer.status == 200
+        await chat.harness.idle()
+        await ask(chat, "p1", "恢复")
+        await chat.harness.projected()
+        async with chat.harness.gateway.history.connection() as connection:
+            rows = list(await connection.execute(select(t.consents).order_by(t.consents.c.ms, t.consents.c.line)))
+    told = [(row.verdict, row.source, row.ip, row.browser) for row in rows if row.topic == "marketing"]
+    assert told[0] == ("refused", "page:unsubscribe", "203.0.114.7", "Mozilla/5.0 (Linux; Android 14) Test/1")
+    assert {(ip, browser) for _, source, ip, browser in told[1:] if not source.startswith("page")} == {("", "")}
+    assert len(told) > 1
+
+
+@pytest.mark.parametrize(
+    ("remote", "passed_on", "found"),
+    [
+        ("203.0.114.9", "1.1.1.1", "203.0.114.9"),  # nobody stands between: the header is the sender's own word
+        ("10.0.0.2", "9.9.9.9, 203.0.114.7", "203.0.114.7"),
+        ("127.0.0.1", "203.0.114.7, 10.1.1.1", "203.0.114.7"),
+        ("::1", "2001:4860:4860::8888", "2001:4860:4860::8888"),
+        ("10.0.0.2", "", ""),
+        ("10.0.0.2", "unknown, <script>", ""),
+        ("", "203.0.114.7", "203.0.114.7"),
+    ],
+)
+def test_whose_address_counts(remote, passed_on, found):
+    request = make_mocked_request("GET", "/", headers={"X-Forwarded-For": passed_on})
+    assert address_of(request.clone(remote=remote)) == found
