@@ -12,7 +12,7 @@ from bot import ids, keys, subjects
 from bot.catalogue import Catalogue
 from bot.clock import SystemClock
 from bot.codec import dump_record
-from bot.coupons import ALPHABET, TENTATIVE_MS, Campaign, CodesTakenError, Coupons, new_code
+from bot.coupons import ALPHABET, TENTATIVE_MS, Campaign, CodesTakenError, Coupons, StockError, new_code
 from bot.records import Buyer, Coupon
 from bot.redis_client import connect
 from bot.resolver import EffectResolver
@@ -175,6 +175,23 @@ async def test_a_pool_of_own_codes_runs_out(coupons):
     with pytest.raises(CodesTakenError, match=pool[1]):
         await coupons.create(campaign("OTHER"), ["FREECODE2345", pool[1]])
     assert await coupons.create(campaign("OTHER"), ["FREECODE2345"])
+
+
+async def test_codes_that_did_not_come_into_a_campaign_are_free(coupons):
+    """Refused with others, with a key that is taken, or with a stock that cannot be: another campaign may have them."""
+    ours, free = "SHOPCODE2345", ["FREECODE2345", "FREECODE6789"]
+    await coupons.create(campaign(), [ours])
+    with pytest.raises(CodesTakenError):
+        await coupons.create(campaign("OTHER"), [free[0], ours])
+    assert await coupons.owners([*free, ours]) == {ours: "RACE"}
+    assert not await coupons.create(campaign(), free)
+    assert await coupons.owners([*free, ours]) == {ours: "RACE"}
+    with pytest.raises(StockError):
+        await coupons.change("RACE", lambda found: setattr(found, "stock", 99), [ours, *free])
+    assert await coupons.owners([*free, ours]) == {ours: "RACE"}  # what was ours stays ours
+    assert await coupons.change("NONE", lambda _: None, free) is None
+    assert await coupons.create(campaign("THIRD"), free)
+    assert await coupons.owners([*free, ours]) == {ours: "RACE", free[0]: "THIRD", free[1]: "THIRD"}
 
 
 async def test_an_unclaimed_code_of_a_pool_is_nobodys(coupons):
