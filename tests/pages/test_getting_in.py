@@ -39,6 +39,8 @@ async def test_a_link_binds_within_the_hour_only(chat, member):
     async with Visitor(chat.harness.base) as visitor:
         await visitor.get(member)
         assert "/open" not in visitor.text
+        await visitor._take("POST", member + "/open", data={"csrf": csrf(visitor)})  # though nobody offered it
+        assert (visitor.status, "积分" in visitor.text) == (400, False)
         before = len(chat.twilio.forms)
         await visitor.send("/code")
         assert "已发到尾号 1234" in visitor.text
@@ -70,6 +72,8 @@ async def test_by_text_a_code_is_needed(chat, member):
     async with Visitor(chat.harness.base) as visitor:
         await visitor.get(path)
         assert "/open" not in visitor.text
+        await visitor._take("POST", path + "/open", data={"csrf": csrf(visitor)})
+        assert (visitor.status, "积分" in visitor.text) == (400, False)
         before += 1
         await visitor.send("/code")
         digits = await newest_code(chat, before)
@@ -255,3 +259,8 @@ async def test_a_merge_and_a_changed_number_end_links(chat, member, inside):
     await ask(chat, "p1", "13900005678")
     await ask(chat, "p1", await newest_code(chat, before))
     assert (await inside.get(newest)).status == 410
+    await inside.get(await link_of(chat, "p1"))
+    await inside.send("/open")
+    await inside.get(inside.path + "/settings")
+    assert "5678" in inside.text
+    assert "1234" not in inside.text  # a number that was given up may be another's by now

@@ -42,6 +42,20 @@ async def test_no_form_of_others_does_anything(chat, member, inside):
     assert "积分" in (await inside.get(member)).text
 
 
+async def test_who_holds_the_link_alone_does_nothing(chat, member, inside):
+    """A browser that was not let in, with a form token of its own: every deed ends at the door."""
+    before = await at_phone(chat)
+    fields = {"sure": "yes", "name": "x", "item": "x", "campaign": "MAY"}
+    async with Visitor(chat.harness.base) as stranger:
+        await stranger.get(member)
+        for deed in DEEDS:
+            await stranger._take("POST", f"{member}/{deed}", data={**fields, "csrf": csrf(stranger)})
+            assert "/code" in stranger.text, deed
+            assert "积分" not in stranger.text
+    assert await at_phone(chat) == before
+    assert "积分" in (await inside.get(member)).text
+
+
 async def test_the_profile(chat, inside, member):
     """Kept; faults beside their fields with what was typed; emptied again."""
     await inside.get(member + "/profile")

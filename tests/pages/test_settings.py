@@ -100,7 +100,12 @@ async def test_an_answer_for_an_address_of_others_is_none(chat, inside, member):
     await inside.get(member + "/settings")
     before = await at_phone(chat)
     await inside.send(
-        "/settings", tick=["0" * 12 + ".marketing", "x", mark(inside, "Messenger", "marketing")[:12] + ".owner"]
+        "/settings",
+        tick=[
+            "0" * 12 + ".marketing",
+            "x",
+            *(mark(inside, "Messenger", "marketing")[:12] + f".{one}" for one in ("owner", "calls")),
+        ],
     )
     assert inside.status == 200
     assert (await at_phone(chat)).addresses == before.addresses
