@@ -105,19 +105,20 @@ class LedgerCrowd:
         """How many it would reach before each buyer's own decision: exclusions are taken off, the holdout is not."""
         return (await self._find(asked, 1)).count
 
-    async def whole(self, asked: Broadcast) -> Whole:
-        """All of it counted: who is left out, who would get it by which account, who not and why; quotas and staff aside."""
+    async def whole(self, asked: Broadcast, some: int) -> Whole:
+        """All of it counted, and so many of it: who is left out, who would get it by which account, who not and why; quotas and staff aside."""
         if self.audiences is None:
-            return Whole(await self.count(asked), {}, {}, {})
-        told = await self.audiences.preview(asked, sample=0)
+            found = await self._find(asked, some)
+            return Whole(found.count, {}, {}, {}, some=await self._named(asked, found.sample))
+        told = await self.audiences.preview(asked, sample=some)
         accounts = Counter[str]()
         for (account, _), count in told.lanes.items():
             accounts[account] += count
-        return Whole(told.count, told.excluded, dict(accounts), told.skipped, told.capped, told.by_variant)
+        recipients = await self._named(asked, told.sample)
+        return Whole(told.count, told.excluded, dict(accounts), told.skipped, told.capped, told.by_variant, recipients)
 
-    async def some(self, asked: Broadcast, limit: int) -> Sequence[Recipient]:
-        """Some of them, each with the variant that they would read."""
-        ids = list((await self._find(asked, limit)).sample)
+    async def _named(self, asked: Broadcast, ids: Sequence[str]) -> Sequence[Recipient]:
+        """These buyers, each with the variant that they would read."""
         table, variant = tables.buyers, variant_of(asked, Moment(self.clock.now(), self.zone, self.currency))
         found: dict[str, Recipient] = {}
         async with self.history.connection() as connection:

@@ -41,7 +41,7 @@ SLACK_MS: Ms = 10 * MINUTE_MS
 class Whole(Struct, frozen=True):
     """An audience counted as a whole. `excluded`: by switch, whom it leaves out; of the rest by account or reason; `capped`: wait.
 
-    `by_variant`: how many of it read which variant; "": the broadcast's own text.
+    `by_variant`: how many of it read which variant; "": the broadcast's own text. `some`: a few of it.
     """
 
     count: int
@@ -50,6 +50,7 @@ class Whole(Struct, frozen=True):
     skipped: dict[str, int]
     capped: int = 0
     by_variant: dict[str, int] = field(default_factory=dict)
+    some: Sequence[Recipient] = ()
 
 
 class Crowd(Protocol):
@@ -87,12 +88,8 @@ class Crowd(Protocol):
         """How many it would reach before each buyer's own decision: exclusions are taken off, the holdout is not."""
         ...
 
-    async def whole(self, asked: Broadcast) -> Whole:
+    async def whole(self, asked: Broadcast, some: int) -> Whole:
         """All of it counted: who is left out, who would get it by which account, who not and why; quotas and staff aside."""
-        ...
-
-    async def some(self, asked: Broadcast, limit: int) -> Sequence[Recipient]:
-        """Some of them."""
         ...
 
     async def positions(self) -> Mapping[int, str]:

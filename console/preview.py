@@ -13,7 +13,7 @@ from typing import Any
 
 from bot import hours
 from bot.broadcast_turns import held_out, variant_of
-from bot.broadcasts import Broadcast, Variant
+from bot.broadcasts import Broadcast, Recipient, Variant
 from bot.costs import cost
 from bot.events import BroadcastDue, Money, Ms
 from bot.lint import LONGEST, Case, Lane, cases, field_fault, spoken
@@ -46,9 +46,10 @@ class Weighed:
 async def preview(desk: Desk, body: PreviewIn, by: str) -> dict[str, Any]:
     """The answer of POST /broadcasts/preview. Raises Refusal for a draft that is at fault otherwise than in its words."""
     made = await desk.drafted(body, by, await desk.get(body.id) if body.id else None)
-    whole, weighed = await desk.crowd.whole(made), await weigh(desk, made)
+    whole = await desk.crowd.whole(made, MOST_WEIGHED)
+    weighed = await weigh(desk, made, whole.some)
     count, found = whole.count, desk.lint(made)
-    spread = Counter(one.account for one in weighed if one.outcome != "skip")
+    going = spread(weighed, whole, made.accounts)
     longest = _longest(weighed, everybody=len(weighed) >= count)
     lanes = [desk.lanes[account] for account in made.accounts]
     return {
@@ -61,7 +62,7 @@ async def preview(desk: Desk, body: PreviewIn, by: str) -> dict[str, Any]:
         "without_value": _without(made, weighed),
         "sample": [_shown(one) for one in weighed[: body.sample]],
         "cases": [
-            _case(one, desk, desk.lanes[one.account], spread[one.account], len(weighed), count)
+            _case(one, desk, desk.lanes[one.account], going.get(one.account, 0))
             for one in cases(made, lanes, desk.shop, longest)
         ],
         "faults": findings(one for one in found if one.level == "fault"),
@@ -73,7 +74,7 @@ async def preview(desk: Desk, body: PreviewIn, by: str) -> dict[str, Any]:
 
 def would(weighed: Sequence[Weighed], whole: Whole) -> dict[str, dict[str, int]]:
     """By account or reason: of each buyer's own decision, where all were weighed; else as the ledger counts the whole audience."""
-    if len(weighed) < whole.count and (whole.by_account or whole.skipped):
+    if _counted(weighed, whole):
         waits = {str(SkipReason.CAP_REACHED): whole.capped} if whole.capped else {}
         return {"would_send": whole.by_account, "would_wait": waits, "would_skip": whole.skipped}
     outcomes: dict[str, Counter[str]] = {"send": Counter(), "defer": Counter(), "skip": Counter()}
@@ -82,9 +83,23 @@ def would(weighed: Sequence[Weighed], whole: Whole) -> dict[str, dict[str, int]]
     return {f"would_{'wait' if name == 'defer' else name}": dict(counted) for name, counted in outcomes.items()}
 
 
-async def weigh(desk: Desk, made: Broadcast) -> list[Weighed]:
-    """The outcome for each of the audience, or for MOST_WEIGHED of it."""
-    recipients = await desk.crowd.some(made, MOST_WEIGHED)
+def spread(weighed: Sequence[Weighed], whole: Whole, accounts: Sequence[str]) -> Mapping[str, int]:
+    """How many would get it by each account, now or later: counted; where neither all were weighed nor the ledger counts, estimated."""
+    if _counted(weighed, whole):
+        return whole.by_account
+    if not weighed:
+        return dict.fromkeys(accounts, whole.count)
+    going = Counter(one.account for one in weighed if one.outcome != "skip")
+    return {account: round(whole.count * some / len(weighed)) for account, some in going.items()}
+
+
+def _counted(weighed: Sequence[Weighed], whole: Whole) -> bool:
+    """Whether the ledger says more than those who were weighed."""
+    return len(weighed) < whole.count and bool(whole.by_account or whole.skipped)
+
+
+async def weigh(desk: Desk, made: Broadcast, recipients: Sequence[Recipient]) -> list[Weighed]:
+    """The outcome for each of these."""
     records = await desk.store.records({one.home for one in recipients})
     found = []
     for one in recipients:
@@ -194,10 +209,9 @@ def _shown(one: Weighed) -> dict[str, Any]:
     }
 
 
-def _case(one: Case, desk: Desk, lane: Lane, going: int, weighed: int, count: int) -> dict[str, Any]:
+def _case(one: Case, desk: Desk, lane: Lane, going: int) -> dict[str, Any]:
     price = _price(lane, desk.country)
-    expected = round(count * going / weighed) if weighed else count
-    whole = cost(price, one.parts * expected) if expected else None
+    whole = cost(price, one.parts * going) if going else None
     return {
         "account": one.account,
         "locale": one.locale or None,

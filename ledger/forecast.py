@@ -16,7 +16,7 @@ from ledger import tables
 from ledger.lanes import NEAREST, Lanes
 from ledger.segments.conditions import Condition, parse_text
 from ledger.segments.kinds import Moment
-from ledger.segments.preview import collected, enough, grouped, split
+from ledger.segments.preview import collected, enough, sliced, split
 from ledger.segments.sql import compiled, where_of
 from ledger.tally import Columns, tally
 
@@ -81,7 +81,7 @@ async def foreseen(
         drawn = split(ids)
     else:
         told, _ = await tally(connection, each, wanted)
-        _, drawn = await grouped(connection, where)
+        drawn = await sliced(connection, where, seed) if sample else []
     count = told["count",]
     found = await enough(connection, where, seed, drawn, min(sample, count)) if sample else []
     return Preview(

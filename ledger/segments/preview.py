@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, func, select, text
+from sqlalchemy import ColumnElement, case, collate, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ledger import tables
@@ -23,8 +23,6 @@ FEW = 2_000
 SAMPLE = 10
 _ONE_IN, _GROUPS = 32, 1_024
 _ID, _DRAW = tables.buyers.c.id, tables.buyers.c.draw
-# One process beside the session's own: each builds the sets of ids that it looks into anew.
-_ROOM = ("SET LOCAL work_mem = '192MB'", "SET LOCAL max_parallel_workers_per_gather = 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +33,19 @@ class Found:
     sample: Sequence[str]
 
 
-async def roomy(connection: AsyncConnection) -> None:
-    """Lets PostgreSQL keep a large set of ids in memory for this transaction; SQLite does so anyway."""
+async def roomy(connection: AsyncConnection, *, beside: int = 0) -> None:
+    """Lets PostgreSQL keep a large set of ids in memory for this transaction; SQLite does so anyway.
+
+    `beside`: how many processes may share in a statement; each builds the sets of ids that it looks into anew.
+    """
     if connection.dialect.name == "postgresql":
-        for setting in _ROOM:
-            await connection.execute(text(setting))
+        await connection.execute(text("SET LOCAL work_mem = '192MB'"))
+        await connection.execute(text(f"SET LOCAL max_parallel_workers_per_gather = {beside}"))
 
 
 async def find(connection: AsyncConnection, where: ColumnElement[bool], seed: str, *, size: int = SAMPLE) -> Found:
     """Count and sample of the buyers of whom `where` is true; `seed` chooses the sample."""
-    await roomy(connection)
+    await roomy(connection, beside=1)
     if connection.dialect.name == "sqlite":
         asked = select(func.count(), collected(_ID, _DRAW, seed)).select_from(tables.buyers).where(where)
         count, ids = (await connection.execute(asked)).one()
@@ -56,7 +57,11 @@ async def find(connection: AsyncConnection, where: ColumnElement[bool], seed: st
 
 def collected(id: ColumnElement[str], draw: ColumnElement[int], seed: str) -> ColumnElement[Any]:
     """An aggregate of SQLite: the ids of one in 32 rows."""
-    return func.group_concat(case((draw % _ONE_IN == _mark(seed, "")[0] % _ONE_IN, id)))
+    return func.group_concat(case((_drawn(draw, seed), id)))
+
+
+def _drawn(draw: ColumnElement[int], seed: str) -> ColumnElement[bool]:
+    return draw % _ONE_IN == _mark(seed, "")[0] % _ONE_IN
 
 
 def split(ids: str | None) -> list[str]:
@@ -66,9 +71,15 @@ def split(ids: str | None) -> list[str]:
 
 async def grouped(connection: AsyncConnection, where: ColumnElement[bool]) -> tuple[int, list[str]]:
     """How many, and the first of each of up to a thousand groups of them."""
-    found = await connection.execute(select(func.count(), func.min(_ID)).where(where).group_by(_DRAW % _GROUPS))
-    rows = [tuple(row) for row in found]
+    first = func.min(collate(_ID, "C"))  # by bytes: a language's order is dear
+    found = await connection.execute(select(func.count(), first).where(where).group_by(_DRAW % _GROUPS))
+    rows = [(int(count), str(id)) for count, id in found]
     return sum(count for count, _ in rows), [id for _, id in rows]
+
+
+async def sliced(connection: AsyncConnection, where: ColumnElement[bool], seed: str) -> list[str]:
+    """One in 32 of them, for who counts them otherwise."""
+    return list((await connection.execute(select(_ID).where(_drawn(_DRAW, seed), where))).scalars())
 
 
 async def enough(

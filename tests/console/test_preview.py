@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bot.records import Buyer
 from console.desk import Whole
-from console.preview import Weighed, would
+from console.preview import Weighed, spread, would
 
 SOMEBODY = Buyer(id="b_1", home="x", created_at=0)
 WEIGHED = [
@@ -36,3 +36,12 @@ def test_a_large_audience_is_what_the_ledger_counts() -> None:
 
 def test_without_a_ledger_the_sample_is_told() -> None:
     assert would(WEIGHED, Whole(9, {}, {}, {}))["would_send"] == {"sms-main": 1}
+
+
+def test_the_cost_of_a_large_audience_follows_from_the_count() -> None:
+    """Of 60,000 texts, not of what a thousand who were weighed would come to."""
+    whole = Whole(100_000, {}, {"sms-main": 60_000}, {"no_consent": 40_000}, 500)
+    assert spread(WEIGHED, whole, ("sms-main",)) == {"sms-main": 60_000}
+    assert spread(WEIGHED, Whole(4, {}, {"sms-main": 1}, {}), ("sms-main",)) == {"sms-main": 2}
+    assert spread(WEIGHED, Whole(8, {}, {}, {}), ("sms-main",)) == {"sms-main": 4}
+    assert spread([], Whole(8, {}, {}, {}), ("sms-main",)) == {"sms-main": 8}
