@@ -217,6 +217,16 @@ def test_an_ordered_cart_stays_ordered(arrivals):
     assert record.state == "ordered"
 
 
+def test_a_cart_is_ordered_once():
+    """Each further word of its order, and each late change, tells nothing new."""
+    record, became = carts.apply(None, cart(0, "shirt"))
+    record, became = carts.apply(record, event("order.created", 9, "cart:main:t1"))
+    assert became == ("ordered",)
+    for late in (event("order.paid", 10, "cart:main:t1"), cart(11, "shirt"), cart(12)):
+        record, became = carts.apply(record, late)
+        assert (record.state, became) == ("ordered", ())
+
+
 def test_an_emptied_cart_opens_again():
     """Emptied ends the ladder, new items start it; an older change changes nothing."""
     record, _ = carts.apply(None, cart(0, "shirt"))
