@@ -8,7 +8,8 @@ from sqlalchemy import select
 
 from ledger import tables as t
 from pages.sender import address_of
-from tests.pages.visitor import PHONE, Visitor, ask, at_phone, csrf, mark, shop_with_pages
+from tests.e2e.test_numbers import change
+from tests.pages.visitor import PHONE, Visitor, ask, at_phone, buyer, csrf, join, link_of, mark, shop_with_pages
 
 # --- settings ---------------------------------------------------------------------------------------------------------
 
@@ -118,6 +119,26 @@ async def test_one_tap_stops_all_marketing(chat, inside, member):
     await inside.send("/stop")
     assert "已停发" in inside.text
     assert all(address.opted_out for address in (await at_phone(chat)).addresses)
+
+
+async def test_a_number_that_was_given_up_is_not_shown(chat):
+    """Who began by SMS keeps the record at the old number, from which another may write by now: no tick of it stands on the page."""
+    await chat.say("你好")
+    await chat.said(1)
+    await join(chat, "p1")
+    await change(chat, "p1")
+    before = len(chat.twilio.forms)
+    await chat.say("你好")  # whoever has the old number now
+    await chat.said(before + 1)
+    found = await buyer(chat, "p1")
+    assert {one.id for one in found.addresses} == {"p1", PHONE, "+8613900005678"}
+    path = await link_of(chat, "p1")
+    async with Visitor(chat.harness.base) as visitor:
+        await visitor.get(path)
+        await visitor.send("/open")
+        await visitor.get(path + "/settings")
+        assert "5678" in visitor.text
+        assert "1234" not in visitor.text
 
 
 # --- the way out ------------------------------------------------------------------------------------------------------
