@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,7 +16,7 @@ from bench import shops
 from ledger.segments import Moment, SegmentError, parse, parse_text, where_of
 from ledger.segments.conditions import Known
 from ledger.segments.fields import FIELDS
-from ledger.segments.kinds import OPERATORS, Field
+from ledger.segments.kinds import OPERATORS, Field, read_qualifier
 from ledger.segments.preview import find
 from tests.ledger import plain
 from tests.ledger.shopfuls import Shopful
@@ -189,6 +191,65 @@ def test_count_and_sample(shopful: Shopful, where: Any) -> None:
     assert set(first.sample) <= everyone
     assert first == again
     assert not everyone or first.sample != other.sample
+
+
+NAMES = {"b_00wild1": "50%_off😀林", "b_00wild2": "50xyoff林", "b_00wild3": "ＡＢＣ", "b_00wild4": "abc"}
+
+
+@pytest.mark.parametrize(
+    ("op", "value", "found"),
+    [
+        ("contains", "%", {"b_00wild1"}),
+        ("contains", "0%_o", {"b_00wild1"}),
+        ("starts_with", "50_", set()),
+        ("starts_with", "50%_off😀", {"b_00wild1"}),
+        ("contains", "😀林", {"b_00wild1"}),
+        ("=", "ABC", set()),
+        ("starts_with", "Ａ", {"b_00wild3"}),
+    ],
+)
+def test_a_text_means_its_characters(shopful: Shopful, op: str, value: str, found: set[str]) -> None:
+    """No wildcards, no folding of case or width, letters outside the basic plane count as one."""
+
+    async def write(*, there: bool) -> None:
+        from sqlalchemy import delete, insert
+
+        from ledger import tables
+
+        async with shopful.engine.begin() as connection:
+            await connection.execute(delete(tables.buyers).where(tables.buyers.c.id.in_(NAMES)))
+            if there:
+                rows = [{"id": id, "partition": 0, "name": name, "created_at": 1} for id, name in NAMES.items()]
+                await connection.execute(insert(tables.buyers), rows)
+
+    shopful.run(write(there=True))
+    try:
+        asked = inside(shopful, {"all": [{"field": "buyer.name", "op": op, "value": value}]})
+    finally:
+        shopful.run(write(there=False))
+    assert asked & set(NAMES) == found
+
+
+def test_the_longest_lists_are_taken_by_both_databases(shopful: Shopful) -> None:
+    """Two thousand values, in lists beside the buyer and of the buyer."""
+    tags = [{"field": "buyer.tags", "op": "in", "value": [f"t{n}" for n in range(499)] + ["casual"]}] * 2
+    none = [
+        {"field": name, "op": "not_in", "value": [f"x{n}" for n in range(500)]} for name in ("buyer.id", "items.sku")
+    ]
+
+    assert inside(shopful, {"all": [*tags, *none]}) == inside(
+        shopful, {"all": [{"field": "buyer.tags", "op": "=", "value": "casual"}]}
+    )
+
+
+def test_a_day_is_the_shops_also_where_the_clock_changes() -> None:
+    """From midnight to midnight of the shop's time zone: 23 or 25 hours long twice a year."""
+    hour = 3_600_000
+    for day, hours in (("2026-03-29", 23), ("2026-07-01", 24), ("2026-10-25", 25)):
+        found = read_qualifier("since", day)
+        moment = Moment(shops.NOW, ZoneInfo("Europe/Berlin"))
+        assert found.end(moment) - found.at(moment) == hours * hour
+        assert found.at(Moment(shops.NOW, ZoneInfo("Asia/Shanghai"))) == found.at(Moment(0, UTC)) - 8 * hour
 
 
 # --- faults -----------------------------------------------------------------------------------------------------------
