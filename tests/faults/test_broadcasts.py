@@ -7,6 +7,7 @@ import contextlib
 import random
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -38,15 +39,15 @@ class Sent:
         self.buyers: dict[str, str] = {}  # address → buyer
         self.looks = 0
 
-    async def submit(self, count: int) -> None:
+    async def submit(self, count: int, *, first: int = 70_000, rate: float = 0) -> None:
         audiences = FileAudiences(self.world.tmp / "audience.json")
-        buyers = [buyer_of(self.store, 70_000 + n, self.broadcasts._clock.now()) for n in range(count)]
+        buyers = [buyer_of(self.store, first + n, self.broadcasts._clock.now()) for n in range(count)]
         await keep(self.store, buyers)
         audiences.write(self.store, buyers)
         self.buyers = {buyer.addresses[0].id: buyer.id for buyer in buyers}
         draft = Broadcast(
             id="", title="会员日", purpose="marketing", accounts=("messenger-main",), text={"zh-CN": "会员日到了"},
-            created_at=0, created_by="lin",
+            created_at=0, created_by="lin", rate_per_second=rate,
         )  # fmt: skip
         self.id = (await self.broadcasts.create(draft)).id
         await self.broadcasts.submit(self.id, "lin", recipients=count)
@@ -61,14 +62,14 @@ class Sent:
         self.looks += 1
         return counts
 
-    async def watch(self) -> None:
+    async def watch(self, pause_s: float = 0.1) -> None:
         """Looks again and again, until it is done."""
         while True:
             with contextlib.suppress(StoreError):
                 await self.look()
                 if (await self.broadcasts.get(self.id)).state == "done":
                     return
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(pause_s)
 
     async def rows(self) -> dict[str, str]:
         """Address → state of its message."""
@@ -85,7 +86,7 @@ class Sent:
     async def check(self) -> Counts:
         """The counts, the rows and the provider's own list say the same."""
         counts, rows = await self.look(), await self.rows()
-        told = Counter(self.world.told)
+        told = Counter(who for who in self.world.told if who in self.buyers)
         assert [who for who, times in told.items() if times > 1] == []
         by_state = Counter(rows.values())
         assert rows.keys() == self.buyers.keys()
@@ -101,15 +102,21 @@ class Sent:
         return counts
 
 
+@contextlib.asynccontextmanager
+async def sent_in(world: World) -> AsyncIterator[Sent]:
+    """Broadcasts of a world whose processes are not started yet."""
+    config = world.tmp / "config.toml"
+    config.write_text(config.read_text() + '[policy]\nmarketing_hours = "always"\n')
+    world.env["FAULTS_AUDIENCE"] = str(world.tmp / "audience.json")
+    client = connect(world.valkey.url)
+    yield Sent(world, client)
+    await client.aclose()
+
+
 @pytest.fixture
 async def sent(tmp_path):
-    async with running_world(tmp_path, processes=0) as world:
-        config = tmp_path / "config.toml"
-        config.write_text(config.read_text() + '[policy]\nmarketing_hours = "always"\n')
-        world.env["FAULTS_AUDIENCE"] = str(tmp_path / "audience.json")
-        client = connect(world.valkey.url)
-        yield Sent(world, client)
-        await client.aclose()
+    async with running_world(tmp_path, processes=0) as world, sent_in(world) as found:
+        yield found
 
 
 @pytest.mark.timeout(400)

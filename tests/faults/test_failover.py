@@ -8,15 +8,20 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from typing import Self
 
 import aiohttp
 import pytest
 
+from bot import keys
+from bot.errors import StoreError
+from bot.redis_client import connect
 from bot.redis_cluster import slot_of
+from bot.store import Store
 from bot.subjects import partition_of
 from tests.faults.test_rolling import told_once
 from tests.faults.world import World, running_world
-from tests.stores import ClusterSet, SentinelSet, wait_for
+from tests.stores import ClusterSet, Node, SentinelSet, wait_for
 
 WAITS = "replicas_to_wait_for = 1"
 LONGEST_OUTAGE_S = 20  # here it takes 3 s; a test machine may be slow at everything
@@ -126,4 +131,76 @@ async def test_the_primary_behind_sentinel_is_lost_under_load(tmp_path, how):
             assert all(p.poll() is None for p in world.processes.values())
             print(f"outage {outage:.1f} s; another primary after {voted - lost:.1f} s")
     finally:
+        store.stop()
+
+
+class Cable:
+    """What a replica hears of its primary goes through here, until it is cut: then both still believe in each other."""
+
+    def __init__(self, port: int) -> None:
+        self._upstream, self._whole, self.port = port, True, 0
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.close()
+
+    def cut(self) -> None:
+        """From here on nothing gets through, in either direction."""
+        self._whole = False
+
+    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", self._upstream)
+        await asyncio.gather(self._pass(reader, back), self._pass(there, writer), return_exceptions=True)
+        back.close()
+        writer.close()
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            if self._whole:
+                writer.write(data)
+
+
+@pytest.mark.timeout(180)
+async def test_without_waiting_for_replicas_a_fail_over_loses_what_was_acknowledged():
+    """The control: the only replica is cut off unseen, events come in, the primary is killed, the replica takes over.
+
+    Who asked for a replica's word had no acknowledgement and comes again; who did not is told "taken in", and it is gone.
+    """
+    store = await asyncio.to_thread(SentinelSet(replicas=1).start)
+    client = connect(store.url)
+    waiting, hasty = Store(client, 64, "waiting", replicas=1), Store(client, 64, "hasty")
+    old, replica = store.servers
+    lane = keys.inbox(hasty.partition(f"{KEY}1"))
+
+    def held(node: Node) -> int:
+        return int(node.ask("XLEN", lane))
+
+    def linked(port: int) -> bool:
+        return replica.info("master_port") == str(port) and replica.info("master_link_status") == "up"
+
+    try:
+        async with Cable(old.port) as cable:
+            for server in store.servers:  # how long a primary trusts in a replica that says nothing: 2 s, or this
+                server.ask("CONFIG", "SET", "min-replicas-max-lag", 60)
+            # Sentinel would lead it back to the primary itself, but not in the first seconds.
+            replica.ask("REPLICAOF", "127.0.0.1", cable.port)
+            await asyncio.to_thread(wait_for, lambda: linked(cable.port), "the replica behind the cable")
+            await asyncio.to_thread(wait_for, lambda: old.info("connected_slaves") == "1", "the replica to be counted")
+            await waiting.append([(f"{KEY}1", b"", b"with the replica's word")])
+            assert held(replica) == 1
+            cable.cut()
+            with pytest.raises(StoreError, match="only 0 of 1 replicas confirmed"):
+                await waiting.append([(f"{KEY}1", b"", b"refused")])
+            await hasty.append([(f"{KEY}1", b"", b"acknowledged")])
+            assert held(old) == 3
+            assert linked(cable.port)
+            old.kill()
+            await asyncio.to_thread(wait_for, lambda: replica.info("role") == "master", "the replica to take over", 60)
+        assert held(replica) == 1  # what was acknowledged without it is gone
+    finally:
+        await client.aclose()
         store.stop()
