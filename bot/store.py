@@ -174,7 +174,12 @@ class Store(Keyspace):
                 await asyncio.wait_for(self.news.wait(), min(left, LOOK_S))
 
     async def take(self, partitions: Sequence[int], *, inbox: int, bulk: int) -> tuple[list[Taken], dict[str, bytes]]:
-        """Unread entries of owned partitions (at most so many per lane) and the records that they are about."""
+        """Unread entries of owned partitions (at most so many per lane) and the records that they are about.
+
+        Partitions may be given back meanwhile: what was read there is left to the next owner.
+        """
+        fences = {p: self.fences[p] for p in partitions if p in self.fences}
+        partitions = [p for p in partitions if p in fences]
         if not partitions:
             return [], {}
         groups, calls = self._together(partitions), []
@@ -182,7 +187,7 @@ class Store(Keyspace):
             args: list[Any] = [-(-inbox // len(groups)), -(-bulk // len(groups))]
             for p in g:
                 days = self.seen_days.get(p, ())
-                args += [keys.tag(p), self.fences[p], *self.cursors[p], len(days), *days]
+                args += [keys.tag(p), fences[p], *self.cursors[p], len(days), *days]
             calls.append(([keys.lease(p) for p in g], args))
         taken, bodies = list[Taken](), dict[str, bytes]()
         for g, answer in zip(groups, await self.scripts.each("take", calls), strict=True):
@@ -191,6 +196,8 @@ class Store(Keyspace):
             entries, records = answer
             for index, lane, entry, subject, digest, seen, body, timer, due in entries:
                 p = g[index - 1]
+                if self.fences.get(p) != fences[p]:
+                    continue
                 one = lane.decode()
                 id = entry.decode()
                 self.cursors[p][0 if one == "i" else 1] = id

@@ -44,6 +44,19 @@ async def test_an_appended_event_is_taken_with_its_record(redis_client):
     assert (await store.take(sorted(store.fences), inbox=100, bulk=100))[0] == []
 
 
+async def test_what_was_read_of_a_partition_given_back_meanwhile_is_left_to_its_next_owner(redis_client):
+    """Given back before the call, or while its answer is on its way: nothing of it is run, and the other partitions are."""
+    store = await owned(redis_client)
+    other = next(f"address:wechat-main:o{n}" for n in range(99) if store.partition(f"address:wechat-main:o{n}") == 7)
+    await store.append([(SUBJECT, b"", b"gone"), (other, b"", b"ours")])
+    gone = store.partition(SUBJECT)
+    reading = asyncio.create_task(store.take([gone, 7], inbox=9, bulk=9))
+    await asyncio.sleep(0)  # the call is on its way
+    del store.fences[gone], store.cursors[gone]
+    assert [one.body for one in (await reading)[0]] == [b"ours"]
+    assert await store.take([gone], inbox=9, bulk=9) == ([], {})
+
+
 async def test_commit_writes_all_and_removes_the_entry(redis_client):
     """One commit writes the record, timers, mail, index, tasks and journal and deletes the inbox entry."""
     store = await owned(redis_client)
