@@ -34,6 +34,9 @@ from bot.store import Store
 PAGE = 300
 AGAIN_MS = 1500
 LOCK_MS = 120_000
+REWRITTEN = (
+    5_000  # entries of a stream that are written anew at most; what lies on in a longer one goes with its 48 hours
+)
 ASKED, RUNNING = b"asked", b"running"  # how far the rewrite of the append-only file is
 
 log = structlog.get_logger()
@@ -291,6 +294,7 @@ class Erasure:
             if gone:
                 await self._store.command("XDEL", name, *gone)
             start = f"({page[-1][0].decode()}"
+        await self._store.scripts.run("rewrite_stream", [name], [REWRITTEN])
 
     async def _tasks(self, partition: int, wanted: Wanted) -> None:
         for id, stored in (await self._store.command("HGETALL", keys.tasks(partition))).items():

@@ -152,7 +152,7 @@ def _about(table: Table, ids: Sequence[str], orders: Sequence[str]) -> ColumnEle
 
 async def _blank_buyers(connection: AsyncConnection, ids: Sequence[str]) -> None:
     """The row as one that was never filled: id, partition and who became whom stay."""
-    kept = ("id", "partition", "updated_at", "merged_into", "merged_at")
+    kept = ("id", "partition", "updated_at", "merged_into", "merged_at", "draw")
     empty = {c.name: c.default.arg for c in t.buyers.c if c.name not in kept and c.default is not None}  # type: ignore[attr-defined]  # all defaults are values
     await connection.execute(update(t.buyers).where(t.buyers.c.id.in_(ids)).values({**empty, "erased": True}))
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import pytest
 
+from bot import keys
 from bot.change import Change, Commit, Letter, QueuedMessage, Settlement, StatusChange
 from bot.errors import StoreFullError
 from bot.store import Store
@@ -397,3 +399,28 @@ async def test_what_was_taken_beyond_the_given_is_paid_first(redis_client):
     assert 250 <= wait <= 300
     await asyncio.sleep(wait / 1000 + 0.005)
     assert (await store.allowance("a", 1, 10.0))[0] == 1
+
+
+async def test_a_stream_that_is_written_anew_holds_nothing_of_what_was_deleted(valkey, redis_client):
+    """Ids, order and the last id ever given stay; a stream without deletions, an empty or a long one is left alone."""
+    store, name = Store(redis_client, 8, "test"), keys.journal(3)
+    words = [os.urandom(64) for _ in range(5)]  # what does not get smaller lies there as it is
+    for n, word in enumerate(words, 1):
+        await redis_client.xadd(name, {"k": "turn", "b": word}, id=f"{n}-{n}")
+    await redis_client.xdel(name, "2-2", "5-5")
+
+    async def lies(word: bytes) -> bool:
+        dumped = await redis_client.dump(name)
+        return any(word[at : at + 8] in dumped for at in range(56))
+
+    assert all([await lies(word) for word in words])
+    before = await redis_client.xrange(name)
+    assert not await store.scripts.run("rewrite_stream", [name], [2])
+    assert await store.scripts.run("rewrite_stream", [name], [10])
+    assert [await lies(word) for word in words] == [True, False, True, True, False]
+    assert await redis_client.xrange(name) == before
+    assert (await redis_client.xinfo_stream(name))["last-generated-id"] == b"5-5"
+    assert not await store.scripts.run("rewrite_stream", [name], [10])
+    await redis_client.xdel(name, "1-1", "3-3", "4-4")
+    assert not await store.scripts.run("rewrite_stream", [name], [10])
+    assert not await store.scripts.run("rewrite_stream", [keys.journal(4)], [10])
