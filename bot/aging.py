@@ -25,6 +25,7 @@ from bot.records import Buyer, Record, Task
 from bot.store import Store
 
 PAGE = 100
+SCANNED = 1_000  # keys looked at by one call
 AGAIN_MS = 6 * HOUR_MS
 GROUP = 8  # partitions in a step
 UNDER_WAY = 20  # buyers who are being erased at a time
@@ -124,7 +125,7 @@ class Aging:
     async def _records(self, old: Ms) -> AsyncIterator[None]:
         """Carts, and parcels that are known apart from their orders."""
         for kind in ("cart", "parcel"):
-            async for names in self._store.scan(f"rec:*:{kind}:*", PAGE):
+            async for names in self._store.scan(f"rec:*:{kind}:*", SCANNED):
                 bodies = await self._store.together([("GET", name) for name in names])
                 for name, body in zip(names, bodies, strict=True):
                     if body and keeping.is_over(_record(body), old):
