@@ -39,18 +39,29 @@ async def somebody(gw, *addresses: tuple[str, str]) -> Buyer:
     return buyer
 
 
-async def tried(api: Api, buyer: Buyer, *accounts: str) -> tuple[str, str, str | None]:
-    """What became of a test to a buyer: its purpose, its state, why."""
+async def asked(api: Api, buyer: Buyer, *accounts: str) -> tuple[int, dict]:
+    """The answer to a test for a buyer, by a draft for these accounts."""
     body = {
         "title": "会员日", "where": {"all": []}, "purpose": "marketing", "accounts": list(accounts), "text": {"zh-CN": "会员日"},
     }  # fmt: skip
     status, made = await api("POST", "/broadcasts", body)
     assert status == 201, made
-    status, answer = await api("POST", f"/broadcasts/{made['id']}/test", {"to": [{"buyer": buyer.id}]})
+    return await api("POST", f"/broadcasts/{made['id']}/test", {"to": [{"buyer": buyer.id}]})
+
+
+async def tried(api: Api, buyer: Buyer, *accounts: str) -> tuple[str, str, str | None]:
+    """What became of a test to a buyer: its purpose, its state, why."""
+    status, answer = await asked(api, buyer, *accounts)
     assert status == 202, answer
     await api.harness.idle()
     found = (await api("GET", f"/messages/{answer['ids'][0]}"))[1]
     return found["purpose"], found["state"], found["reason"]
+
+
+async def refused(api: Api, buyer: Buyer, *accounts: str) -> tuple[int, str]:
+    """The status and the kind of problem with which a test is refused."""
+    status, answer = await asked(api, buyer, *accounts)
+    return status, answer["type"].rpartition("#")[2]
 
 
 async def test_a_listed_number_gets_a_test_without_an_opt_in(desk):
@@ -61,6 +72,13 @@ async def test_a_listed_number_gets_a_test_without_an_opt_in(desk):
     assert [form["To"] for form in twilio.forms] == [LISTED]
     assert await tried(api, owner, "messenger-main", "sms-main") == ("marketing", "skipped", "no_consent")
     assert api.harness.graph.sent == []
+    owner.addresses[0].windows["message"].closes_at = 1  # the chat is shut: it goes to the listed number, as a test
+    await keep(api.harness.gateway.store, [owner])
+    assert await tried(api, owner, "messenger-main", "sms-main") == ("service", "sent", None)
+    owner.addresses[1].opted_out = True
+    await keep(api.harness.gateway.store, [owner])
+    assert await refused(api, owner, "sms-main") == (409, "opted-out")
+    assert len(twilio.forms) == 2
 
 
 async def test_of_two_numbers_only_one_is_listed(desk):
