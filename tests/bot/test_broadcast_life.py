@@ -168,6 +168,13 @@ def test_the_share_that_is_left_out(percent: int, id: str):
     assert all(held_out(more, buyer) for buyer in held)
 
 
+def test_one_percent_is_one_percent():
+    """Of two thousand some twenty: not those of the next percent, too."""
+    held = [sum(held_out(structs.replace(draft(holdout_percent=n), id="bc_1"), one) for one in IDS) for n in (1, 2)]
+    assert 10 <= held[0] <= 30
+    assert 30 <= held[1] <= 55
+
+
 def test_the_same_are_left_out_of_every_round_and_others_of_another_broadcast():
     """Or in a few weeks everybody would have had it, and there were nobody to compare with."""
     weekly = draft(holdout_percent=20, repeat=AT_NOON)
