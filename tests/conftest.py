@@ -6,11 +6,16 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import redis.asyncio as aioredis
+from hypothesis import HealthCheck, settings
 
 from bot.redis_client import connect
 from tests import stores
 from tests.postgresql import Postgresql
 from tests.servers import Valkey
+
+# How long a machine takes for an example says nothing about the rule that is tried.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

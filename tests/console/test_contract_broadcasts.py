@@ -440,6 +440,7 @@ def run(gw: Served, *args: str) -> Any:
     return json.loads(done.stdout)
 
 
+@pytest.mark.timeout(180)
 def test_the_only_one_types_the_count(tmp_path: Path) -> None:
     """Nobody else could approve: the count of its recipients lets it go."""
     with serving(
