@@ -17,7 +17,7 @@ from bot.broadcast_turns import BroadcastTurns
 from bot.broadcasts import Broadcast
 from bot.buyer_turns import BuyerTurns
 from bot.calls import Calls
-from bot.change import Change, Letter, StatusChange, Taken, timer_changes
+from bot.change import Change, Letter, StatusChange, Taken, because, timer_changes
 from bot.codec import dump_event, dump_record, load_event
 from bot.effects import (
     ClaimCoupon,
@@ -241,7 +241,7 @@ class Turns:
 
     def _status_by_ref(self, run: Run, status: StatusReported) -> bool:
         """True when nothing else of the event is left to do."""
-        home, why = ids.partition_in(status.ref), status.reason or status.code
+        home, why = ids.partition_in(status.ref), because(status)
         if home == run.partition:
             if status.parts:
                 run.billed.append((run.event.account, status.ref, status.parts))

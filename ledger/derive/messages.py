@@ -60,7 +60,8 @@ def moved(entry: Entry, status: Status, state: State) -> None:
         return
     row = dict(_row(status.id, entry, state))
     _bill(row, status.parts)
-    _move(entry, row, state, status.state, status.at, status.reason)
+    reason, _, code = status.reason.partition(":")
+    _move(entry, row, state, status.state, status.at, reason, code)
     state.messages.put(status.id, row)
 
 

@@ -190,6 +190,10 @@ async def test_a_number_that_never_wrote_is_marked_unreachable(sms):
     await sms.said(1)
     await sms.harness.idle()
     await sms.status("undelivered", sms.twilio.forms[0], ErrorCode="30005")
+    end = time.monotonic() + 20
+    while (told := await sms.message())["state"] == "sent" and time.monotonic() < end:
+        await asyncio.sleep(0.02)
+    assert (told["state"], told["reason"]) == ("failed", "unreachable:30005")
     assert not (await sms.address("sms-main")).reachable
     assert (await sms.address("sms-cn")).reachable
 
