@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from bot.broadcasts import Broadcast, Variant
+from bot.broadcasts import Variant
 from bot.records import Member
 from tests.audiences import keep
-from tests.e2e.broadcasting import TEXT, shop_on
+from tests.e2e.broadcasting import shop_on
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -54,22 +54,3 @@ async def test_a_share_is_held_out_and_the_rest_hear_one_of_two_ways(shop):
     assert said.count("甲") < said.count("乙")
     assert counts.by_variant["a"]["sent"] == said.count("甲")
     assert counts.by_variant["b"]["sent"] == said.count("乙")
-
-
-async def test_a_test_goes_to_whom_it_is_for_and_counts_nowhere(shop):
-    one, _ = await shop.buyers(2)
-    shop.audiences.write(shop.gw.gateway.store, [])
-    draft = Broadcast(
-        id="",
-        title="会员日",
-        purpose="marketing",
-        accounts=("messenger-main",),
-        text=TEXT,
-        created_at=0,
-        created_by="lin",
-    )
-    made = await shop.broadcasts.create(draft)
-    await shop.broadcasts.test(made.id, "lin", [one])
-    assert await shop.gw.said(one.addresses[0].id, 1) == [f"会员日到了，{one.name}"]
-    assert (await shop.look(made.id)).planned == 0
-    assert (await shop.gw.gateway.store.record(one.home)).touched == {}
