@@ -1,4 +1,4 @@
-"""What a broadcast says to whom: values, fallbacks, the two ways of a trial, a test for staff. The rest is test_broadcasts.py."""
+"""What a broadcast says to whom: values, fallbacks, the two ways of a trial. The rest is test_broadcasts.py."""
 
 from __future__ import annotations
 
