@@ -1,7 +1,8 @@
-"""`python -m bench.broadcast [BUYERS] [--kill [--every SECONDS]]`: a broadcast through `serve` as it is shipped, two processes and the projector.
+"""`python -m bench.broadcast [BUYERS] [--memory MB] [--kill [--every SECONDS]]`: a broadcast through `serve` as it is shipped, two processes and the projector.
 
 Buyers with an open window and a recorded opt-in stand in Redis, their audience in the ledger (SQLite); a provider on loopback accepts all.
-Says when all were queued and when all were sent, memory, and whether the counts held at every look. `--kill`: a process or the
+Says when all were queued and when all were sent, memory (of processes without what they map of files; of the store), and whether
+the counts held at every look. `--memory`: the store's limit, below which planning waits for history to make room. `--kill`: a process or the
 store ends by kill -9 about every second; then nobody may have been told twice, and nobody missed outside in_doubt.
 """
 
@@ -99,7 +100,7 @@ class Run:
         self.folder, self.args = folder, args
         self.server: subprocess.Popen[bytes] | None = None
         self.looks = self.kills = 0
-        self.most_mb = 0.0
+        self.most_mb = self.store_mb = 0.0
 
     def start_store(self) -> str:
         socket = self.folder / "s"
@@ -115,7 +116,14 @@ class Run:
             "--appendonly",
             "yes",
         ]
-        options += ["--appendfsync", "always", "--maxmemory-policy", "noeviction"]
+        options += [
+            "--appendfsync",
+            "always",
+            "--maxmemory-policy",
+            "noeviction",
+            "--maxmemory",
+            f"{self.args.memory}mb",
+        ]
         self.server = subprocess.Popen([str(binary()), *options], stdout=subprocess.DEVNULL)
         while not socket.exists():
             time.sleep(0.02)
@@ -198,9 +206,8 @@ class Run:
                 events = await store.together([("HGET", keys.broadcast(p, id), "events") for p in range(64)])
                 if not queued and look.planned_all and not sum(int(one or 0) for one in events):
                     queued = time.monotonic() - began
-                self.most_mb = max(
-                    self.most_mb, max((rss_mb_of(pid) for pid in processes_of(serve.pid)[1:]), default=0.0)
-                )
+                own = max((own_mb_of(pid) for pid in processes_of(serve.pid)[1:]), default=0.0)
+                self.most_mb, self.store_mb = max(self.most_mb, own), max(self.store_mb, await memory_mb(store))
                 if kept.state == "done":
                     return queued, time.monotonic() - began, counts
                 if self.looks % 25 == 0:
@@ -210,10 +217,10 @@ class Run:
                     )
 
 
-def rss_mb_of(pid: int) -> float:
+def own_mb_of(pid: int) -> float:
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS"):
+            if line.startswith("RssAnon"):
                 return int(line.split()[1]) / 1024
     return 0.0
 
@@ -279,7 +286,10 @@ def report(run: Run, args: argparse.Namespace, queued: float, sent: float, count
     print(f"  queued in {queued:.1f} s, sent in {sent:.1f} s ({counts.sent / sent:.0f} a second)")
     print(f"  sent {counts.sent}, failed {counts.failed}, skipped {counts.skipped}, in doubt {counts.in_doubt}")
     print(f"  the provider: {len(told)} told, {twice} twice, {missed} not told; counts right at {run.looks} looks")
-    print(f"  largest process {run.most_mb:.0f} MB; Redis grew by {grown:.0f} MB")
+    limit = f" of {args.memory}" if args.memory else ""
+    print(
+        f"  largest process {run.most_mb:.0f} MB; Redis grew by {grown:.0f} MB, to {run.store_mb:.0f} MB{limit} at most"
+    )
     assert twice == 0
     assert counts.sent <= len(told)
     assert missed <= counts.in_doubt + counts.failed + counts.skipped
@@ -288,6 +298,7 @@ def report(run: Run, args: argparse.Namespace, queued: float, sent: float, count
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("buyers", nargs="?", type=int, default=100_000)
+    parser.add_argument("--memory", type=int, default=0, help="the store's limit in MB; 0: none")
     parser.add_argument("--kill", action="store_true")
     parser.add_argument("--every", type=float, default=1.0, help="seconds between kills, on the average")
     uvloop.run(main(parser.parse_args()))

@@ -173,7 +173,8 @@ class Gateway:
         """Shuts the door at 75 % of the memory limit, opens it again at 65 % or without a limit."""
         limit, used = int(info.get("maxmemory") or 0), int(info.get("used_memory") or 0)
         share = used / limit if limit else 0.0
-        self.planner.short_of_memory = share >= DOOR_OPEN  # a broadcast must not be what shuts the door
+        # A broadcast must not be what shuts the door: neither by what is planned from now on, nor by what was planned ahead.
+        self.planner.heed_memory(short=share >= DOOR_OPEN, room=int(limit * (DOOR_SHUT - DOOR_OPEN)))
         if share >= DOOR_SHUT:
             if self.door.shut("memory", f"memory is {share:.0%} full"):
                 log.warning("memory is short, taking nothing in", share=round(share, 2))

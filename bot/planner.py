@@ -24,6 +24,7 @@ from bot.store import Store
 
 PAGE = 200
 MOST_IN_LANE = 400  # entries of a partition's bulk lane, of all broadcasts and timers
+RECIPIENT_BYTES = 4096  # what a recipient comes to in the store, at most, until history makes room
 MOST_OPEN = 4000  # messages of one broadcast queued in a partition
 ROUND_S = 1.0
 BURST_S = 0.5
@@ -43,8 +44,18 @@ class Planner:
         self._ended: set[tuple[str, int]] = set()  # broadcast and partition whose part is planned
         self._allowed: dict[str, int] = {}  # what a broadcast's rate has given and is not planned yet
         self._random = random.SystemRandom()
-        self.short_of_memory = False  # told by whoever watches it: planning waits, and history makes room
+        self.short_of_memory = False
+        self._ahead = MOST_IN_LANE
         self.held_up = False  # something waits for memory
+
+    def heed_memory(self, *, short: bool, room: int) -> None:
+        """`short`: planning waits, and history makes room. `room`: bytes that what is planned by then may take, 0 for no limit.
+
+        Half of it is for what is on its way while nobody has looked yet.
+        """
+        self.short_of_memory = short
+        fits = room // 2 // RECIPIENT_BYTES // self._store.partitions
+        self._ahead = min(MOST_IN_LANE, max(2, fits)) if room else MOST_IN_LANE
 
     async def advance(self) -> None:
         """Plans while there is room and something to plan, a second at most. Raises StoreError."""
@@ -68,17 +79,18 @@ class Planner:
         wanted: list[tuple[str, ...]] = [("XLEN", keys.bulk(p)) for p in partitions]
         wanted += [("HMGET", keys.broadcast(p, broadcast.id), "cur", "end", "open") for p in partitions]
         found = await self._store.together(wanted)
-        roomy = []
+        roomy, size = [], min(PAGE, self._ahead // 2)
         for p, waiting, (cursor, ended, opened) in zip(
             partitions, found[: len(partitions)], found[len(partitions) :], strict=True
         ):
             if ended:
                 self._ended.add((broadcast.id, p))
-            elif int(waiting) < MOST_IN_LANE and int(opened or 0) < MOST_OPEN:
+            elif int(waiting) <= self._ahead - size and int(opened or 0) < MOST_OPEN:
                 roomy.append((p, (cursor or b"").decode()))
         moved = 0
         for start in range(0, len(roomy), TOGETHER):
-            pages = await asyncio.gather(*(self._page(broadcast, *one) for one in roomy[start : start + TOGETHER]))
+            some = roomy[start : start + TOGETHER]
+            pages = await asyncio.gather(*(self._page(broadcast, *one, size) for one in some))
             moved += sum(pages)
         return moved
 
@@ -91,19 +103,19 @@ class Planner:
             left, _ = await self._store.allowance(broadcast.id, PAGE, broadcast.rate_per_second, burst_s=BURST_S)
         return left
 
-    async def _page(self, broadcast: Broadcast, partition: int, cursor: str) -> int:
-        """Plans a page; answers how many recipients it held."""
-        count, most = 0, await self._take(broadcast)
+    async def _page(self, broadcast: Broadcast, partition: int, cursor: str, size: int) -> int:
+        """Plans a page, of `size` at most; answers how many recipients it held."""
+        count, given = 0, await self._take(broadcast)
         try:
-            if most:
+            if most := min(given, size):
                 count = await self._plan(broadcast, partition, cursor, most)
         except LedgerError as error:
             log.warning("audience not read", broadcast=broadcast.id, detail=str(error))
         except StoreFullError:
             log.warning("memory is full, planning waits", broadcast=broadcast.id)
         finally:
-            if broadcast.rate_per_second and most > count:
-                self._allowed[broadcast.id] = self._allowed.get(broadcast.id, 0) + most - count
+            if broadcast.rate_per_second and given > count:
+                self._allowed[broadcast.id] = self._allowed.get(broadcast.id, 0) + given - count
         return count
 
     async def _plan(self, broadcast: Broadcast, partition: int, cursor: str, most: int) -> int:
