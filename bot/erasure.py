@@ -217,17 +217,16 @@ class Erasure:
         return not (isinstance(home, Buyer) and home.id in wanted.ids and not home.erased)
 
     async def _identities(self, wanted: Wanted) -> None:
-        """The names of records and links are addresses and numbers: they go; the id leads to the fact alone."""
+        """The names of records and links are addresses and numbers: they go; the id leads to the fact alone, before they do."""
+        for id in wanted.ids:
+            partition = ids.partition_in(id)
+            if partition is not None and partition < self._store.partitions:
+                await self._store.command("HSET", keys.index(partition), f"b:{id}", ERASED + wanted.id.encode())
         for subject, body in (await self._store.raw_records(wanted.subjects)).items():
             record = load_record(body) if body else None
             ours = isinstance(record, Buyer) and record.erased and record.id in wanted.ids
             if ours or (isinstance(record, Link) and record.home in wanted.subjects):
                 await self._drop(keys.record(self._store.partition(subject), subject), body)
-        for id in wanted.ids:
-            await self._store.command("DEL", keys.visits(ids.partition_in(id) or 0, id))
-            partition = ids.partition_in(id)
-            if partition is not None and partition < self._store.partitions:
-                await self._store.command("HSET", keys.index(partition), f"b:{id}", ERASED + wanted.id.encode())
 
     async def _drop(self, name: str, body: bytes) -> None:
         await self._store.scripts.run("erase_value", [name], [body])

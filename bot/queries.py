@@ -59,10 +59,14 @@ class Queries:
         partition = ids.partition_in(id)
         if partition is None or partition >= self._store.partitions:
             return None
-        subject = await self._store.command("HGET", keys.index(partition), f"b:{id}")
-        if subject and subject.startswith(ERASED):
-            return Buyer(id=subject.removeprefix(ERASED).decode(), home="", created_at=0, erased=True)
-        return await self.buyer_at(subject.decode()) if subject else None
+        for _ in range(2):  # once more where an erasure took the record in between
+            subject = await self._store.command("HGET", keys.index(partition), f"b:{id}")
+            if subject and subject.startswith(ERASED):
+                return Buyer(id=subject.removeprefix(ERASED).decode(), home="", created_at=0, erased=True)
+            found = await self.buyer_at(subject.decode()) if subject else None
+            if found is not None:
+                return found
+        return None
 
     async def buyer_by_phone(self, phone: str) -> Buyer | None:
         """By E.164 number."""

@@ -8,8 +8,10 @@ import time
 import pytest
 from sqlalchemy import select
 
-from bot import subjects
+from bot import ids, keys, subjects
 from bot.access import create_token
+from bot.erasure import Erasure
+from bot.queries import ERASED
 from ledger import tables as t
 from ledger.projector import Projector
 from tests.gateway import rfc, running
@@ -130,3 +132,34 @@ async def test_a_shop_names_somebody_it_told_of_by_another_way(valkey, redis_cli
         await gw.idle()
         assert await gw.gateway.queries.buyer_at("shopper:main:x") is None
         assert await gw.gateway.queries.buyer_at("email:x@x.test") is None
+
+
+@pytest.mark.timeout(120)
+async def test_at_no_moment_is_the_id_unknown(valkey, redis_client, tmp_path, monkeypatch) -> None:
+    """Who asks while the records go, or looked for one just before, hears that the buyer is erased; never that there is none."""
+    async with running(valkey, tmp_path) as gw:
+        await gw.say(PSID, "你好")
+        await gw.said(PSID, 1)
+        await gw.idle()
+        queries, store = gw.gateway.queries, gw.gateway.store
+        buyer = await queries.buyer_by_address("messenger-main", PSID)
+        drop, seen = Erasure._drop, []
+
+        async def watched(self, name: str, body: bytes) -> None:
+            seen.append(await queries.buyer(buyer.id))
+            await drop(self, name, body)
+            seen.append(await queries.buyer(buyer.id))
+
+        async def just_gone(_: str) -> None:
+            await store.command(
+                "HSET", keys.index(ids.partition_in(buyer.id)), f"b:{buyer.id}", ERASED + buyer.id.encode()
+            )
+
+        monkeypatch.setattr(Erasure, "_drop", watched)
+        with monkeypatch.context() as patched:
+            patched.setattr(store, "resolve", just_gone)
+            assert (await queries.buyer(buyer.id)).erased
+        await store.command("HSET", keys.index(ids.partition_in(buyer.id)), f"b:{buyer.id}", buyer.home)
+        await erase(gw, buyer.id)
+        await until(lambda: asyncio.sleep(0, seen))
+        assert all(found is not None and found.erased for found in seen), seen
