@@ -18,7 +18,7 @@ import structlog
 from bot import keeping, keys
 from bot.clock import HOUR_MS, MINUTE_MS, SystemClock
 from bot.codec import CodecError, dump_entry, load_record
-from bot.errors import LedgerError
+from bot.errors import LedgerError, NotYetError, StoreError
 from bot.events import Event, Ms, StaffAsked
 from bot.keeping import Before, Terms
 from bot.records import Buyer, Record, Task
@@ -79,9 +79,12 @@ class Aging:
             await anext(self._walk)
         except StopAsyncIteration:
             self._walk, self.done_at = None, self._began_at
-        except LedgerError as error:
-            log.info("nothing goes by age now", detail=str(error))
+        except (LedgerError, StoreError) as error:  # what broke off is no round
             self._walk, self._next_at = None, now + MINUTE_MS
+            if isinstance(error, StoreError):
+                raise
+            if not isinstance(error, NotYetError):  # at the very first start its tables are only being made
+                log.info("nothing goes by age now", detail=str(error))
 
     async def _round(self, old: Before, now: Ms) -> AsyncIterator[None]:
         for part in (self._buyers(old, now), self._orders(old.keep), self._records(old.keep)):

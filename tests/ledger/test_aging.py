@@ -12,15 +12,19 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 
 from bot import keys, subjects
-from bot.clock import DAY_MS
+from bot.aging import AGAIN_MS, Aging
+from bot.clock import DAY_MS, MINUTE_MS, SystemClock
 from bot.codec import dump_entry
 from bot.coupons import Campaign
+from bot.errors import StoreError
 from bot.events import Event, OrderBrief, StaffAsked
 from bot.keeping import OPEN_MS, Terms, before, held_by, last_sign, may_go, months_from
 from bot.records import Address, Buyer, Coupon, Member
 from ledger import commands, retention
 from ledger import tables as t
+from tests.bot.test_store import owned
 from tests.gateway import rfc, running
+from tests.ledger.test_erasure import order
 
 KEEP = '[privacy]\nresponsible = "小满"\nquestions_to = "q@shop.example"\nkeep_months = 18\nevidence_months = 6\n[ledger]\nurl = "{}"\n'
 SILENT, COUPON, LATER = "7720000000000001", "7720000000000002", "7720000000000003"
@@ -33,15 +37,6 @@ async def ask(gw, subject: str, action: str, by: str, **data) -> None:
     event = Event(f"{action}{subject}{now}", subject, "", now, now, StaffAsked(action, by, json.dumps(data).encode()))
     await gw.gateway.appender.append([dump_entry(event)])
     await gw.idle()
-
-
-async def order(gw, id: str, facts: dict) -> None:
-    found = {
-        "id": id, "number": f"#{id}", "pay_state": "paid", "total": {"amount": "88.00", "currency": "CNY"},
-        "placed_at": rfc(time.time()), "paid_at": rfc(time.time()), "items": [{"title": "衬衫", "qty": 1}],
-    }  # fmt: skip
-    status, text = await gw.shop("order.paid", f"paid-{id}", {"order": found, "buyer": facts})
-    assert status < 300, text
 
 
 async def live(gw) -> None:
@@ -298,3 +293,37 @@ def test_the_raw_journal_goes_with_the_rest_or_earlier() -> None:
     assert before(Terms(keep=18, raw=6), now).raw == months_from(now, -6)
     assert before(Terms(keep=6, raw=18), now).raw == months_from(now, -6)
     assert before(Terms(), now).raw == 0
+
+
+class Bare:
+    """A ledger that knows of nothing old; the store is away at the first look."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    async def silent(self, *_: object) -> list:
+        self.looks += 1
+        if self.looks == 1:
+            raise StoreError("Redis: away")
+        return []
+
+    old_orders = silent
+
+    async def known_tasks(self, _: object) -> set:
+        return set()
+
+
+async def test_a_round_that_breaks_off_is_none(redis_client) -> None:
+    """Where the store was away the next round begins a minute later, not after the hours of one that is done."""
+    clock, past = SystemClock(), Bare()
+    aging = Aging(await owned(redis_client), clock, past, Terms(keep=18))
+    with pytest.raises(StoreError):
+        await aging.advance()
+    for _ in range(30):
+        await aging.advance()
+    assert (aging.done_at, past.looks) == (0, 1)
+    clock.set_offset(MINUTE_MS + 1000)
+    assert clock.offset() < AGAIN_MS
+    for _ in range(30):
+        await aging.advance()
+    assert aging.done_at > 0
