@@ -143,14 +143,14 @@ def timer_changes(before: Mapping[str, Ms], after: Mapping[str, Ms]) -> list[tup
     return changes
 
 
-def because(status: StatusReported) -> str:
+def because(reason: str, code: str) -> str:
     """A reason as messages keep it: ours, with the provider's code behind it where it names one."""
-    return f"{status.reason}:{status.code}" if status.reason and status.code else status.reason or status.code
+    return f"{reason}:{code}" if reason and code else reason or code
 
 
 def status_changes(status: StatusReported, account: str, id: str, at: Ms) -> list[StatusChange]:
     """What a report without our message id says of messages to an address."""
-    reason = because(status)
+    reason = because(status.reason, status.code)
     if status.provider_id:
         return [StatusChange("provider", ids.digest(status.provider_id), status.state, at, reason, parts=status.parts)]
     if status.watermark:

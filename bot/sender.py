@@ -24,7 +24,7 @@ import structlog
 from bot import ids, keys, sendnews
 from bot.accounts import Line
 from bot.broadcasts import SOURCE, Broadcast
-from bot.change import Claimed, QueuedMessage, Settlement
+from bot.change import Claimed, QueuedMessage, Settlement, because
 from bot.claiming import Claiming
 from bot.clock import DAY_MS, HOUR_MS, SystemClock
 from bot.codec import CodecError, dump_entry, load_message
@@ -419,7 +419,7 @@ class Sender:
                 claimed.id,
                 claimed.attempt,
                 state,
-                reason if not error or not error.code else f"{reason}:{error.code}",
+                because(reason, error.code if error else ""),
                 ids.digest(provider),
                 again_at,
                 hold_until,

@@ -241,7 +241,7 @@ class Turns:
 
     def _status_by_ref(self, run: Run, status: StatusReported) -> bool:
         """True when nothing else of the event is left to do."""
-        home, why = ids.partition_in(status.ref), because(status)
+        home, why = ids.partition_in(status.ref), because(status.reason, status.code)
         if home == run.partition:
             if status.parts:
                 run.billed.append((run.event.account, status.ref, status.parts))

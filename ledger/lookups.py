@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, and_, func, literal, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from bot.change import because
 from bot.events import Money, Ms
 from bot.journal import DecisionRecord, RuleVerdict
 from bot.messages import OutboundMessage, Text
@@ -155,7 +156,7 @@ async def histories(connection: AsyncConnection, names: Collection[str]) -> dict
     query = select(c.message, c.state, c.at, c.reason, c.code).where(c.message.in_(sorted(names)))
     found: dict[str, tuple[tuple[str, Ms, str], ...]] = {}
     for row in await connection.execute(query.order_by(c.message, c.at, c.ms, c.seq, c.line)):
-        found[row.message] = (*found.get(row.message, ()), (row.state, row.at, _why(row.reason, row.code)))
+        found[row.message] = (*found.get(row.message, ()), (row.state, row.at, because(row.reason, row.code)))
     return found
 
 
@@ -166,12 +167,7 @@ def _message(row: Row[Any], steps: tuple[tuple[str, Ms, str], ...] = ()) -> Stor
         order=row.order_id, parts=row.parts, touch=row.touch, topic=row.topic, price=_price(row.price),
         again_of=row.again_of,
     )  # fmt: skip
-    return StoredMessage(plain, row.state, _why(row.reason, row.code), steps, row.updated_at, row.parts)
-
-
-def _why(reason: str, code: str) -> str:
-    """The reason, with the provider's own code where it told one: as the message's row says it while it is kept there."""
-    return f"{reason}:{code}" if code else reason
+    return StoredMessage(plain, row.state, because(row.reason, row.code), steps, row.updated_at, row.parts)
 
 
 def _price(text: str) -> Money | None:
