@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from bot.clock import rfc3339
+from bot.clock import SystemClock, rfc3339
 from bot.errors import NotYetError
 from bot.queries import StoredMessage
 from console.api.http import Call
@@ -27,30 +27,32 @@ async def past(call: Call, partitions: Sequence[int] | None = None) -> AsyncIter
     What the caller has just done is told: the projection is waited for, two seconds at most. Where it is further behind,
     the answer says up to when it is whole, in the header X-History-Until.
     """
-    await _projected(call, await call.deps.queries.ends(partitions))
+    deps = call.deps
+    if behind := await projected(deps.clock, deps.history.positions, await deps.queries.ends(partitions)):
+        # The journal's own time is real; callers see the sandbox's.
+        oldest = min(map(place, behind))[0]
+        call.headers[UNTIL] = rfc3339(oldest + deps.clock.offset() if oldest else 0)
     async with call.deps.history.connection() as connection:
         yield connection
 
 
-async def _projected(call: Call, wanted: Mapping[int, str]) -> None:
-    clock, pause = call.deps.clock, 0.01
+async def projected(
+    clock: SystemClock, positions: Callable[[], Awaitable[Mapping[int, str]]], wanted: Mapping[int, str]
+) -> list[str]:
+    """Waits until the ledger has come as far as `wanted`, two seconds at most; up to where it is in partitions that are behind."""
+    pause = 0.01
     end = clock.monotonic() + PROJECTED_WITHIN_S
     while True:
         late = clock.monotonic() > end
         try:
-            known = await call.deps.history.positions()
+            known = await positions()
         except NotYetError:
             if late:
                 raise
         else:
             behind = [known.get(p, "") for p, head in wanted.items() if after(head, known.get(p, ""))]
-            if not behind:
-                return
-            if late:
-                # The journal's own time is real; callers see the sandbox's.
-                oldest = min(map(place, behind))[0]
-                call.headers[UNTIL] = rfc3339(oldest + clock.offset() if oldest else 0)
-                return
+            if late or not behind:
+                return behind
         await asyncio.sleep(pause)  # a ledger that is only just being prepared is waited for as well
         pause = min(pause * 1.5, 0.1)
 

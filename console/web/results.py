@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from zoneinfo import ZoneInfo
 
 from aiohttp import web
@@ -11,13 +10,11 @@ from aiohttp import web
 from bot.costs import cost
 from bot.hours import local
 from bot.queries import StoredMessage, message_place
+from console.api.past import projected
 from console.csvs import lines
-from console.desk import Desk
 from console.web.frame import HEADERS, Visit
-from ledger.places import after
 
 PAGE = 1000
-CAUGHT_UP_S = 2.0
 COLUMNS = ("at", "buyer", "name", "account", "to", "state", "reason", "code", "code_says", "parts", "cost", "text")
 
 
@@ -25,7 +22,7 @@ async def download(visit: Visit) -> web.StreamResponse:
     """GET /console/broadcasts/{id}/results.csv: begins with a mark by which spreadsheets know UTF-8."""
     desk = visit.deps.desk
     kept = await desk.get(visit.request.match_info["id"])
-    await _caught_up(desk)
+    await projected(desk.clock, desk.crowd.positions, await desk.queries.ends())
     page = await desk.crowd.results(kept.id, None, PAGE)
     named = f'attachment; filename="{kept.id}.csv"'
     answer = web.StreamResponse(
@@ -40,16 +37,6 @@ async def download(visit: Visit) -> web.StreamResponse:
         page = await desk.crowd.results(kept.id, message_place(page[-1][0]), PAGE)
     await answer.write_eof()
     return answer
-
-
-async def _caught_up(desk: Desk) -> None:
-    """Waits until the ledger knows all that has been until now; not for long."""
-    wanted, end = await desk.queries.ends(), desk.clock.monotonic() + CAUGHT_UP_S
-    while desk.clock.monotonic() < end:
-        known: Mapping[int, str] = await desk.crowd.positions()
-        if not any(after(last, known.get(p, "")) for p, last in wanted.items()):
-            return
-        await asyncio.sleep(0.05)
 
 
 def _line(visit: Visit, found: StoredMessage, name: str) -> Sequence[str]:
