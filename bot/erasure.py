@@ -35,7 +35,7 @@ PAGE = 300
 AGAIN_MS = 1500
 LOCK_MS = 120_000
 REWRITTEN = (
-    5_000  # entries of a stream that are written anew at most; what lies on in a longer one goes with its 48 hours
+    5_000  # entries of a stream that are written anew at most: what lies on in a longer one goes with its 48 hours
 )
 ASKED, RUNNING = b"asked", b"running"  # how far the rewrite of the append-only file is
 
@@ -161,7 +161,10 @@ class Erasure:
         clear = await self._messages(wanted)
         await self._identities(wanted)
         if wanted.passes == 0:
-            await self._ask_orders(wanted) if wanted.aged else await self._values(wanted)
+            if wanted.aged:
+                await self._ask_orders(wanted)
+            else:
+                await self._values(wanted)
         visits = [(partition, id) for id in wanted.ids if (partition := ids.partition_in(id)) is not None]
         await self._store.together([("DEL", keys.visits(partition, id)) for partition, id in visits])
         places = self._places(wanted)

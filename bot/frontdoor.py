@@ -8,7 +8,6 @@ from aiohttp.web_protocol import RequestHandler
 from bot.problems import problem
 
 
-# What comes before a colon names the fault; what comes after it is quoted from the request.
 class _Connection(RequestHandler):
     """One connection. The library's own answer is a plain text that quotes what was sent, tokens included."""
 
@@ -20,6 +19,7 @@ class _Connection(RequestHandler):
         """The answer to a request that no route was asked for; the connection is closed after it."""
         answer = super().handle_error(request, status, exc, message)  # it logs, and looks whether anything was sent
         if status < 500:
+            # What comes before a colon names the fault; what comes after it is quoted from the request.
             what = (message or "").partition("\n")[0].partition(":")[0]
             answer = problem(
                 status, "bad-request", f"this is no HTTP that can be read: {what or 'it is malformed'}"[:200]
