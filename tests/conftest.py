@@ -14,7 +14,9 @@ from tests.postgresql import Postgresql
 from tests.servers import Valkey
 
 # How long a machine takes for an example says nothing about the rule that is tried.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# The same examples each time, so that what passed passes again; `--hypothesis-profile wide` looks at others.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+settings.register_profile("wide", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
 

@@ -139,7 +139,7 @@ async def _read(call: Call, route: Route) -> None:
         raise Refusal(error.status, error.kind, error.detail) from error
     if route.body is None and not route.raw_body:
         return
-    if route.may_be_empty and not call.raw.strip():
+    if route.may_be_empty and not call.raw:
         call.raw = b"{}"
         call.body = route.body.model_validate({}) if route.body is not None else {}
         return

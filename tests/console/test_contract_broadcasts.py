@@ -303,6 +303,8 @@ def test_a_second_person_approves_many(shop: Served) -> None:
     assert (approved.json["state"], approved.json["approved_by"]) == ("scheduled", "test-owner")
     undone = shop.api("POST", f"/broadcasts/{id}/withdraw")
     assert (undone.json["state"], undone.json["submitted_by"]) == ("draft", None)
+    blank = shop.api("POST", f"/broadcasts/{id}/cancel", b"\t")
+    assert (blank.status, blank.kind) == (400, "bad-body")  # no body is one thing, a body that is no JSON another
     cancelled = shop.api("POST", f"/broadcasts/{id}/cancel")
     assert cancelled.json["state"] == "cancelled"
     again = shop.api("POST", f"/broadcasts/{id}/resume")
