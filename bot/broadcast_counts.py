@@ -57,6 +57,8 @@ def added_up(broadcast: Broadcast, partitions: Sequence[Mapping[bytes, bytes]]) 
         if left:
             reasons = counts.skipped_by_reason
             reasons[SkipReason.CANCELLED] = reasons.get(SkipReason.CANCELLED, 0) + left
+            nowhere = counts.by_account.setdefault("", {})
+            nowhere["skipped"] = nowhere.get("skipped", 0) + left
     else:
         counts.pending += left
     ended = counts.sent + counts.failed + counts.in_doubt

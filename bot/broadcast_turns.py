@@ -82,7 +82,7 @@ class BroadcastTurns:
             reason, rule = refused or (SkipReason.CANCELLED, Rule.BROADCAST)
             self._skip(run, buyer, due, broadcast, reason, rule)
             return
-        chosen = variant_of(broadcast, due, buyer)
+        chosen = variant_of(broadcast, due.variant, buyer.id)
         script = Script(
             text={**broadcast.text, **(chosen.text if chosen else {})},
             templates=broadcast.templates,
@@ -113,7 +113,7 @@ class BroadcastTurns:
         reason: SkipReason,
         rule: Rule,
     ) -> None:
-        chosen = variant_of(broadcast, due, buyer) if broadcast is not None and buyer is not None else None
+        chosen = variant_of(broadcast, due.variant, buyer.id) if broadcast is not None and buyer is not None else None
         source = f"{SOURCE}{due.broadcast}"
         purpose = broadcast.purpose if broadcast is not None else "marketing"
         variant = chosen.name if chosen else due.variant
@@ -142,13 +142,13 @@ def held_out(broadcast: Broadcast, buyer: str) -> bool:
     return broadcast.holdout_percent > 0 and ids.share(seed, 100) < broadcast.holdout_percent
 
 
-def variant_of(broadcast: Broadcast, due: BroadcastDue, buyer: Buyer) -> Variant | None:
-    """How it is said to this buyer: as the audience says, else by weight."""
-    named = next((one for one in broadcast.variants if one.name == due.variant), None)
+def variant_of(broadcast: Broadcast, variant: str, buyer: str) -> Variant | None:
+    """How it is said to a buyer: as the audience says (`variant`), else by weight."""
+    named = next((one for one in broadcast.variants if one.name == variant), None)
     open_to_all = [one for one in broadcast.variants if not one.where and one.weight > 0]
     if named is not None or not open_to_all:
         return named
-    at = ids.share(f"variant|{broadcast.parent or broadcast.id}|{buyer.id}", sum(one.weight for one in open_to_all))
+    at = ids.share(f"variant|{broadcast.parent or broadcast.id}|{buyer}", sum(one.weight for one in open_to_all))
     for one in open_to_all:
         at -= one.weight
         if at < 0:

@@ -208,7 +208,7 @@ class Conductor:
     async def _look(self, broadcast: Broadcast) -> None:
         look = await self._broadcasts.look(broadcast)
         if broadcast.state == "cancelled":
-            if look.counts.pending == 0:
+            if look.counts.pending == 0 and (look.planned_all or broadcast.frozen < 0):  # all have their rows
                 await self._change(broadcast, lambda kept: structs.replace(kept, done_at=self._clock.now()))
                 await self._clear(broadcast.id)
             return

@@ -108,10 +108,22 @@ class BroadcastEntry(Struct, omit_defaults=True):
     why: str = ""
 
 
+class UnplannedEntry(Struct, omit_defaults=True):
+    """Recipients whom a cancelled broadcast had not come to (kind `unplanned`): each is skipped as `cancelled`, at `at`.
+
+    `buyers`: their ids, some of those of the entry's partition; nothing else of them is told.
+    """
+
+    at: Ms
+    broadcast: str
+    purpose: str
+    buyers: list[str]
+
+
 _turn_decoder = msgspec.msgpack.Decoder(TurnEntry)
 
 
-def dump(entry: TurnEntry | SendEntry | BroadcastEntry) -> bytes:
+def dump(entry: TurnEntry | SendEntry | BroadcastEntry | UnplannedEntry) -> bytes:
     """An entry's stored form."""
     return pack(entry)
 

@@ -336,6 +336,27 @@ class Store(Keyspace):
             self.dirty.add(partition)
         return int(result)
 
+    async def pass_over(
+        self,
+        partition: int,
+        broadcast: str,
+        cursor: str,
+        following: str,
+        entries: Sequence[bytes],
+        variants: Mapping[str, int],
+        *,
+        last: bool,
+    ) -> int:
+        """Counts and tells (`entries` of the journal) recipients of a cancelled broadcast, and moves its cursor, in one step.
+
+        `variants`: how many of them would have read which. Answers 1 done, 0 not ours, 2 the cursor is elsewhere, 3 not cancelled.
+        """
+        names = [keys.lease(partition), keys.broadcast(partition, broadcast), keys.journal(partition)]
+        args: list[Any] = [self.fences.get(partition, 0), cursor, following, "1" if last else ""]
+        args += [sum(variants.values()), len(entries), *entries]
+        args += [part for pair in variants.items() for part in pair]
+        return int(await self.scripts.run("broadcast_unplanned", names, args))
+
     # --- sending --------------------------------------------------------------------------------------------------
 
     async def pull(self, wishes: Sequence[tuple[int, str, str, int]], *, now: Ms, virtual: Ms = 0) -> list[Claimed]:

@@ -15,7 +15,7 @@ from bot import hours
 from bot.broadcast_turns import held_out, variant_of
 from bot.broadcasts import Broadcast, Recipient, Variant
 from bot.costs import cost
-from bot.events import BroadcastDue, Money, Ms
+from bot.events import Money, Ms
 from bot.lint import LONGEST, Case, Lane, cases, field_fault, spoken
 from bot.phrases import NoValueError, PhraseError, fill, lacks, parse, pick, values_of
 from bot.policy import Decision, Plan, decide
@@ -107,7 +107,7 @@ async def weigh(desk: Desk, made: Broadcast, recipients: Sequence[Recipient]) ->
         if isinstance(record, Link):
             record = await desk.queries.buyer_at(record.home)
         if isinstance(record, Buyer):
-            variant = variant_of(made, BroadcastDue(made.id, record.id, one.variant), record)
+            variant = variant_of(made, one.variant, record.id)
             found.append(weigh_one(desk, made, record, variant))
     return found
 

@@ -108,7 +108,7 @@ journal = Table(
     Column("partition", Integer, primary_key=True, autoincrement=False),
     Column("ms", BigInteger, primary_key=True, autoincrement=False),
     Column("seq", BigInteger, primary_key=True, autoincrement=False),
-    _text("kind"),  # turn, send, status
+    _text("kind"),  # turn, send, status, broadcast, unplanned
     Column("body", LargeBinary, nullable=False),
 )
 

@@ -9,12 +9,13 @@ import msgspec
 from bot.codec import load_event, load_message, load_record
 from bot.errors import GatewayError
 from bot.events import Event, Ms
-from bot.journal import BroadcastEntry, SendEntry, TurnEntry, load_turn
+from bot.journal import BroadcastEntry, SendEntry, TurnEntry, UnplannedEntry, load_turn
 from bot.messages import OutboundMessage
 from bot.records import Record, Task
 
 _sends = msgspec.msgpack.Decoder(SendEntry)
 _broadcasts = msgspec.msgpack.Decoder(BroadcastEntry)
+_unplanned = msgspec.msgpack.Decoder(UnplannedEntry)
 _tasks = msgspec.msgpack.Decoder(Task)
 
 
@@ -44,7 +45,7 @@ class Status:
     parts: int = 0
 
 
-Body = Turn | SendEntry | Status | BroadcastEntry
+Body = Turn | SendEntry | Status | BroadcastEntry | UnplannedEntry
 
 
 @dataclass(slots=True)
@@ -75,6 +76,8 @@ def _body(kind: str, body: bytes) -> Body:
         return Status(str(id), str(state), int(at), str(reason), int(parts[0] or 0) if parts else 0)
     if kind == "broadcast":
         return _broadcasts.decode(body)
+    if kind == "unplanned":
+        return _unplanned.decode(body)
     raise UnreadableError("an unknown kind")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bot.events import Absorbed, TouchAsked
-from bot.journal import SendEntry
+from bot.journal import SendEntry, UnplannedEntry
 from bot.records import Buyer, Link, Order
 from ledger.derive import buyers, lines, messages, orders, tasks
 from ledger.derive.entries import Entry, Status, Turn
@@ -17,6 +17,8 @@ def wanted(entry: Entry, into: Wanted) -> None:
         into.messages.add(body.id)
     elif isinstance(body, Turn):
         _wanted(body, into)
+    elif isinstance(body, UnplannedEntry):
+        into.messages.update(messages.unplanned_id(entry, body, buyer) for buyer in body.buyers)
 
 
 def _wanted(body: Turn, into: Wanted) -> None:
@@ -45,6 +47,9 @@ def fold(entry: Entry, state: State) -> None:
         messages.moved(entry, body, state)
     elif isinstance(body, Turn):
         _turn(entry, body, state)
+    elif isinstance(body, UnplannedEntry):
+        messages.unplanned(entry, body, state)
+        lines.unplanned(entry, body, state)
 
 
 def _turn(entry: Entry, turn: Turn, state: State) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 
+from bot.broadcasts import SOURCE
 from bot.events import Event, MessageReceived, Ms, Tapped
-from bot.journal import DecisionRecord, SendEntry
+from bot.journal import DecisionRecord, RuleVerdict, SendEntry, UnplannedEntry
+from bot.reasons import Rule, SkipReason
 from ledger.derive.entries import Entry, Turn
 from ledger.derive.keys import order_subject
+from ledger.derive.messages import unplanned_id
 from ledger.derive.state import Row, State
 
 LONGEST_SAID = 200
@@ -45,11 +48,14 @@ def turn_lines(turn: Turn) -> list[Line]:
     lines = _event_line(turn.event, at, turn.entry.handler)
     lines += [(at, note.kind, note.summary, "") for note in turn.entry.notes]
     for decision in turn.entry.decisions:
-        why = f" ({decision.reason})" if decision.reason else ""
-        summary = f"{decision.outcome}: {decision.key or decision.source}{why}"
-        lines.append((at, f"decision.{decision.outcome}", summary, decision.message))
+        lines.append((at, f"decision.{decision.outcome}", _said(decision), decision.message))
     lines += [(at, "task", f"{task.kind} {task.state}", task.id) for task in turn.tasks]
     return lines
+
+
+def _said(decision: DecisionRecord) -> str:
+    why = f" ({decision.reason})" if decision.reason else ""
+    return f"{decision.outcome}: {decision.key or decision.source}{why}"
 
 
 def _event_line(event: Event | None, at: Ms, handler: str) -> list[Line]:
@@ -63,24 +69,39 @@ def _event_line(event: Event | None, at: Ms, handler: str) -> list[Line]:
 def decisions(entry: Entry, turn: Turn, state: State) -> None:
     """What a turn decided, each with its rules."""
     for number, found in enumerate(turn.entry.decisions):
-        rules = [{n: getattr(rule, n) for n in rule.__struct_fields__} for rule in found.rules]
-        row: Row = {
-            "message": found.message,
-            "buyer": found.buyer,
-            "purpose": found.purpose,
-            "outcome": found.outcome,
-            "source": found.source,
-            "key": found.key,
-            "account": found.account,
-            "reason": found.reason,
-            "order_id": found.order,
-            "order_subject": order_subject(found.key, found.order),
-            "at": found.at,
-            "until": found.until,
-            "rules": json.dumps(rules, ensure_ascii=False, separators=(",", ":")),
-            "denied_by": _denied_by(found),
-        }
-        state.decisions.append(_place(entry, number) | row)
+        state.decisions.append(_place(entry, number) | _decision(found))
+
+
+def _decision(found: DecisionRecord) -> Row:
+    rules = [{n: getattr(rule, n) for n in rule.__struct_fields__} for rule in found.rules]
+    return {
+        "message": found.message,
+        "buyer": found.buyer,
+        "purpose": found.purpose,
+        "outcome": found.outcome,
+        "source": found.source,
+        "key": found.key,
+        "account": found.account,
+        "reason": found.reason,
+        "order_id": found.order,
+        "order_subject": order_subject(found.key, found.order),
+        "at": found.at,
+        "until": found.until,
+        "rules": json.dumps(rules, ensure_ascii=False, separators=(",", ":")),
+        "denied_by": _denied_by(found),
+    }
+
+
+def unplanned(entry: Entry, told: UnplannedEntry, state: State) -> None:
+    """Whom a cancelled broadcast had not come to: the decision, and a line of the buyer's timeline, as of a turn that skips."""
+    source, key, reason = f"{SOURCE}{told.broadcast}", f"broadcast/{told.broadcast}", SkipReason.CANCELLED
+    rules = [RuleVerdict(Rule.BROADCAST, "deny")]
+    for number, buyer in enumerate(told.buyers):
+        message = unplanned_id(entry, told, buyer)
+        found = DecisionRecord(message, buyer, told.purpose, "skip", told.at, source, key, reason=reason, rules=rules)
+        state.decisions.append(_place(entry, number) | _decision(found))
+        words: Row = {"buyer": buyer, "at": told.at, "kind": "decision.skip", "summary": _said(found), "ref": message}
+        state.timeline.append(_place(entry, number) | words)
 
 
 def _denied_by(found: DecisionRecord) -> str:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from decimal import Decimal, InvalidOperation
 
-from bot import subjects
+from bot import ids, subjects
+from bot.broadcasts import SOURCE
 from bot.costs import cost
 from bot.events import Money, Ms
-from bot.journal import SendEntry
+from bot.journal import SendEntry, UnplannedEntry
 from bot.messages import OutboundMessage
+from bot.reasons import SkipReason
 from ledger import tables
 from ledger.derive.entries import Entry, Status, Turn
 from ledger.derive.keys import broadcast_of, order_subject
@@ -42,6 +44,30 @@ def planned(entry: Entry, turn: Turn, state: State) -> None:
         reason = skipped.get(message.id)
         _move(entry, row, state, "queued" if reason is None else "skipped", message.created_at, reason or "")
         state.messages.put(message.id, row)
+
+
+def unplanned_id(entry: Entry, told: UnplannedEntry, buyer: str) -> str:
+    """What the message is called that a cancelled broadcast did not plan for a buyer."""
+    return ids.derived("m", entry.partition, f"unplanned|{told.broadcast}|{buyer}")
+
+
+def unplanned(entry: Entry, told: UnplannedEntry, state: State) -> None:
+    """The messages that a cancelled broadcast had not come to: each is skipped."""
+    for buyer in told.buyers:
+        before = _row(unplanned_id(entry, told, buyer), entry, state)
+        if state.anew and before["rooted"]:
+            continue
+        row = {
+            **before,
+            "buyer": buyer,
+            "purpose": told.purpose,
+            "key": f"broadcast/{told.broadcast}",
+            "source": f"{SOURCE}{told.broadcast}",
+            "broadcast": told.broadcast,
+            "created_at": told.at,
+        }
+        _move(entry, row, state, "skipped", told.at, SkipReason.CANCELLED)
+        state.messages.put(row["id"], row)
 
 
 def sent(entry: Entry, send: SendEntry, state: State) -> None:

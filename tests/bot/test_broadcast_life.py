@@ -15,8 +15,6 @@ from bot.broadcast_life import Rules
 from bot.broadcast_turns import held_out, variant_of
 from bot.broadcasts import LIFE_MS, Broadcast, Repeat, Variant
 from bot.errors import StateError
-from bot.events import BroadcastDue
-from bot.records import Buyer
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
@@ -185,7 +183,7 @@ def test_the_same_are_left_out_of_every_round_and_others_of_another_broadcast():
 
 
 def named(broadcast: Broadcast, buyer: str, variant: str = "") -> str:
-    found = variant_of(broadcast, BroadcastDue(broadcast.id, buyer, variant), Buyer(buyer, "x", 1))
+    found = variant_of(broadcast, variant, buyer)
     return found.name if found else ""
 
 

@@ -10,6 +10,7 @@ from bot import keys
 from bot.broadcast_counts import added_up
 from bot.broadcasts import Broadcast, Counts
 from bot.change import Change, Claimed, QueuedMessage, Settlement, StatusChange
+from bot.journal import UnplannedEntry, dump
 from bot.store import Store
 from tests.bot.test_store import NOW, owned
 
@@ -317,3 +318,34 @@ async def test_a_turn_that_breaks_has_failed_where_it_counted(store):
     found = await counts(store)
     # One was counted as pending where it came from, which is another partition: here it arrived, and failed.
     assert (found.failed, found.pending, await store.command("HGET", KEY, "arrived")) == (3, -1, b"1")
+
+
+# --- never planned ----------------------------------------------------------------------------------------------------
+
+
+async def pass_over(store: Store, cursor: str, *buyers: str, last: bool = False) -> int:
+    told = [dump(UnplannedEntry(NOW, BC, "marketing", list(buyers)))] if buyers else []
+    return await store.pass_over(P, BC, cursor, max(buyers, default=cursor), told, {"a": len(buyers)}, last=last)
+
+
+async def test_the_rest_of_a_cancelled_one_is_told_once(store):
+    """Page by page from its cursor on; whoever comes second with the same page changes nothing."""
+    assert await pass_over(store, "", "b1", "b2") == 3  # it is not cancelled
+    await stop(store, "cancelled")
+    assert [await pass_over(store, "", "b1", "b2") for _ in range(2)] == [1, 2]
+    assert await pass_over(store, "b2", "b3", last=True) == 1
+    assert await pass_over(store, "b3", last=True) == 2
+    found = await counts(store)
+    assert (found.skipped, found.skipped_by_reason) == (3, {"cancelled": 3})
+    assert (found.by_account, found.by_variant) == ({"": {"skipped": 3}}, {"a": {"skipped": 3}})
+    rows = await store.command("XRANGE", keys.journal(P), "-", "+")
+    assert [fields[b"k"] for _, fields in rows] == [b"unplanned"] * 2
+    planned_here = await store.command("HGET", KEY, "planned")
+    assert int(planned_here) == 3
+
+
+async def test_another_owner_of_the_partition_tells_it(store):
+    await stop(store, "cancelled")
+    store.fences[P] -= 1
+    assert await pass_over(store, "", "b1") == 0
+    assert await store.command("XLEN", keys.journal(P)) == 0

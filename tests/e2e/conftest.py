@@ -8,7 +8,7 @@ import pytest
 # no store decides (optin, broadcast_words).
 EVERY_STORE = (
     "accounts", "again", "broadcasts", "cart", "chat", "club", "codes", "first", "imports", "lost_answers", "merge", "orders", "products",
-    "restocked", "spend",
+    "reconciled", "restocked", "spend",
 )  # fmt: skip
 
 

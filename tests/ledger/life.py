@@ -13,6 +13,7 @@ from bot import keys
 from bot.codec import dump_entry
 from bot.coupons import Campaign
 from bot.events import Event, StaffAsked
+from bot.journal import UnplannedEntry, dump
 from bot.records import Task
 from ledger import batch, tables
 from ledger.database import database_url, open_engine
@@ -85,11 +86,21 @@ async def complete_tasks(gw) -> None:
     await gw.idle()
 
 
+async def cancelled(gw) -> None:
+    """A broadcast that staff cancelled before it came to them: an entry of its own kind tells of the rest."""
+    found = [await gw.gateway.queries.buyer_by_address("messenger-main", psid) for psid in ("p1", "p2")]
+    store, buyers = gw.gateway.store, {one.id for one in found}
+    for id in sorted(buyers):
+        told = dump(UnplannedEntry(gw.gateway.clock.now(), "bc_1", "marketing", [id, f"{id}x"]))
+        await store.command("XADD", keys.journal(store.partition(found[0].home)), "*", "k", "unplanned", "b", told)
+
+
 async def recorded(valkey, tmp_path) -> Journals:
     """The journals of that day."""
     twilio = TwilioPeer()
     async with provider(twilio) as (base, _), running(valkey, tmp_path, extra=account(base)) as gw:
         await live(gw)
+        await cancelled(gw)
         feed = Feed(gw.gateway.store, "reader")
         _, pages = await feed.pages(dict.fromkeys(range(gw.gateway.store.partitions), ""), 10_000)
         await gw.gateway.store.client.delete(*map(keys.journal, pages))
