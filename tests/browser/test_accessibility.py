@@ -7,13 +7,14 @@ from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import expect
 
 from pages.docs import PAGES
-from tests.browser.visitor import MESSENGER, SMS, WECHAT, Visitor, visit
+from tests.browser.visitor import MESSENGER, SMS, WECHAT, Visitor, until, visit
 
 
 async def audit(visitor: Visitor) -> list[str]:
     """What axe finds: rule, impact, and the node."""
-    await visitor.page.wait_for_function(
-        "document.getAnimations().every(a => a.playState === 'finished' || a.effect.getTiming().iterations === Infinity)"
+    await until(
+        visitor.page,
+        "document.getAnimations().every(a => a.playState === 'finished' || a.effect.getTiming().iterations === Infinity)",
     )
     found = await Axe().run(visitor.page)
     return [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import expect
 
-from tests.browser.visitor import MESSENGER, SMS, WECHAT, visit
+from tests.browser.visitor import MESSENGER, SMS, WECHAT, until, visit
 
 PHONES = {"text": SMS, "messenger": MESSENGER, "wechat": WECHAT}
 
@@ -141,8 +141,6 @@ async def test_the_keyboard_alone_walks_the_tour(browser, sandbox, lang):
         await page.keyboard.press("Enter")
         deeds += 1
         assert deeds < 20
-        await page.wait_for_function(
-            "label => move.hidden || (move.textContent !== label && !move.disabled)", arg=label, timeout=15_000
-        )
+        await until(page, "label => move.hidden || (move.textContent !== label && !move.disabled)", label)
     await visitor.ticked(8)
     assert visitor.complaints == []

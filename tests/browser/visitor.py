@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
+import time
 from pathlib import Path
+from typing import Any
 
 from playwright.async_api import Page, expect
 
@@ -85,6 +88,14 @@ def chromium() -> str:
     found = shutil.which("chromium") or (str(unpacked) if unpacked.exists() else "")
     assert found, "Chromium is missing: make test installs it"
     return found
+
+
+async def until(page: Page, expression: str, arg: Any = None, seconds: float = 30) -> None:
+    """Asks the page until it says yes. `wait_for_function` asks from inside, where a page that allows no `eval` refuses it."""
+    end = time.monotonic() + seconds
+    while not await page.evaluate(expression, arg):
+        assert time.monotonic() < end, f"not true within {seconds} s: {expression}"
+        await asyncio.sleep(0.05)
 
 
 class Visitor:
