@@ -36,6 +36,7 @@ from bot.embedded import SCHEME
 from bot.erasure import Erasure
 from bot.errors import StoreError
 from bot.events import Ms
+from bot.folding import Folding
 from bot.frontage import add_pages
 from bot.handling import AccountView, Facts, Handler
 from bot.hours import is_open
@@ -132,6 +133,7 @@ class Gateway:
     history: History
     erasure: Erasure
     aging: Aging
+    folding: Folding
     appender: Appender
     door: Door
     http: PyreqwestHttp
@@ -261,7 +263,8 @@ async def build(settings: Settings, owner: str, extras: Extras | None = None) ->
     gateway = Gateway(
         settings, store, clock, leases, worker, sender, resolver, coupons, Openings(store, coupons), Restocks(store),
         codes, links, Queries(store),
-        history, erasure, aging, appender, door,
+        history, erasure, aging,
+        Folding(store=store, broadcasts=broadcasts, audiences=audiences, clock=clock), appender, door,
         http, app, lines, sources, wake, hints, settings.sandbox.enabled, settings.redis.lease_seconds,
         Housekeeping(store), spend, broadcasts, catalogue,
         Conductor(store=store, broadcasts=broadcasts, audiences=audiences, clock=clock, hints=hints, wake_sender=wake),

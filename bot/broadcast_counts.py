@@ -1,8 +1,10 @@
-"""The counters of a broadcast, added up over partitions so that they hold at every look. Pure.
+"""The counters of a broadcast, added up over partitions so that they hold at every look, long after its end too. Pure.
 
 Each partition's hash is read at one instant and balances by itself: planned = events + open + ended + forwarded - arrived, where
 `events` are recipients in the bulk lane, `open` messages queued or being sent, and `forwarded` and `arrived` count what links
-and merges pass on. Sums over partitions balance whatever happened between two reads.
+and merges pass on. Sums over partitions balance whatever happened between two reads. Of a broadcast that has long been over a
+partition's counters are sealed under a name, then taken into the broadcast's own sums with that name, then deleted (`bot.folding`):
+the names tell what is in the sums already.
 """
 
 from __future__ import annotations
@@ -10,10 +12,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
+from msgspec import structs
+
 from bot.broadcasts import Broadcast, Counts
 from bot.reasons import SkipReason
 
-ENDED = ("sent", "delivered", "read", "failed", "skipped", "in_doubt")
+UNCOUNTED = (b"cur", b"st", b"sv", b"sealed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +31,16 @@ class Look:
 
 
 def added_up(broadcast: Broadcast, partitions: Sequence[Mapping[bytes, bytes]]) -> Look:
-    """The sums of all partitions' counters (as HGETALL answers them)."""
-    sums: dict[str, int] = {}
-    everywhere = True
-    for found in partitions:
-        everywhere = everywhere and b"end" in found
-        for name, value in found.items():
-            if name not in (b"cur", b"end", b"st", b"sv"):
-                word = name.decode()
-                sums[word] = sums.get(word, 0) + int(value)
+    """The sums of all partitions' counters (as HGETALL answers them, in order) and of what was taken from them before."""
+    sums = dict(broadcast.folded)
+    for partition, found in enumerate(partitions):
+        for word, value in found.items():
+            if word not in UNCOUNTED:
+                _add(sums, {word.decode(): int(value)})
+        name, sealed = sealed_in(found)
+        if name and broadcast.taken_in.get(partition) != name:
+            _add(sums, sealed)
+    everywhere = sums.get("end", 0) >= len(partitions)  # each partition's part counts one
     counts = Counts(
         sent=sums.get("sent", 0) + sums.get("delivered", 0) + sums.get("read", 0),
         delivered=sums.get("delivered", 0) + sums.get("read", 0),
@@ -63,6 +69,30 @@ def added_up(broadcast: Broadcast, partitions: Sequence[Mapping[bytes, bytes]]) 
         counts.pending += left
     ended = counts.sent + counts.failed + counts.in_doubt
     return Look(counts, everywhere, (ended, counts.failed, sums.get("refused", 0)))
+
+
+def sealed_in(found: Mapping[bytes, bytes]) -> tuple[str, dict[str, int]]:
+    """The name of what is sealed in a partition ("": nothing), and its counters."""
+    if b"sealed" not in found:
+        return "", {}
+    name, *words = msgspec.msgpack.decode(found[b"sealed"], type=list[str])
+    return name, {word: int(value) for word, value in zip(words[::2], words[1::2], strict=True)}
+
+
+def taken(broadcast: Broadcast, partitions: Sequence[Mapping[bytes, bytes]]) -> Broadcast:
+    """The broadcast with everything in its sums that is sealed; nothing sealed is in them yet."""
+    sums, names = dict(broadcast.folded), dict[int, str]()
+    for partition, found in enumerate(partitions):
+        name, sealed = sealed_in(found)
+        if name:
+            _add(sums, sealed)
+            names[partition] = name
+    return structs.replace(broadcast, folded=sums, taken_in=names)
+
+
+def _add(sums: dict[str, int], more: Mapping[str, int]) -> None:
+    for name, count in more.items():
+        sums[name] = sums.get(name, 0) + count
 
 
 def _named(sums: Mapping[str, int], prefix: str) -> dict[str, int]:

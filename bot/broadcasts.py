@@ -84,6 +84,10 @@ class Broadcast(Struct, omit_defaults=True):
     missed: int = 0  # of a weekly one: rounds whose time passed while nothing ran
     pauses: int = 0  # how often it was paused
     looked_at: tuple[int, int, int] = (0, 0, 0)  # ended, failed, refused by an account: what staff have seen of them
+    folded: dict[str, int] = field(default_factory=dict)  # counters that were taken from partitions, long after the end
+    taken_in: dict[int, str] = field(
+        default_factory=dict
+    )  # partition → what was sealed there and is in `folded` already
 
 
 LIFE_MS: Ms = 3 * 86_400_000

@@ -94,6 +94,7 @@ def start_loops(gateway: Gateway) -> list[asyncio.Task[None]]:
         asyncio.create_task(_every(WATCH_S, lambda: _watch(gateway), gateway), name="watch"),
         asyncio.create_task(_every(ERASE_S, gateway.erasure.advance, gateway), name="erasure"),
         asyncio.create_task(_every(AGING_S, gateway.aging.advance, gateway), name="aging"),
+        asyncio.create_task(_every(AGING_S, gateway.folding.advance, gateway), name="folding"),
         asyncio.create_task(_every(BROADCASTS_S, gateway.conductor.advance, gateway), name="conductor"),
         asyncio.create_task(_every(BROADCASTS_S, gateway.planner.advance, gateway), name="planner"),
         asyncio.create_task(_keep_checking(gateway), name="store"),

@@ -26,10 +26,7 @@ async def replay(store: Store, id: str) -> str:
     broadcast = fields.get(b"c", b"").decode()
     kept = [part for name in (b"s", b"d", b"b", b"t", b"u", b"c") if name in fields for part in (name, fields[name])]
     lane = keys.bulk(partition) if b"t" in fields or broadcast else keys.inbox(partition)
-    if broadcast:  # it had failed, and is pending again
-        counters = keys.broadcast(partition, broadcast)
-        for name, by in (("failed", -1), ("failed:bug", -1), ("@|failed", -1), ("events", 1)):
-            await store.command("HINCRBY", counters, name, by)
-    await store.command("XADD", lane, "*", *kept)
-    await store.command("XDEL", keys.dead(partition), entry)
+    names = [keys.dead(partition), lane, keys.broadcast(partition, broadcast) if broadcast else lane]
+    if not await store.scripts.run("replay", names, [entry, "1" if broadcast else "", *kept]):
+        raise GatewayError(f"there is no dead letter {id}")  # somebody else was faster
     return f"{id} is back in its lane"
