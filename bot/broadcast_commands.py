@@ -335,7 +335,11 @@ def _results(found: Mapping[str, Any]) -> Iterator[str]:
     counts = found["counts"]
     if counts["planned"]:
         yield ", ".join(f"{name.replace('_', ' ')} {counts[name]}" for name in counts)
-    for name, state in (("skipped_by_reason", "skipped"), ("failed_by_reason", "failed")):
+    for name, state in (
+        ("skipped_by_reason", "skipped"),
+        ("failed_by_reason", "failed"),
+        ("failed_by_code", "of these"),
+    ):
         for reason, count in sorted(found[name].items(), key=lambda pair: -pair[1]):
             yield f"  {state}: {reason} {count}"
 

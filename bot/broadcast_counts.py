@@ -50,6 +50,7 @@ def added_up(broadcast: Broadcast, partitions: Sequence[Mapping[bytes, bytes]]) 
         in_doubt=sums.get("in_doubt", 0),
         skipped_by_reason=_named(sums, "skipped:"),
         failed_by_reason=_named(sums, "failed:"),
+        failed_by_code={name: count for name, count in _named(sums, "code:").items() if count > 0},
         by_account=_by(sums, "@"),
         by_variant=_by(sums, "="),
     )

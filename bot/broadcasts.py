@@ -113,7 +113,8 @@ class Script(Struct, frozen=True):
 class Counts(Struct, omit_defaults=True):
     """What became of a broadcast so far: planned = pending + sent + failed + skipped + in_doubt, at every look.
 
-    `sent` counts all that reached sent or later, `delivered` what was delivered or read. `by_account` and `by_variant`:
+    `sent` counts all that reached sent or later, `delivered` what was delivered or read. `failed_by_code`: of the failures those
+    whose provider told a code of its own (`rejected:21612`). `by_account` and `by_variant`:
     name → state → how many; what has no account yet (deferred, skipped) stands under "".
     """
 
@@ -127,6 +128,7 @@ class Counts(Struct, omit_defaults=True):
     in_doubt: int = 0
     skipped_by_reason: dict[str, int] = field(default_factory=dict)
     failed_by_reason: dict[str, int] = field(default_factory=dict)
+    failed_by_code: dict[str, int] = field(default_factory=dict)
     by_account: dict[str, dict[str, int]] = field(default_factory=dict)
     by_variant: dict[str, dict[str, int]] = field(default_factory=dict)
 

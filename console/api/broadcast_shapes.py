@@ -57,6 +57,7 @@ def broadcast(found: Broadcast, counts: Counts, warnings: Sequence[Finding], now
         "counts": {name: getattr(counts, name) for name in SUMS},
         "skipped_by_reason": counts.skipped_by_reason,
         "failed_by_reason": counts.failed_by_reason,
+        "failed_by_code": counts.failed_by_code,
         "by_account": counts.by_account,
         "progress": _progress(found, counts, now),
         "warnings": findings(warnings),

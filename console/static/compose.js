@@ -1,10 +1,12 @@
 // Writing a broadcast: who, switches, texts with a live counter, channels, time. The API checks; nothing typed is lost.
 
-import { $, Refused, api, day, facts, make, number, previewed, tell, told, words } from "./console.js";
 import { builder } from "./conditions.js";
+import { $, Refused, api, day, facts, make, number, tell, words } from "./console.js";
 import { lengths } from "./counter.js";
 import { clearFaults, showFaults } from "./faults.js";
+import { previewed } from "./preview.js";
 import { instant, rounds, wall } from "./schedule.js";
+import { failed } from "./told.js";
 import * as versions from "./variants.js";
 export { parts } from "./counter.js";
 
@@ -40,7 +42,7 @@ function counting() {
       if (asked === mine) shown.textContent = found.count ? words("fit_now", { n: number(found.count) }) : words("count_none");
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
-      if (asked === mine) shown.textContent = told(error.errors[0]?.detail || error.message);
+      if (asked === mine) shown.textContent = failed(error);
     }
   }, 500);
 }
@@ -55,7 +57,7 @@ function segmentTold() {
 function keep() {
   const missing = audience.missing();
   if (missing) {
-    showFaults([{ detail: words("value_missing"), input: missing }]);
+    showFaults([{ text: words("value_missing"), input: missing }]);
     return;
   }
   const dialog = $("naming");
@@ -91,7 +93,7 @@ $("naming").addEventListener("submit", async (event) => {
     $("segment").focus();
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
-    refuse(told(error.errors[0]?.detail || error.message));
+    refuse(failed(error));
   }
 });
 
@@ -224,13 +226,13 @@ async function inWords(error) {
   } catch {
     // told as the API told it
   }
-  return error.errors.length ? error.errors : [{ field: "", detail: error.message }];
+  return error.errors.length ? error.errors : [{ field: "", text: failed(error) }];
 }
 
 /** What the page sees by itself, and what a wrong guess at would reach the wrong people or the wrong hour. */
 function lacking() {
   const found = [];
-  const ask = (input, name) => input && found.push({ input, detail: words(name) });
+  const ask = (input, name) => input && found.push({ input, text: words(name) });
   if (!$("title").value.trim()) ask($("title"), "title_missing");
   if (of("audience").value === "conditions") {
     if (audience.empty()) ask($("builder-add"), "no_condition");
@@ -259,7 +261,7 @@ async function busy(button, work, title = true) {
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
     if (error.status === 400) showFaults(await inWords(error));
-    else tell(words("failed", { detail: told(error.message) }), true);
+    else tell(words("failed", { detail: failed(error) }), true);
   } finally {
     button.disabled = false;
     button.removeAttribute("aria-busy");

@@ -1,6 +1,8 @@
 // One broadcast: how far it is, live; what may be done with it; its tests.
 
-import { $, Refused, api, day, facts, make, number, previewed, reason, say, span, tell, told, words } from "./console.js";
+import { $, Refused, api, day, facts, make, number, reason, say, span, tell, words } from "./console.js";
+import { previewed } from "./preview.js";
+import { failed, told } from "./told.js";
 
 const POLL_MS = 1000;
 let found = facts.found;
@@ -73,6 +75,18 @@ function table(caption, counts, state) {
   return made;
 }
 
+/** Failures by reason and, where the platform told its own code, by that: each is in one line. */
+function failures(now) {
+  const found = {};
+  for (const [why, n] of Object.entries(now.failed_by_reason)) {
+    const codes = Object.entries(now.failed_by_code).filter(([name]) => name.startsWith(`${why}:`));
+    const rest = n - codes.reduce((sum, [, count]) => sum + count, 0);
+    Object.assign(found, Object.fromEntries(codes));
+    if (rest > 0) found[why] = rest;
+  }
+  return found;
+}
+
 const STATES = ["sent", "delivered", "read", "failed", "skipped", "in_doubt", "pending"];
 
 /** Counts side by side: a row for each channel or version, a column for each state that occurs. */
@@ -94,7 +108,7 @@ function reached(counts) {
 const version = (name) => (name === "rest" ? facts.detail.rest : name);
 
 function reasons(now) {
-  const tables = [table(facts.detail.why_skipped, now.skipped_by_reason, "skipped"), table(facts.detail.why_failed, now.failed_by_reason, "failed"), beside(facts.detail.by_account, Object.entries(now.by_account)), beside(facts.detail.by_variant, now.variants.map((one) => [version(one.name), one.counts]))].filter(Boolean);
+  const tables = [table(facts.detail.why_skipped, now.skipped_by_reason, "skipped"), table(facts.detail.why_failed, failures(now), "failed"), beside(facts.detail.by_account, Object.entries(now.by_account)), beside(facts.detail.by_variant, now.variants.map((one) => [version(one.name), one.counts]))].filter(Boolean);
   $("reasons").replaceChildren(...(tables.length ? tables : [make("p", { class: "help", text: facts.detail.nothing_yet })]));
 }
 
@@ -152,7 +166,7 @@ async function run(button, name) {
     await DEEDS[name]();
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
-    tell(words("failed", { detail: told(error.message) }), true);
+    tell(words("failed", { detail: failed(error) }), true);
     if (error.status === 409) await look();
   } finally {
     button.disabled = false;
@@ -208,7 +222,7 @@ async function preview() {
     deeds(found);
     return answer;
   } catch (error) {
-    $("previewed").replaceChildren(make("h2", { text: facts.preview.title }), make("p", { class: "fault", text: told(error.errors?.[0]?.detail || error.message) }));
+    $("previewed").replaceChildren(make("h2", { text: facts.preview.title }), make("p", { class: "fault", text: failed(error) }));
     throw error;
   } finally {
     clearTimeout(waiting);
@@ -300,7 +314,7 @@ async function live() {
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
       document.body.classList.add("away");
-      tell(error.message, true);
+      tell(failed(error), true);
     }
   }
   setTimeout(live, POLL_MS);

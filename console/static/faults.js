@@ -1,6 +1,7 @@
 // Faults of a form: beside the field at fault, and listed on top, each in this page's language.
 
-import { $, finding, make, told } from "./console.js";
+import { $, make } from "./console.js";
+import { finding, told } from "./told.js";
 import { named } from "./variants.js";
 
 const form = document.querySelector("main form.sheet");
@@ -24,12 +25,12 @@ function place(name) {
 
 const inside = (there, name) => there.querySelector(/\.value/.test(name) ? ".value input, .value select" : "input:not([hidden]), select, textarea") || there.querySelector("input, select, textarea");
 
-/** `lines`: of each the field as the API names it, or the `input` itself, and what is wrong. */
+/** `lines`: of each the field as the API names it, or the `input` itself, and what is wrong: the API's `detail`, or `text` of our own. */
 export function showFaults(lines) {
   clearFaults();
   const list = make("ul");
   for (const [n, one] of lines.entries()) {
-    const text = one.rule ? finding(one) : told(one.detail);
+    const text = one.text ?? (one.rule ? finding(one) : told(one.detail, "bad-body"));
     const there = one.input ? one.input.closest("[data-field], .condition") : one.field ? place(one.field) : null;
     if (!there) {
       list.append(make("li", { text: one.field ? `${one.field}: ${text}` : text }));

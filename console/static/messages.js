@@ -1,6 +1,7 @@
 // The messages of one broadcast, by state and reason: who it was for, what became of it, and why.
 
-import { $, Refused, api, facts, make, moment, reason, tell, told, words } from "./console.js";
+import { $, Refused, api, facts, make, moment, reason, tell, words } from "./console.js";
+import { failed } from "./told.js";
 
 const AT_ONCE = 4;
 let cursor = "";
@@ -58,7 +59,7 @@ async function more() {
     if (!(error instanceof Refused)) throw error;
     $("loading").hidden = true;
     $("more").hidden = false;
-    tell(words("failed", { detail: told(error.message) }), true);
+    tell(words("failed", { detail: failed(error) }), true);
   } finally {
     $("more").disabled = false;
   }

@@ -1,8 +1,9 @@
 // One saved segment: its name and conditions, who fits now, and taking it away.
 
-import { $, Refused, api, facts, make, number, tell, told, words } from "./console.js";
 import { builder } from "./conditions.js";
+import { $, Refused, api, facts, make, number, tell, words } from "./console.js";
 import { clearFaults, showFaults } from "./faults.js";
+import { failed } from "./told.js";
 
 const found = facts.found;
 const form = $("segment");
@@ -28,17 +29,17 @@ async function counted(where, mine) {
     $("sample").replaceChildren(...answer.sample.map((one) => make("li", {}, make("span", { text: one.name || one.id }))));
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
-    if (asked === mine) $("count").textContent = told(error.errors[0]?.detail || error.message);
+    if (asked === mine) $("count").textContent = failed(error);
   }
 }
 
 function lacking() {
   const name = $("name").value.trim();
   const lines = [];
-  if (!name) lines.push({ input: $("name"), detail: words("name_missing") });
-  else if (facts.taken.includes(name)) lines.push({ input: $("name"), detail: words("name_taken", { name }) });
-  if (who.empty()) lines.push({ input: $("builder-add"), detail: words("no_condition") });
-  else if (who.missing()) lines.push({ input: who.missing(), detail: words("value_missing") });
+  if (!name) lines.push({ input: $("name"), text: words("name_missing") });
+  else if (facts.taken.includes(name)) lines.push({ input: $("name"), text: words("name_taken", { name }) });
+  if (who.empty()) lines.push({ input: $("builder-add"), text: words("no_condition") });
+  else if (who.missing()) lines.push({ input: who.missing(), text: words("value_missing") });
   return lines;
 }
 
@@ -50,9 +51,9 @@ async function doing(button, work) {
     location.href = "/console/segments";
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
-    if (error.status === 400) showFaults(error.errors.length ? error.errors : [{ field: "", detail: error.message }]);
-    else if (error.kind === "in-use") showFaults([{ field: "", detail: words("segment_in_use") }]);
-    else tell(words("failed", { detail: told(error.message) }), true);
+    if (error.status === 400) showFaults(error.errors.length ? error.errors : [{ field: "", text: failed(error) }]);
+    else if (error.kind === "in-use") showFaults([{ field: "", text: words("segment_in_use") }]);
+    else tell(words("failed", { detail: failed(error) }), true);
   } finally {
     button.disabled = false;
   }

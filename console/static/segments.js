@@ -1,6 +1,7 @@
 // The saved segments: how many buyers fit each, counted when its line is seen, one question after the other.
 
 import { Refused, api, facts, number } from "./console.js";
+import { failed } from "./told.js";
 
 const cells = new Map(facts.segments.map((one) => [document.querySelector(`[data-count="${one.id}"]`), one]));
 let last = Promise.resolve();
@@ -11,7 +12,7 @@ async function count(cell) {
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
     cell.textContent = "–";
-    cell.title = error.message;
+    cell.title = failed(error);
   }
 }
 

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from bot.access import COOKIE, LOCKED_MS, ROLES, close_session, guessed, locked_out, open_session
 from bot.bodies import form_of
-from bot.errors import RequestError, StoreError
+from bot.errors import LedgerError, RequestError, StoreError
 from console.api.refusals import Refusal
 from console.web import pages, results, segments
 from console.web.frame import HEADERS, STATIC, ConsoleDeps, Visit, page, release, visit_of
@@ -82,7 +82,7 @@ def _served(deps: ConsoleDeps, show: Show, *, may: str = "read", signed_in: bool
             return page(
                 visit, "trouble.html", status=error.status, what="not_found" if error.status == 404 else "wrong"
             )
-        except StoreError:
+        except (LedgerError, StoreError):
             return page(visit, "trouble.html", status=503, what="away")
 
     return handler

@@ -177,6 +177,7 @@ def facts_of(visit: Visit) -> dict[str, Any]:
         "timezone": visit.deps.timezone,
         "ahead_ms": visit.deps.desk.clock.offset(),  # the sandbox's clock is its own
         "told": w["told"],
+        "problems": w["problem"],
         "words": w["js"],
         "states": w["state"],
         "message_states": w["message_state"],

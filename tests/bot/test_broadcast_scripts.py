@@ -266,6 +266,23 @@ async def test_each_outcome_moves_its_counter_once(store):
     await store.settle([Settlement(P, "m2", 1, "failed", "rejected:30007")], today=NOW)
     found = await counts(store)
     assert (found.sent, found.failed, found.pending, found.failed_by_reason) == (1, 1, 0, {"rejected": 1})
+    assert found.failed_by_code == {"rejected:30007": 1}
+
+
+async def test_a_failure_that_was_none_takes_its_code_back(store):
+    """A late `delivered` of what the provider had reported as failed."""
+    await planned(store, "m1", "m2")
+    await pull(store)
+    for id in ("m1", "m2"):
+        await store.settle([Settlement(P, id, 1, "failed", "rejected:30007", provider=id.encode())], today=NOW)
+    assert (await counts(store)).failed_by_code == {"rejected:30007": 2}
+    for id in ("m1", "m2"):
+        change = Change(P, "address:sms-main:x", "b", "", b"")
+        change.statuses.append(StatusChange("provider", id.encode(), "delivered", NOW, ""))
+        await store.commit([change], now=NOW)
+        found = await counts(store)
+        assert sum(found.failed_by_code.values()) == found.failed
+    assert (found.delivered, found.failed_by_code) == (2, {})
 
 
 async def test_an_account_that_refuses_is_counted_for_who_watches(store):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from pathlib import Path
 
@@ -136,6 +137,7 @@ async def test_a_segment_is_saved_chosen_changed_and_taken_away(browser, shop):
     assert shop.api("POST", f"/broadcasts/{broadcast}/cancel").status == 200
     await page.get_by_role("link", name="军旅风").click()
     await expect(page.locator("#using")).to_have_count(0)
+    await expect(page.locator("#count")).to_have_text(W["js"]["count"].format(n=1))  # its scripts are there
     await page.get_by_role("button", name=W["segments"]["delete"], exact=True).last.click()
     await page.get_by_role("button", name=W["segments"]["delete_go"]).click()
     await expect(page.locator(".empty")).to_contain_text(W["segments"]["empty_title"])
@@ -245,6 +247,14 @@ async def test_a_second_person_approves_and_reads_the_results(browser, shop, no_
     await expect(clerk).to_have_url(re.compile("/console/broadcasts/bc_"))
     await expect(clerk.locator("#previewed")).to_contain_text(W["js"]["count"].format(n=3))  # without being asked
     await expect(clerk.locator("#next")).to_have_text(W["js"]["next_draft_approval"].format(limit=2))
+    await clerk.locator("#test-to").fill("fax-main:1")
+    await clerk.get_by_role("button", name=W["detail"]["test_go"]).click()
+    await expect(clerk.locator("#told")).to_contain_text(W["told"]["an_address"].replace("{1}", "messenger-main"))
+    unusual = json.dumps({"type": "/docs/problems#too-many", "detail": "a sentence of its own"})
+    await clerk.route("**/test", lambda route: route.fulfill(status=429, body=unusual))
+    await clerk.get_by_role("button", name=W["detail"]["test_go"]).click()
+    await expect(clerk.locator("#told")).to_contain_text(f"{W['problem']['too-many']}（a sentence of its own）")
+    await clerk.unroute("**/test")
     await clerk.get_by_role("button", name=W["detail"]["submit"]).click()
     dialog = clerk.get_by_role("dialog")
     await expect(dialog).to_contain_text(W["detail"]["hand_in_help"])
@@ -261,15 +271,19 @@ async def test_a_second_person_approves_and_reads_the_results(browser, shop, no_
     await page.get_by_role("dialog").get_by_role("textbox").fill("3")
     await page.get_by_role("dialog").get_by_role("button", name=W["detail"]["approve"]).click()
     await expect(page.locator("#state")).to_have_text(W["state"]["done"], timeout=30_000)
-    await expect(page.locator("#reasons")).to_contain_text(W["reason"]["unreachable"])
+    said = {"reason": W["reason"]["unreachable"], "code": "10/2018108", "words": W["code"]["10/2018108"]}
+    await expect(page.locator("#reasons")).to_contain_text(W["js"]["code_says"].format(**said))
     await clean(page, "zh-CN", "results")
+    await page.get_by_role("link", name=W["reason"]["unreachable"]).click()
+    await expect(page.locator("#messages tbody tr")).to_have_count(1, timeout=20_000)
+    await expect(page.locator("#messages")).to_contain_text("欧阳示例")
+    await page.go_back()
     await page.get_by_role("link", name=W["reason"]["opted_out"]).click()
     await expect(page.locator("#messages tbody tr")).to_have_count(1, timeout=20_000)
     await expect(page.locator("#messages")).to_contain_text(buyers["7300002"])
     await page.goto(clerk.url + "/messages")
     await expect(page.locator("#messages tbody tr")).to_have_count(3, timeout=20_000)
     await expect(page.locator("#messages")).to_contain_text("欧阳示例")
-    said = {"reason": W["reason"]["unreachable"], "code": "10/2018108", "words": W["code"]["10/2018108"]}
     await expect(page.locator("#messages")).to_contain_text(W["js"]["code_says"].format(**said))
     await clean(page, "zh-CN", "messages")
     async with page.expect_download() as waiting:

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from bot.access import create_token
+from bot.access import COOKIE, create_token, open_session
+from console.web.words import WORDS
 from tests.gateway import running
 from tests.shops.events import ORDER
 
@@ -184,3 +185,14 @@ async def test_the_timeline_is_newest_first(gw, api):
     _, found = await api("GET", f"/buyers/{buyer['id']}/timeline")
     assert found["items"]
     assert {"at", "kind", "summary", "ref"} == set(found["items"][0])
+
+
+async def test_a_page_that_needs_the_ledger_says_in_words_that_it_is_away(valkey, redis_client, tmp_path):
+    """Not a problem document in English, which is for programs."""
+    async with running(valkey, tmp_path) as gw:  # nothing makes the ledger's tables
+        cookie = await open_session(gw.gateway.store, await create_token(gw.gateway.store, "lin", "owner"))
+        headers = {"Cookie": f"{COOKIE}={cookie}"}
+        async with gw.session.get(f"{gw.base}/console/segments?lang=zh-CN", headers=headers) as answer:
+            page = await answer.text()
+    assert (answer.status, answer.content_type) == (503, "text/html")
+    assert WORDS["zh-CN"]["trouble"]["away_title"] in page

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 from typing import Any, get_args
 
@@ -16,6 +17,7 @@ from console.titles import TAIWAN
 from console.web.words import WORDS
 from ledger.segments.fields import FIELDS
 from ledger.segments.kinds import QUALIFIERS
+from tests.console.served import ROOT
 
 
 def leaves(table: dict[str, Any], path: str = "") -> dict[str, str]:
@@ -62,6 +64,14 @@ def test_conditions_speak_the_page(lang: str) -> None:
     assert {name for name in VARIABLES if not name[-1].isdigit()} == set(words["variable"])
     assert set(TAIWAN) == set(FIELDS)
     assert not set("".join(TAIWAN.values())) & set("请这个们发为会员关从来时间还没说务优")
+
+
+@pytest.mark.parametrize("lang", sorted(WORDS))
+def test_each_kind_of_refusal_has_words(lang: str) -> None:
+    """What the API says in English only stands behind what kind of trouble it is, in the page's language."""
+    told = (ROOT / "docs" / "problems.md").read_text("utf-8").partition("\n## Webhooks")[0]
+    kinds = set(re.findall(r"^### `([a-z-]+)`", told, re.MULTILINE))
+    assert set(WORDS[lang]["problem"]) == {*kinds, "other"}
 
 
 def test_taiwan_reads_its_own_words() -> None:

@@ -1,6 +1,6 @@
 -- Counters of a broadcast, moved in the step that moves one of its messages: hash bcast:{p}:id. A message's field `bc` is the
 -- broadcast, NUL, the variant. `open`: queued or sending. What has ended also counts by reason (skipped, failed), by
--- account (`@`) and by variant (`=`). A deferred message that a merge takes elsewhere is on its way there, not ended.
+-- account (`@`) and by variant (`=`); a failure whose provider told a code, by that as well (`code:`). A deferred message that a merge takes elsewhere is on its way there, not ended.
 local function broadcast_of(bc) return string.sub(bc, 1, string.find(bc, '\0', 1, true) - 1) end
 
 local function tally(tag, bc, was, account_was, reason_was, now, account, reason)
@@ -14,6 +14,7 @@ local function tally(tag, bc, was, account_was, reason_was, now, account, reason
     if variant ~= '' then redis.call('HINCRBY', key, '=' .. variant .. '|' .. state, by) end
     if (state == 'skipped' or state == 'failed') and why and why ~= '' then
       redis.call('HINCRBY', key, state .. ':' .. string.match(why, '^[^:]*'), by)
+      if state == 'failed' and string.find(why, ':', 1, true) then redis.call('HINCRBY', key, 'code:' .. why, by) end
     end
   end
   if was == now and reason_was == reason then return end

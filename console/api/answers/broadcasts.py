@@ -104,6 +104,7 @@ class BroadcastOut(Answer):
     counts: CountsOut
     skipped_by_reason: dict[str, int]
     failed_by_reason: dict[str, int]
+    failed_by_code: dict[str, int]
     by_account: dict[str, dict[str, int]]
     progress: Progress
     warnings: list[Warned]
