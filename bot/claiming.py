@@ -35,14 +35,27 @@ class Claiming:
         self._hints = hints
         self._under_way = under_way
         self.held = 0  # sends held for a commit that is under way
+        self._asking = 0  # commits that wait for their room
         # Accounts that hang, each up to its own limit, leave the others their room.
         self._most_in_flight = max(MOST_IN_FLIGHT, sum(line.most_in_flight for line in lines.values()))
+
+    @property
+    def busy(self) -> bool:
+        """Whether a commit may still claim something."""
+        return bool(self.held or self._asking)
 
     async def reserve(self, wanted: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], int]:
         """How many messages of each (account, lane) may go out now; each counts as in flight until it is sent or given back.
 
         None where messages wait already: they are pulled first, in their turn.
         """
+        self._asking += 1
+        try:
+            return await self._reserve(wanted)
+        finally:
+            self._asking -= 1
+
+    async def _reserve(self, wanted: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], int]:
         waiting = {(account, lane) for _, account, lane in self._hints}
         granted: dict[tuple[str, str], int] = {}
         for account, lane in sorted(wanted):  # hi before lo

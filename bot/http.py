@@ -9,7 +9,10 @@ token: they are never passed on. `tests/bot/test_http.py` holds these as a contr
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import Mapping
+from contextvars import ContextVar
 from datetime import timedelta
 from functools import partial
 
@@ -17,11 +20,13 @@ from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import BuilderError, ClientClosedError, PoolTimeoutError, PyreqwestError
 from pyreqwest.request import StreamRequest
 
-from bot.errors import AccountError, ConnectError, InDoubtError
+from bot.errors import AccountError, ConnectError, InDoubtError, TemporaryError
 from bot.ports import HttpResponse
 
 MAX_BODY = 4 * 1024 * 1024
 _NOT_WRITTEN = "client error (Connect)"
+begin_by: ContextVar[float] = ContextVar("begin_by", default=math.inf)
+"""Until when (monotonic seconds) a task may begin calls: a send's last one must be over when its claim is taken for dead."""
 
 
 class PyreqwestHttp:
@@ -51,8 +56,8 @@ class PyreqwestHttp:
     ) -> HttpResponse:
         """One request, never repeated; it runs on when its caller is cancelled. Any status is an answer.
 
-        `timeout_s` 0 takes the client's own. Raises ConnectError (nothing was written), InDoubtError, or AccountError
-        for an address or header that can be no request at all.
+        `timeout_s` 0 takes the client's own. Raises ConnectError (nothing was written), InDoubtError, TemporaryError
+        after `begin_by`, or AccountError for an address or header that can be no request at all.
         """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[HttpResponse] = loop.create_future()
@@ -77,6 +82,8 @@ class PyreqwestHttp:
     async def _call(
         self, method: str, url: str, headers: Mapping[str, str] | None, body: bytes, timeout_s: float
     ) -> HttpResponse:
+        if time.monotonic() >= begin_by.get():
+            raise TemporaryError("the calls before it took the time of its claim")
         try:
             return await _exchange(self._built(method, url, headers, body, timeout_s))
         except (BuilderError, ValueError):

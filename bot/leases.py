@@ -18,6 +18,7 @@ class Leases:
         self._store = store
         self._clock = clock
         self._ttl_ms = int(ttl_s * 1000)
+        self._certain_s = ttl_s * 0.8
         self._expected = expected
         self._sure_until = 0.0
         self._lapsing: dict[
@@ -36,6 +37,10 @@ class Leases:
     def sure_of(self, partition: int) -> bool:
         """Whether this partition's lease holds for certain."""
         return self.sure and self._clock.monotonic() < self._lapsing.get(partition, math.inf)
+
+    def lasting(self, since: float) -> float:
+        """Until when (monotonic seconds) a lease, or a claim made under one, that was asked for at `since` holds for certain."""
+        return since + self._certain_s
 
     async def renew(self) -> None:
         """One round: heartbeat, keep what is ours, take what is free, give back what is above the share."""
@@ -72,7 +77,7 @@ class Leases:
         for p in owned[:share]:
             if p not in answers and started >= self._lapsing.setdefault(p, self._sure_until):
                 self._drop(p)
-        self._sure_until = started + self._ttl_ms / 1000 * 0.8
+        self._sure_until = self.lasting(started)
         self.hungry = len(store.fences) < share
         OWNED.set(len(store.fences))
 

@@ -8,12 +8,14 @@
     marketing  never                          as service; only when nothing was accepted
 
 A claim is durable before the call; a call is never cancelled; only "nothing was written" and the provider's own refusal
-are tried again without doubt.
+are tried again without doubt. A claim lasts as long as a lease: what it has not begun by then it begins no more, since a
+time-out of the provider later others take its message for one whose sender died.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -41,6 +43,7 @@ from bot.errors import (
     ThrottledError,
 )
 from bot.events import Event, Ms
+from bot.http import begin_by
 from bot.journal import SendEntry, dump
 from bot.lastcheck import refusal
 from bot.leases import Leases
@@ -66,6 +69,7 @@ log = structlog.get_logger()
 class _Job:
     claimed: Claimed
     message: OutboundMessage
+    begin_by: float = math.inf  # monotonic seconds: later its claim may be taken for one of a sender that died
     refusal: str = ""
     reserved: str = ""  # the day whose spend limit counts it
 
@@ -96,34 +100,40 @@ class Sender:
         self._hints = hints
         self._tasks: set[asyncio.Task[None]] = set()
         self._claiming = Claiming(store=store, lines=lines, clock=clock, wake=wake, hints=hints, under_way=self._tasks)
+        self._calling: set[str] = set()  # the messages that this process is sending
         self._settling: list[Settlement] = []
         self._settle_wake = asyncio.Event()
         self._events: list[Event] = []
         self._lines_out: list[bytes] = []  # one log line per message, written together with its batch's outcomes
         self._random = random.SystemRandom()
         self.stopping = False
-        self.idle = asyncio.Event()  # nothing more is claimed
+        self._over = False  # nothing more can come that has an outcome
+        self.idle = asyncio.Event()  # nothing more is pulled
 
     # --- loop -----------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Pulls and sends until `stopping`; then waits for the calls that are under way."""
         settler = asyncio.create_task(self._settle_loop())
-        while not self.stopping:
-            try:
-                if not await self._pull():
-                    await self._sleep()
-            except StoreError as error:
-                REDIS_TROUBLE.labels("sender").inc()
-                log.warning("store away", detail=str(error))
-                await self._clock.sleep(0.2)
-            except Exception:  # a bug must not end the sender
-                log.exception("pull failed")
-                await self._clock.sleep(1.0)
-        self.idle.set()
-        while self._tasks or self._claiming.held:
-            await asyncio.wait(set(self._tasks)) if self._tasks else await self._clock.sleep(0.01)
-        self._settle_wake.set()
+        try:
+            while not self.stopping:
+                try:
+                    if not await self._pull():
+                        await self._sleep()
+                except StoreError as error:
+                    REDIS_TROUBLE.labels("sender").inc()
+                    log.warning("store away", detail=str(error))
+                    await self._clock.sleep(0.2)
+                except Exception:  # a bug must not end the sender
+                    log.exception("pull failed")
+                    await self._clock.sleep(1.0)
+            # A commit that has asked for room may still claim: what goes out with nobody left to write its outcome goes twice.
+            self.idle.set()
+            while self._tasks or self._claiming.busy:
+                await asyncio.wait(set(self._tasks)) if self._tasks else await self._clock.sleep(0.01)
+        finally:
+            self._over = True
+            self._settle_wake.set()
         await settler
 
     async def _sleep(self) -> None:
@@ -145,6 +155,7 @@ class Sender:
             self._lines[account].take(most)
         got: Counter[Hint] = Counter()
         jobs = []
+        end = self._leases.lasting(self._clock.monotonic())
         try:
             claimed = await self._store.pull(wishes, now=self._clock.real(), virtual=self._clock.now())
             for one in claimed:
@@ -155,7 +166,7 @@ class Sender:
                     continue
                 got[one.partition, message.account, lane_of(message.purpose)] += 1
                 self._lines[message.account].owe(message.parts)
-                jobs.append(_Job(one, message))
+                jobs.append(_Job(one, message, end))
         finally:
             for partition, account, lane, most in wishes:
                 self._lines[account].give(most - got.get((partition, account, lane), 0))
@@ -204,15 +215,17 @@ class Sender:
         """Gives reserved sends back."""
         self._claiming.unused(account, count)
 
-    async def start(self, claimed: Sequence[tuple[int, QueuedMessage]]) -> None:
-        """Sends messages that a commit has claimed."""
+    async def start(self, claimed: Sequence[tuple[int, QueuedMessage]], since: float) -> None:
+        """Sends messages that a commit has claimed, not before `since` (monotonic seconds)."""
         if not claimed:
             return
-        self._claiming.held -= len(claimed)
-        jobs = [_job_of(partition, queued) for partition, queued in claimed]
-        for job in jobs:
-            self._lines[job.message.account].owe(job.message.parts)
-        await self._begin(jobs)
+        try:
+            jobs = [_job_of(partition, queued, self._leases.lasting(since)) for partition, queued in claimed]
+            for job in jobs:
+                self._lines[job.message.account].owe(job.message.parts)
+            await self._begin(jobs)
+        finally:
+            self._claiming.held -= len(claimed)
 
     def unsure(self, asked: Sequence[tuple[int, QueuedMessage]]) -> None:
         """The commit's answer is lost: what it may have claimed was certainly not sent, and is queued again."""
@@ -251,17 +264,20 @@ class Sender:
     async def _send(self, job: _Job) -> None:
         message, line = job.message, self._lines[job.message.account]
         started = self._clock.monotonic()
+        self._calling.add(message.id)
         outcome: Receipt | SendError
         try:
             standing = self._standing(message)
             if job.refusal or standing == "cancelled":
                 self._settled(job, "skipped", reason=job.refusal or SkipReason.CANCELLED)
                 return
-            if standing == "paused" or not self._leases.sure_of(job.claimed.partition):
-                # Staff stopped it since it was claimed, or somebody else may own the partition by now: the claim is given back
-                # without having been used.
+            late = started >= job.begin_by or not self._leases.sure_of(job.claimed.partition)
+            if standing == "paused" or late:
+                # Staff stopped it since it was claimed, or somebody else may own the partition by now, or did while this
+                # process stood still and has it sent already: the claim is given back without having been used.
                 self._unsent(job)
                 return
+            begin_by.set(job.begin_by)  # of this task: also for the last of an adapter's several calls
             try:
                 outcome = await line.channel.send(message)
             except SendError as error:
@@ -271,6 +287,7 @@ class Sender:
                 outcome = InDoubtError("the adapter failed", reason=FailureReason.BUG)
             self._outcome(job, line, outcome)
         finally:
+            self._calling.discard(message.id)
             line.in_flight -= 1
             if self._hints:
                 self._wake.set()
@@ -358,8 +375,14 @@ class Sender:
         self._settled(job, "in_doubt", error=error, again_at=again, hold_until=hold)
 
     async def left_behind(self, found: Sequence[tuple[int, str]]) -> None:
-        """Messages whose sender died between claim and outcome: they are in doubt, by their purpose's rule."""
+        """Messages whose sender died between claim and outcome: they are in doubt, by their purpose's rule.
+
+        After a pause of the whole process, or a clock that was put forward, its own look left behind: they are not.
+        """
+        own = self._calling.union(item.id for item in self._settling)
         for partition, id in found:
+            if id in own:
+                continue
             key = keys.message(partition, id)
             body, attempt, tries, doubts, state, reason = await self._store.command(
                 "HMGET", key, "b", "t", "free", "doubts", "s", "r"
@@ -433,7 +456,7 @@ class Sender:
 
     async def _settle_loop(self) -> None:
         """Writes outcomes in batches; an outcome is kept until it is written, however long Redis is away."""
-        while not (self.stopping and not (self._tasks or self._claiming.held or self._settling or self._events)):
+        while not (self._over and not (self._settling or self._events)):
             if not self._settling and not self._events:
                 self._settle_wake.clear()
                 try:
@@ -499,6 +522,6 @@ class Sender:
             del self._events[: len(events)]
 
 
-def _job_of(partition: int, queued: QueuedMessage) -> _Job:
+def _job_of(partition: int, queued: QueuedMessage, end: float = math.inf) -> _Job:
     claimed = Claimed(partition, queued.id, 1, queued.body)
-    return _Job(claimed, queued.message or load_message(queued.body))
+    return _Job(claimed, queued.message or load_message(queued.body), end)

@@ -54,8 +54,8 @@ class Outgoing(Protocol):
         """How many messages of each (account, lane) may go out now; each is held until `start` or `unused`."""
         ...
 
-    async def start(self, claimed: Sequence[tuple[int, QueuedMessage]]) -> None:
-        """Sends messages (with their partitions) that a commit has claimed."""
+    async def start(self, claimed: Sequence[tuple[int, QueuedMessage]], since: float) -> None:
+        """Sends messages (with their partitions) that a commit has claimed, not before `since` (monotonic seconds)."""
         ...
 
     def unused(self, account: str, count: int) -> None:
@@ -358,6 +358,7 @@ class Worker:
         if not done:
             return
         changes = [change for _, _, change in done]
+        since = self._clock.monotonic()
         asked = await self._ask_to_claim(changes)
         try:
             answers, claimed = await self._store.commit(changes, now=self._clock.now())
@@ -391,7 +392,7 @@ class Worker:
         for partition, message in asked:
             if message.id not in claimed and partition not in silent:
                 self._outgoing.unused(message.account, 1)
-        await self._outgoing.start([(partition, message) for partition, message in asked if message.id in claimed])
+        await self._outgoing.start([one for one in asked if one[1].id in claimed], since)
         if letters:
             await self._relay(letters, sources)
         if again:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 import zlib
 
 import pytest
 
-from bot.errors import AccountError, ConnectError, InDoubtError, SendError
-from bot.http import MAX_BODY, PyreqwestHttp
+from bot.errors import AccountError, ConnectError, InDoubtError, SendError, TemporaryError
+from bot.http import MAX_BODY, PyreqwestHttp, begin_by
 from tests.contracts.fake import Provider, Reply, closed_port
 
 SECRET = "EAAB-page-token"
@@ -66,6 +67,21 @@ async def test_a_failed_tls_handshake_is_surely_unwritten(http):
             await http.request("POST", provider.url.replace("http:", "https:"), body=b"x")
 
     assert provider.got == []
+
+
+async def test_after_its_time_a_send_begins_no_call(http):
+    """What an adapter still wanted to say must not come after somebody else has said it; another task has its own time."""
+    async with Provider() as provider:
+
+        async def late() -> None:
+            begin_by.set(time.monotonic() - 0.001)
+            with pytest.raises(TemporaryError, match="time of its claim"):
+                await http.request("POST", provider.url, body=b"x")
+
+        await asyncio.create_task(late())
+        assert provider.got == []
+        await http.request("POST", provider.url, body=b"x")
+        assert len(provider.got) == 1
 
 
 @pytest.mark.parametrize("fault", ["hang", "reset", "close", "half"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -24,6 +25,7 @@ from bot.errors import (
     TemporaryError,
     ThrottledError,
 )
+from bot.http import begin_by
 from bot.leases import Leases
 from bot.messages import OutboundMessage, Purpose, Receipt, Text, lane_of
 from bot.ports import Capabilities
@@ -46,9 +48,14 @@ class Provider:
     def __init__(self) -> None:
         self.answers: list[Exception] = []
         self.called: list[str] = []
+        self.limits: list[float] = []
+        self.pause: asyncio.Event | None = None
 
     async def send(self, message: OutboundMessage) -> Receipt:
         self.called.append(message.id)
+        self.limits.append(begin_by.get())
+        if self.pause is not None:
+            await self.pause.wait()
         if self.answers:
             raise self.answers.pop(0)
         return Receipt(f"p_{message.id}")
@@ -62,6 +69,7 @@ class Desk:
         self.store = Store(client, 64, "one")
         self.leases = Leases(self.store, self.clock, ttl_s=60)
         self.hints: set[tuple[int, str, str]] = set()
+        self.planned: list[QueuedMessage] = []
         self.line = Line(self.provider, self.clock, per_second=10_000)  # type: ignore[arg-type]
         self.sender = Sender(
             store=self.store,
@@ -74,8 +82,8 @@ class Desk:
             broadcasts={},
         )
 
-    async def plan(self, purpose: Purpose, **fields: Any) -> str:
-        """A message that waits for its turn."""
+    async def plan(self, purpose: Purpose, *, claim_at: int = 0, **fields: Any) -> str:
+        """A message that waits for its turn, or that its commit claims."""
         now = self.clock.now()
         made = OutboundMessage(
             **{
@@ -85,6 +93,8 @@ class Desk:
         )  # fmt: skip
         lane = lane_of(purpose)
         row = QueuedMessage(made.id, ACCOUNT, "p1", lane, "queued", "", now, purpose, dump_message(made))
+        row.claim_at = claim_at
+        self.planned.append(row)
         await self.store.commit([Change(P, made.home, messages=[row])], now=now)
         self.hints.add((P, ACCOUNT, lane))
         return made.id
@@ -321,6 +331,54 @@ async def test_nothing_is_called_while_the_lease_is_not_sure(desk):
     assert await desk.sender.reserve(wanted) == {}
 
 
+class Pausable(SystemClock):
+    """A clock that a test lets run ahead: what a process finds that was stopped, or starved of CPU, for so long."""
+
+    ahead_s = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead_s
+
+
+@pytest.mark.parametrize(("stood_s", "calls"), [(40, 1), (50, 0)])  # a lease holds for certain for 48 of its 60 s
+@pytest.mark.parametrize("claimed_by", ["pull", "commit"])
+async def test_a_claim_that_was_slept_over_is_not_sent(redis_client, claimed_by, stood_s, calls):
+    """The process stood still after its claim; awake, its lease is sure again. Another may have sent the message since."""
+    desk = Desk(redis_client)
+    clock = desk.clock = desk.leases._clock = desk.sender._clock = Pausable()
+    await desk.leases.renew()
+
+    async def stands_still(jobs: Any) -> None:
+        del jobs
+        clock.ahead_s = stood_s
+        await desk.leases.renew()
+        assert desk.leases.sure_of(P)
+
+    desk.sender._last_check = stands_still  # type: ignore[method-assign]
+    if claimed_by == "pull":
+        id = await desk.plan("reply")
+        await desk.turn()
+    else:
+        assert await desk.sender.reserve({(ACCOUNT, "hi"): 1}) == {(ACCOUNT, "hi"): 1}
+        since, id = clock.monotonic(), await desk.plan("reply", claim_at=desk.clock.real())
+        row = desk.planned[-1]
+        await desk.sender.start([(P, row)], since)
+        await desk.turn()
+    assert desk.provider.called == [id] * calls
+    assert (await desk.row(id))[0] == ("sent" if calls else "queued")
+    assert (desk.line.in_flight, desk.sender._claiming.busy) == (0, False)
+
+
+async def test_an_adapters_calls_end_before_its_claim_is_taken_for_dead(desk):
+    """A token, a picture, a text of several pieces: each call could take the provider's whole time-out."""
+    began = desk.clock.monotonic()
+    await desk.plan("reply")
+    await desk.turn()
+    [limit] = desk.provider.limits
+    assert began + 48 <= limit <= desk.clock.monotonic() + 48
+    assert begin_by.get() == math.inf  # of that send alone
+
+
 async def test_nothing_overtakes_what_waits_already(desk):
     """What a commit would claim at once: not where messages wait, of this lane or of answers; not beyond the room there is."""
     hi, lo = (ACCOUNT, "hi"), (ACCOUNT, "lo")
@@ -369,6 +427,25 @@ async def test_what_a_dead_sender_left_is_in_doubt(desk, purpose, waits):
     await desk.sender.left_behind(found)
     await desk.sender._write_outcomes()
     assert ((await desk.row(id))[0], set(await desk.waits())) == ("in_doubt", waits)
+
+
+async def test_what_this_process_is_sending_is_not_left_behind(desk):
+    """After a pause, or when the clock was put forward, its own look finds it: the answer is still to come."""
+    id = await desk.plan("reply")
+    desk.provider.pause = asyncio.Event()
+    await desk.sender._pull()
+    await asyncio.sleep(0)
+    assert desk.provider.called == [id]
+    await desk.sender.left_behind([(P, id)])
+    await desk.sender._write_outcomes()
+    assert (await desk.row(id))[0] == "sending"
+    desk.provider.pause.set()
+    await asyncio.wait(desk.sender._tasks)
+    await desk.sender.left_behind([(P, id)])  # answered, and not written yet
+    await desk.sender._write_outcomes()
+    assert ((await desk.row(id))[0], await desk.waits()) == ("sent", {})
+    told = await desk.store.command("XRANGE", keys.journal(P), "-", "+")
+    assert [fields[b"k"] for _, fields in told] == [b"send"]  # the ledger hears of no doubt
 
 
 async def test_what_an_echo_settled_since_is_no_doubt(desk):

@@ -21,6 +21,8 @@ class Proxy:
         self.delay_s = 0.0
         self.lost: list[str] = []  # of which commands the reply was lost
         self._lose: dict[bytes, tuple[str, int]] = {}
+        self._hold = b""
+        self.held = asyncio.Event()  # a reply is being held
         self._names: dict[str, bytes] = {}
         self._stalled = asyncio.Event()
         self._stalled.set()
@@ -50,9 +52,14 @@ class Proxy:
         """No reply gets through any more; the connections stay."""
         self._stalled.clear()
 
+    def hold(self, command: str) -> None:
+        """The server runs the next call of this script (or plain command); its reply is held, and it alone."""
+        self._hold = self._names.get(command, command.encode())
+
     def release(self) -> None:
-        """Ends the stall."""
+        """Ends the stall; lets the held reply go."""
         self._stalled.set()
+        self.held.clear()
 
     def cut(self) -> None:
         """Ends every connection there is."""
@@ -71,18 +78,25 @@ class Proxy:
         up_reader, up_writer = await asyncio.open_unix_connection(self.upstream, limit=1 << 24)
         both = {writer, up_writer}
         self._open |= both
-        unlucky = False
+        unlucky = patient = False
 
         async def there() -> None:
-            nonlocal unlucky
+            nonlocal unlucky, patient
             while data := await reader.read(1 << 20):
                 unlucky = unlucky or self._unlucky(data)
+                if self._hold and self._hold in data[:200]:
+                    self._hold, patient = b"", True
+                    self.held.set()
                 up_writer.write(data)
                 await up_writer.drain()
 
         async def back() -> None:
+            nonlocal patient
             while data := await up_reader.read(1 << 20):
                 await self._stalled.wait()
+                while patient and self.held.is_set():
+                    await asyncio.sleep(0.01)
+                patient = False
                 if self.delay_s:
                     await asyncio.sleep(self.delay_s)
                 if unlucky:

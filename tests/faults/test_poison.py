@@ -253,7 +253,7 @@ async def test_news_of_a_send_is_kept_until_it_is_written(gw, monkeypatch):
     subject = subjects.account("messenger-main")
     sender._events.append(Event("", subject, "messenger-main", now, now, AccountAlert("send", "told at the end")))
     sender.stopping = True
-    await sender._settle_loop()
+    await sender.run()
     await gw.idle()
     found = (await gateway.store.records([subject]))[subject]
     assert "told at the end" in found.alerts[0]

@@ -112,6 +112,21 @@ async def sends(gw) -> list[dict]:
     return found
 
 
+async def test_a_commit_that_is_answered_late_claimed_too_long_ago(gw, proxy, redis_client):
+    """It was taken for a dead sender's meanwhile, and its message sent once more: late, it is not begun any more."""
+    await gw.say("p0", "你好")
+    await gw.said("p0", 1)
+    await gw.idle()
+    proxy.hold("commit")
+    await gw.say("p0", "帮助")
+    await asyncio.wait_for(proxy.held.wait(), 10)
+    await asyncio.sleep(1.8)  # a lease of 2 s holds for certain for 1.6 s; here a claim is taken for dead after 1 s
+    proxy.release()
+    await gw.said("p0", 2)
+    await gw.idle(20)
+    assert len(gw.graph.texts("p0")) == 2
+
+
 async def test_the_librarys_own_retries_apply_a_write_twice(proxy):
     """The control: with redis-py's default retries one lost reply doubles an append. Ours gives an error instead."""
     careless = aioredis.Redis(unix_socket_path=proxy.path)

@@ -6,16 +6,21 @@ import asyncio
 import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import aiohttp
 import pytest
 
+from bot import keys
 from bot.clock import SystemClock
 from bot.leases import Leases
 from bot.store import Store
 from bot.subjects import partition_of
+from tests.faults.proxy import Proxy
 from tests.faults.test_broadcasts import Sent, sent_in
+from tests.faults.test_replies_lost import order
 from tests.faults.world import ROOT, World, running_world
+from tests.gateway import running
 
 BUYERS = 80  # of each broadcast
 
@@ -191,3 +196,42 @@ async def test_processes_share_the_partitions(redis_client):
     assert await rounds(a, times=8) == [64]  # c is gone without a word
     owners = [await redis_client.hget(f"lease:{{p{p:02d}}}", "o") for p in range(64)]
     assert set(owners) == {b"a"}
+
+
+# --- the moment of the stop ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("step", ["limit", "commit", "MGET", "pull"])
+async def test_what_is_claimed_while_the_process_stops_has_its_outcome_written(valkey, redis_client, tmp_path, step):
+    """SIGTERM while a commit waits for its room or its answer, the last check for a record, the sender for its messages.
+
+    What goes out then is known to have gone: unwritten it would look like the claim of a sender that died, and go twice.
+    """
+    partition = partition_of("address:messenger-main:p1", 64)
+    async with Proxy(valkey.path) as proxy:
+        async with running(SimpleNamespace(url=proxy.url), tmp_path) as gw:
+            await gw.say("p1", "你好")
+            await gw.said("p1", 1)
+            await gw.idle()
+            gw.graph.delay = 1.0
+            if step == "pull":  # one that waits behind another
+                await gw.say("p1", "帮助")
+                await gw.say("p1", "帮助")
+                queue = f"q:{keys.tag(partition)}:messenger-main:hi:p1"
+                while not await redis_client.llen(queue) or gw.gateway.hints:
+                    await asyncio.sleep(0.01)
+            proxy.hold(step)
+            if step == "MGET":  # a notice, whose order is read once more
+                assert (await gw.shop("order.paid", "evt_1", order(1)))[0] == 200
+            elif step != "pull":
+                await gw.say("p1", "帮助")
+            await asyncio.wait_for(proxy.held.wait(), 10)
+            asyncio.get_running_loop().call_later(0.8, proxy.release)  # the outcomes' loop looks up each 0.5 s
+        told = len(gw.graph.texts("p1"))
+    assert await redis_client.zcard(keys.sending(partition)) == 0
+    ids = await redis_client.zrange(keys.messages(partition), 0, -1)
+    states = [await redis_client.hget(keys.message(partition, id.decode()), "s") for id in ids]
+    # On a busy machine the lease may have run out meanwhile: then it was given back unsent, which is written, too.
+    assert len(states) == (3 if step == "pull" else 2)
+    assert (states.count(b"sent"), states.count(b"queued")) == (told, len(states) - told)
