@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from msgspec import structs
 
-from bot import buyers, identity, merging, orders, subjects
+from bot import buyers, grants, identity, merging, orders, subjects
 from bot.apply import OWED, Applier
 from bot.broadcast_turns import BroadcastTurns
 from bot.calls import Calls, tag_of
@@ -22,6 +22,7 @@ from bot.events import (
     Event,
     Followed,
     Forwarded,
+    GrantChanged,
     IdentityClaimed,
     IdentityGranted,
     IdentityHeld,
@@ -39,12 +40,13 @@ from bot.events import (
     Unfollowed,
 )
 from bot.handling import Turn
+from bot.journal import ConsentRecord, NoteRecord
 from bot.ports import Capabilities
 from bot.reasons import Rule, SkipReason
 from bot.records import Address, Buyer, Link, Timer, Waiting
 from bot.resending import TIMER as AGAIN
 from bot.routing import Keywords, route, words_of
-from bot.run import Recall, Run, fired
+from bot.run import FindSent, Recall, Run, fired
 from bot.speaking import Speaker
 
 REDACT = "privacy.redact_customer"
@@ -112,6 +114,8 @@ class BuyerTurns:
                 self._staff(run, buyer, event, asked)
             case StatusReported() as status:
                 self._status(run, buyer, event, status)
+            case GrantChanged() as leave:
+                self._leave(run, buyer, event, leave)
             case ShopEvent() as shop:
                 self._about_buyer(run, buyer, event, shop)
             case _:
@@ -125,6 +129,8 @@ class BuyerTurns:
         if isinstance(event.body, TimerDue | IdentityGranted | StatusReported | MergeAsked | Unfollowed):
             return False
         if isinstance(event.body, IdentityHeld | IdentityReleased | BroadcastEnded):
+            return False
+        if isinstance(event.body, GrantChanged) and event.body.change != "given":
             return False
         if isinstance(event.body, BroadcastDue):
             self._broadcasts.come(run, event.body)  # to nobody: recorded as such
@@ -294,6 +300,27 @@ class BuyerTurns:
             return  # the message itself was moved where it is kept
         for change in status_changes(status, account, id, event.at):
             run.change.statuses.append(change)
+        if status.template and address is not None and (grant := address.grants.get(status.template)) and grant.out:
+            run.effects.append(FindSent(tuple(grant.out), status))
+
+    def found(self, run: Run, message: str) -> None:
+        """The result of a notice that took a leave is known."""
+        if isinstance(buyer := run.record, Buyer):
+            for address in buyer.addresses:
+                grants.told(address, message)
+
+    def _leave(self, run: Run, buyer: Buyer, event: Event, leave: GrantChanged) -> None:
+        """A yes or a no to single notices, as the provider tells of it, and what became of one."""
+        account, id = subjects.split_address(event.subject)
+        address = buyers.ensure_address(buyer, account, id)
+        changed = grants.change(address, leave, event.at)
+        if leave.change in ("given", "taken"):
+            verdict = "granted" if leave.change == "given" else "refused"
+            source, topic = f"{account}:{leave.source}", f"notice:{leave.template}"
+            run.leaves.append(ConsentRecord(account, id, topic, verdict, event.at, "", source))
+        if changed:
+            words = f"notice {leave.template} {leave.change}, {grants.left(address, leave.template)} left"
+            run.entry.notes.append(NoteRecord("consent", words))
 
     def _from_channel(self, run: Run, buyer: Buyer, event: Event) -> None:
         account, id = subjects.split_address(event.subject)

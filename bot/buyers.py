@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from msgspec import structs
 
-from bot import ids, subjects
+from bot import grants, ids, subjects
 from bot.clock import DAY_MS
 from bot.events import (
     BuyerFacts,
@@ -289,6 +289,7 @@ def _join_address(mine: Address, theirs: Address) -> None:
     mine.last_out = max(mine.last_out, theirs.last_out)
     mine.staff_until = max(mine.staff_until, theirs.staff_until)
     mine.left_at = max(mine.left_at, theirs.left_at)
+    grants.join(mine, theirs.grants)
 
 
 def merge(survivor: Buyer, loser: Buyer) -> None:

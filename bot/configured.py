@@ -31,7 +31,7 @@ def notice_templates(settings: Settings, wordings: Wordings) -> dict[tuple[str, 
                 fields[name] = wordings.field(key, source)
             except (TemplateError, ValueError) as error:
                 faults.append(f"{where}.fields.{name}: {error}")
-        found[key, account] = NoticeTemplate(notice.template_id, fields)
+        found[key, account] = NoticeTemplate(notice.template_id, fields, notice.kind)
     if faults:
         raise ConfigError(faults)
     return found
@@ -59,6 +59,9 @@ def policy(settings: Settings, able: Mapping[str, Capabilities], spend: Spend) -
         service_per_day=policy.service_per_day,
         order_of_channels={str(purpose): tuple(accounts) for purpose, accounts in policy.order_of_channels.items()},
         notices=frozenset(settings.notices),
+        subscriptions={
+            where: notice.template_id for where, notice in settings.notices.items() if notice.kind == "subscription"
+        },
         used_up=spend.used_up,
     )
 

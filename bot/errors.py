@@ -25,6 +25,7 @@ GatewayError
     InDoubtError          the request may have been written: accepted or not is unknown
     PermanentError        never try this message again
       RejectedError       the provider refused it for a reason of the message or the address
+        NoGrantError      the buyer's leave for this notice is used up or taken back
       ContentError        the content does not fit the channel (found before any call where possible)
       OptedOutError       the buyer has blocked us at the provider: becomes an opt-out event
       WindowClosedError   the provider's reply window or quota is used up
@@ -252,6 +253,10 @@ class PermanentError(SendError):
 
 class RejectedError(PermanentError):
     """Refused for a reason of the message or the address."""
+
+
+class NoGrantError(RejectedError):
+    """The buyer gave no leave for this notice, or it is used up or taken back: the engine counts none as left."""
 
 
 class ContentError(PermanentError):

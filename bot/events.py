@@ -109,6 +109,8 @@ class StaffReleased(Struct, frozen=True, tag="staff_released", omit_defaults=Tru
 class StatusReported(Struct, frozen=True, tag="status", omit_defaults=True):
     """What became of a message of ours. Names it by `ref` (our message id), `provider_id`, or all sent up to `watermark`.
 
+    `template`: of a notice to this address; where `provider_id` is not known, it is the first one that was handed over.
+
     Needs no dedup: a message's status only moves forward. An echo of our own send is `state="sent"`.
     """
 
@@ -120,7 +122,21 @@ class StatusReported(Struct, frozen=True, tag="status", omit_defaults=True):
     reason: str = ""  # a FailureReason when failed
     parts: int = 0
     marketing_only: bool = False  # of reason opted_out: service notices may still arrive
+    template: str = ""
     again_after_s: tuple[int, ...] = ()  # failed for now only: how long to wait before the first, second … new attempt
+
+
+class GrantChanged(Struct, frozen=True, tag="grant", omit_defaults=True):
+    """The buyer's leave for one more notice of a template, or what became of it.
+
+    given: one yes. taken: the buyer said no; what was given before is void. void: the provider says that none is left. back: `message`
+    took one and was not sent; the event's time is when that one was given.
+    """
+
+    template: str
+    change: Literal["given", "taken", "void", "back"]
+    source: str = ""  # where the buyer was asked
+    message: str = ""
 
 
 class AccountAlert(Struct, frozen=True, tag="account_alert", omit_defaults=True):
@@ -474,6 +490,7 @@ Body: TypeAlias = (
     | StaffTook
     | StaffReleased
     | StatusReported
+    | GrantChanged
     | AccountAlert
     | ShopEvent
     | TimerDue

@@ -9,6 +9,7 @@ from msgspec import Struct
 from bot.events import Guard, Money, Ms
 
 Purpose: TypeAlias = Literal["reply", "code", "service", "marketing"]
+NoticeKind: TypeAlias = Literal["template", "subscription"]
 State: TypeAlias = Literal["queued", "sending", "sent", "delivered", "read", "failed", "skipped", "in_doubt"]
 """A state only moves to a higher rank (`RANK` in lua/commit.lua and lua/settle.lua; a late `delivered` outranks `failed`, as
 providers correct themselves); `queued`, `sending` and `in_doubt` may go back to `queued` for another attempt."""
@@ -83,11 +84,15 @@ class OrderReceipt(Struct, frozen=True, tag="receipt", omit_defaults=True):
 
 
 class Notice(Struct, frozen=True, tag="notice", omit_defaults=True):
-    """An approved provider template with named fields, for lanes that take no free text. `text` is its preview."""
+    """An approved provider template with named fields, for lanes that take no free text. `text` is its preview.
+
+    `kind` subscription: each one goes by a leave that the buyer gave for it (`bot.grants`).
+    """
 
     template_id: str
     fields: dict[str, str]
     text: str = ""
+    kind: NoticeKind = "template"
 
 
 Content: TypeAlias = Text | Picture | Card | OrderReceipt | Notice
@@ -122,6 +127,7 @@ class OutboundMessage(Struct, frozen=True, omit_defaults=True):
     again_of: str = ""  # id of the message that failed before, whose words it repeats
     again: int = 0  # how many failed before it
     variant: str = ""  # of a broadcast
+    grant: Ms = 0  # when the buyer gave the leave that this notice takes; 0: it needs none
 
 
 class Receipt(Struct, frozen=True, omit_defaults=True):

@@ -16,7 +16,7 @@ from datetime import tzinfo
 import msgspec
 from msgspec import Struct
 
-from bot import hours
+from bot import grants, hours
 from bot.buyers import is_own
 from bot.clock import DAY_MS
 from bot.events import Ms
@@ -32,7 +32,10 @@ MOST_WAITING = 10
 
 @dataclass(frozen=True, slots=True)
 class PolicySettings:
-    """What the shop configured. `notices` holds (wording key, account) pairs that have an approved template."""
+    """What the shop configured. `notices` holds (wording key, account) pairs that have an approved template.
+
+    `subscriptions`: of these, the templates that each need a leave of the buyer for every use.
+    """
 
     accounts: Mapping[str, Capabilities]
     timezone: tzinfo
@@ -43,6 +46,7 @@ class PolicySettings:
     service_per_day: int = 6
     order_of_channels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     notices: frozenset[tuple[str, str]] = frozenset()
+    subscriptions: Mapping[tuple[str, str], str] = field(default_factory=dict)
     used_up: Mapping[str, Ms] = field(default_factory=dict)  # account → until when its spend limit lets nothing out
 
 
@@ -57,7 +61,7 @@ class Plan(Struct, frozen=True):
     only: tuple[str, ...] = ()
     not_after: Ms = 0
     confirms_opt_out: bool = False
-    needs_window: bool = False  # an open chat window only: never by SMS, never by template (review invitations)
+    needs_window: bool = False  # never by SMS, never by a template without the buyer's leave (review invitations)
     templates: frozenset[str] = frozenset()  # accounts for which this very message brings an approved template
     topic: str = (
         ""  # "coupons", or a product's subject: that the buyer asked for this is enough, without consent to all
@@ -65,12 +69,16 @@ class Plan(Struct, frozen=True):
 
 
 class Decision(Struct):
-    """The answer, with every rule that was weighed. `opener` is the window that the message uses up, if it has a quota."""
+    """The answer, with every rule that was weighed. `opener` is the window that the message uses up, if it has a quota.
+
+    `grant`: the template of which it takes one leave.
+    """
 
     outcome: str
     address: Address | None = None
     opener: str = ""
     notice: bool = False
+    grant: str = ""
     reason: str = ""
     until: Ms = 0
     rules: list[RuleVerdict] = msgspec.field(default_factory=list)
@@ -175,7 +183,7 @@ def _refused(
         return Rule.WINDOW, SkipReason.WINDOW_CLOSED  # whatever the buyer agreed to there
     if address.blocked and not plan.confirms_opt_out:
         return Rule.BLOCKED, SkipReason.BLOCKED
-    if not address.reachable:
+    if not address.reachable and not _granted(plan, settings, address):
         return Rule.REACHABLE, SkipReason.UNREACHABLE
     if plan.purpose == "marketing":
         if address.opted_out:
@@ -214,14 +222,32 @@ def _window(
         return None
     if not able.windows:
         return None
-    opener, used_up = best_window(address, able, plan.now)
+    opener, used_up = best_window(address, able, plan.now) if address.reachable else ("", False)
     if opener:
         decision.opener = opener
+        return None
+    shut = (Rule.QUOTA, SkipReason.QUOTA_USED) if used_up else (Rule.WINDOW, SkipReason.WINDOW_CLOSED)
+    if (plan.key, address.account) in settings.subscriptions:
+        decision.grant = _granted(plan, settings, address)
+        if not decision.grant:
+            return Rule.GRANT, shut[1]
+        decision.notice = True
+        decision.note(Rule.GRANT, "allow", f"{grants.left(address, decision.grant)} left")
         return None
     if has_notice and plan.purpose == "service" and not plan.needs_window:
         decision.notice = True
         return None
-    return (Rule.QUOTA, SkipReason.QUOTA_USED) if used_up else (Rule.WINDOW, SkipReason.WINDOW_CLOSED)
+    return shut
+
+
+def _granted(plan: Plan, settings: PolicySettings, address: Address) -> str:
+    """The template by which this may go without a window, since the buyer gave leave for one more of it; "" for none.
+
+    It reaches who does not follow the account, too. Marketing needs the buyer's consent besides, as everywhere.
+    """
+    template = settings.subscriptions.get((plan.key, address.account), "")
+    wanted = template and plan.purpose in ("service", "marketing")
+    return template if wanted and grants.left(address, template) else ""
 
 
 def best_window(address: Address, able: Capabilities, now: Ms) -> tuple[str, bool]:

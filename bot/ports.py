@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from msgspec import Struct
 from multidict import CIMultiDictProxy
@@ -137,6 +137,32 @@ class Capabilities:
     countries: frozenset[str] = frozenset()  # of the numbers that an SMS line reaches; empty: any
     mainland_parts: bool = False  # every character counts one, ASCII too (mainland China)
     rate_per_second: float = 50.0
+    subscriptions: bool = False  # notices of which each needs a leave of the buyer's own (`AsksLeave`)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedPage:
+    """What a page of ours needs for the provider's own button on it.
+
+    `script` is the provider's, `config` what it is called with, `sources` what a page's policy must let in besides, by directive.
+    """
+
+    script: str
+    config: Mapping[str, object]
+    sources: Mapping[str, str]
+
+
+@runtime_checkable
+class AsksLeave(Protocol):
+    """A line whose provider shows, on a page of ours in its own app, the button by which a buyer gives leave for a notice."""
+
+    def is_inside(self, browser: str) -> bool:
+        """Whether a browser is the provider's app, where the button works."""
+        ...
+
+    async def sign(self, url: str) -> SignedPage:
+        """Signs the page at exactly this URL. Raises SendError."""
+        ...
 
 
 class Channel(Source, Protocol):

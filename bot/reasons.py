@@ -22,6 +22,7 @@ class Rule(StrEnum):
     REACHABLE = "reachable"
     ADDRESS = "address"
     TEMPLATE = "template"
+    GRANT = "grant"
     REASON_HOLDS = "reason_holds"
     IN_CITY_HOLD = "in_city_hold"
     NOT_AFTER = "not_after"

@@ -72,6 +72,21 @@ class Consent(Struct, omit_defaults=True):
     source: str = ""
 
 
+class Grant(Struct, omit_defaults=True):
+    """The buyer's leave for notices of one template, each yes good for one (`bot.grants`), with the evidence of the last answer.
+
+    `given`: when each yes was said that no message has taken yet. What was given up to `void_until` is void. `out`: messages that
+    took one and whose result is not known.
+    """
+
+    given: list[Ms] = field(default_factory=list)
+    void_until: Ms = 0
+    out: list[str] = field(default_factory=list)
+    at: Ms = 0
+    verdict: Verdict = "unknown"
+    source: str = ""
+
+
 class Dialog(Struct, omit_defaults=True):
     """Where a conversation stands: `state` "" is no dialog. `data` is the handler's own; `until` is its time-out.
 
@@ -106,6 +121,7 @@ class Address(Struct, omit_defaults=True):
     left_at: Ms = 0
     locale: str = ""
     timezone: str = ""
+    grants: dict[str, Grant] = field(default_factory=dict)  # by template
     doubted: bool = False  # a number that may have changed hands: no card is shown before a second fact
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from bot import ids, keys, products, resending, subjects
 from bot.broadcasting import Broadcasts
 from bot.catalogue import Catalogue
-from bot.clock import SystemClock
+from bot.clock import DAY_MS, SystemClock
 from bot.codec import load_message
 from bot.codes import Codes
 from bot.coupons import Coupons
@@ -20,6 +20,7 @@ from bot.records import Buyer, Product
 from bot.run import (
     Answered,
     AwaitQuiet,
+    FindSent,
     Issued,
     LookedUp,
     LookUp,
@@ -29,6 +30,7 @@ from bot.run import (
     Recall,
     Recalled,
     Run,
+    Sent,
     Unresolved,
 )
 from bot.spend import Spend
@@ -94,6 +96,8 @@ class EffectResolver:
                 return Quiet(not await self._under_way(run.partition, effect))
             case Recall():
                 return Recalled(await self._failed(run, effect))
+            case FindSent():
+                return Sent(await self._sent(effect))
 
     async def _number(self, partition: int, wanted: str, home: str) -> str:
         """A number that nobody has: the one that is wanted, else the next of the partition."""
@@ -136,6 +140,25 @@ class EffectResolver:
         again = resending.next_id(run.partition, recall.id)
         known = await self._store.command("EXISTS", keys.message(run.partition, again))
         return None if known and run.deferred_id != again else load_message(body)
+
+    async def _sent(self, wanted: FindSent) -> str:
+        """The message that a result is about: the one whose acceptance named the provider's id, else the first handed over.
+
+        To one address one call is under way at a time, and results come in the order of the calls, as far as they come at all.
+        """
+        today, named = self._clock.now() // DAY_MS, ids.digest(wanted.status.provider_id)
+        handed_over = ""
+        for id in wanted.ids:
+            partition = ids.partition_in(id)
+            if partition is None or partition >= self._store.partitions:
+                continue
+            for day in (today, today - 1) if named else ():
+                if await self._store.command("HGET", keys.provider_ids(partition, day), named) == id.encode():
+                    return id
+            state = await self._store.command("HGET", keys.message(partition, id), "s")
+            if not handed_over and state in (b"sending", b"sent", b"in_doubt"):
+                handed_over = id
+        return handed_over
 
     async def _under_way(self, partition: int, effect: AwaitQuiet) -> bool:
         """Whether a message is queued for one of the addresses, handed to a provider, or held in doubt."""

@@ -11,9 +11,9 @@ from bot.broadcasts import Broadcast
 from bot.buyers import Answer
 from bot.change import Change, StatusChange, Taken
 from bot.effects import ClaimCoupon, ClaimResult, Effect, FindProducts, IssueCard, Resolution, SendCode
-from bot.events import BroadcastDue, Event, Item, Ms, TimerDue
+from bot.events import BroadcastDue, Event, Item, Ms, StatusReported, TimerDue
 from bot.handling import Handler, Turn
-from bot.journal import TurnEntry
+from bot.journal import ConsentRecord, TurnEntry
 from bot.messages import OutboundMessage
 from bot.records import Record, Timer
 
@@ -55,6 +55,21 @@ class Recalled:
 
 
 @dataclass(frozen=True, slots=True)
+class FindSent:
+    """Asks which of these messages, the oldest first, a notice's result is about, which names none of ours."""
+
+    ids: tuple[str, ...]
+    status: StatusReported
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The answer to `FindSent`: "" for none."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
 class LookUp:
     """Asks for a broadcast that this process does not have at hand: one that has ended, or has only just begun."""
 
@@ -84,8 +99,11 @@ class Named:
     names: Mapping[str, str]
 
 
-Unresolved = ClaimCoupon | SendCode | FindProducts | IssueCard | AwaitQuiet | Recall | LookUp | NameItems
-Answered = Resolution | Issued | Quiet | Recalled | LookedUp | Named
+Question = AwaitQuiet | Recall | LookUp | NameItems | FindSent
+"""What the engine itself asks in a turn; handlers ask by effects."""
+
+Unresolved = ClaimCoupon | SendCode | FindProducts | IssueCard | Question
+Answered = Resolution | Issued | Quiet | Recalled | LookedUp | Named | Sent
 
 
 class Run(Struct, eq=False):
@@ -100,7 +118,7 @@ class Run(Struct, eq=False):
     entry: TurnEntry
     turn: Turn | None = None
     handler: Handler | None = None
-    effects: list[Effect | AwaitQuiet | Recall | LookUp | NameItems] = field(default_factory=list)
+    effects: list[Effect | Question] = field(default_factory=list)
     named: bool = False  # the items of its event were looked up
     open: list[Unresolved] = field(default_factory=list)
     news_for: str = ""  # the identity whose record is to learn what is new of this order
@@ -111,6 +129,7 @@ class Run(Struct, eq=False):
     billed: list[tuple[str, str, int]] = field(default_factory=list)  # (account, message id, parts) of receipts
     before_answers: dict[Answer, str] = field(default_factory=dict)  # what the buyer allowed before the turn
     answered: set[Answer] = field(default_factory=set)  # what was asked and answered in it, also as before
+    leaves: list[ConsentRecord] = field(default_factory=list)  # evidence of yes and no to single notices
     before_timers: dict[str, Ms] = field(default_factory=dict)
 
     def tally(self, broadcast: str, counter: str, by: int) -> None:

@@ -4,7 +4,7 @@
     reply      once more after 5 s            3, after 1 s and 5 s
     code       once more after 5 s            3 while it is valid
     service    once more after 60 s           1 s doubling to 1 h, until `not_after` (or a day), also while the account
-                                              itself is refused (token, rights, balance): staff can mend that
+               (never by a buyer's leave)     itself is refused (token, rights, balance): staff can mend that
     marketing  never                          as service; only when nothing was accepted
 
 A claim is durable before the call; a call is never cancelled; only "nothing was written" and the provider's own refusal
@@ -243,7 +243,7 @@ class Sender:
         """Reads what must still hold, in one go: the order behind a touch, the consent behind marketing."""
         guards = [job.message.guard for job in jobs if job.message.guard is not None]
         wanted = {subject for guard in guards for subject in (guard.subject, shop_subject(guard))}
-        wanted |= {job.message.home for job in jobs if job.message.purpose == "marketing"}
+        wanted |= {job.message.home for job in jobs if job.message.purpose == "marketing" or job.message.grant}
         records: dict[str, Record] = {}
         if wanted:
             records = await self._store.records(wanted)
@@ -366,8 +366,10 @@ class Sender:
         again = hold = 0
         if message.purpose in ("reply", "code"):
             again = hold = real + REPLY_DOUBT_MS
-        elif message.purpose == "service" and (
-            not message.not_after or self._clock.now() + SERVICE_DOUBT_MS <= message.not_after
+        elif (
+            message.purpose == "service"
+            and not message.grant
+            and (not message.not_after or self._clock.now() + SERVICE_DOUBT_MS <= message.not_after)
         ):
             again = real + SERVICE_DOUBT_MS
         if job.claimed.doubts:
@@ -419,6 +421,8 @@ class Sender:
         reason = reason or (str(error.reason) if error else "")
         if state in ("failed", "skipped") and claimed.doubts:
             state = "in_doubt"  # an earlier call may have been taken: that this one was not does not undo it
+        if message.grant and state in ("failed", "skipped"):
+            self._events += sendnews.of_grant(message, error, self._clock.now())
         child(SENDS, message.account, reason or state).inc()
         provider = receipt.provider_id if receipt else ""
         self._outlays.bill(job, state, receipt)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from bot import subjects
 from bot.clock import HOUR_MS
-from bot.errors import OptedOutError, SendError, UnreachableError, WindowClosedError
-from bot.events import AccountAlert, Event, Ms, StatusReported
-from bot.messages import OutboundMessage
+from bot.errors import NoGrantError, OptedOutError, SendError, UnreachableError, WindowClosedError
+from bot.events import AccountAlert, Event, GrantChanged, Ms, StatusReported
+from bot.messages import Notice, OutboundMessage
 
 
 def of(message: OutboundMessage, error: SendError, now: Ms, *, doubted: bool) -> list[Event]:
@@ -15,6 +15,20 @@ def of(message: OutboundMessage, error: SendError, now: Ms, *, doubted: bool) ->
     if isinstance(error, OptedOutError | UnreachableError | WindowClosedError):
         news.append(_refusal(message, error, now, doubted=doubted))
     return news
+
+
+def of_grant(message: OutboundMessage, error: SendError | None, now: Ms) -> list[Event]:
+    """What becomes of the leave that a message took, now that it certainly did not go.
+
+    It is good for another one, unless the provider knows of none, or of nobody, there: then all that was given up to when the message
+    was planned is void. One event per message, however often it is told.
+    """
+    assert isinstance(message.content, Notice)
+    gone = isinstance(error, NoGrantError | UnreachableError)
+    body = GrantChanged(message.content.template_id, "void" if gone else "back", message=message.id)
+    at = message.created_at if gone else message.grant
+    account, subject = message.account, subjects.address(message.account, message.to)
+    return [Event(f"{account}|grant|{message.id}", subject, account, at, now, body)]
 
 
 def _refusal(message: OutboundMessage, error: SendError, now: Ms, *, doubted: bool) -> Event:

@@ -11,6 +11,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -26,6 +27,7 @@ from bot.config import AccountConfig, Country, Currency, Privacy, Section
 from bot.errors import ConfigError
 from bot.hours import Hours
 from bot.keeping import Terms
+from bot.notice_config import NoticeConfig, notice_faults
 from bot.ports import ChannelType, ShopType
 
 PREFIX = "TOUCHPOINT__"
@@ -182,13 +184,6 @@ class Codes(Section):
     per_day: int = Field(default=2000, ge=0)
 
 
-class NoticeConfig(Section):
-    """One approved provider template."""
-
-    template_id: str = Field(min_length=1)
-    fields: dict[str, str] = Field(default_factory=dict)
-
-
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The whole configuration, valid."""
@@ -297,7 +292,8 @@ def load(
         if isinstance(tables, dict):
             tables = {name: _rooted(table, path) for name, table in tables.items()}
         parts[kind] = _accounts(kind, tables, types[kind], faults)
-    parts["notices"] = _notices(data.get("notices", {}), parts["channels"], faults)
+    subscribing = {t.name for t in channel_types if t.capabilities.subscriptions}
+    parts["notices"] = _notices(data.get("notices", {}), parts["channels"], subscribing, faults)
     _cross_check(parts, data, faults)
     if faults:
         raise ConfigError(faults)
@@ -487,7 +483,9 @@ def _good_name(name: str) -> bool:
     return 0 < len(name) <= 32 and name.isascii() and all(c.islower() or c.isdigit() or c == "-" for c in name)
 
 
-def _notices(data: Any, channels: Mapping[str, Any], faults: list[str]) -> dict[tuple[str, str], NoticeConfig]:
+def _notices(
+    data: Any, channels: Mapping[str, Any], subscribing: AbstractSet[str], faults: list[str]
+) -> dict[tuple[str, str], NoticeConfig]:
     found: dict[tuple[str, str], NoticeConfig] = {}
     if not isinstance(data, dict):
         faults.append("notices: write one table per notice and channel, [notices.<name>.<channel>]")
@@ -503,6 +501,7 @@ def _notices(data: Any, channels: Mapping[str, Any], faults: list[str]) -> dict[
             config = _validate(NoticeConfig, table, where, faults)
             if config is not None:
                 found[notice, account] = config
+    faults += notice_faults(found, channels, subscribing)
     return found
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import structs
 
-from bot import hours, ids, phrases, sms
+from bot import grants, hours, ids, phrases, sms
 from bot.broadcasts import SOURCE, Script
 from bot.change import QueuedMessage
 from bot.codec import dump_event, dump_message
@@ -20,7 +20,7 @@ from bot.events import Event, Money, Ms, StaffAsked
 from bot.ids import show_member_number
 from bot.journal import DecisionRecord
 from bot.lint import FIELD_CHARACTERS, Approved, field_fault
-from bot.messages import Choice, Content, Notice, OutboundMessage, Picture, State, Text, lane_of
+from bot.messages import Choice, Content, Notice, NoticeKind, OutboundMessage, Picture, State, Text, lane_of
 from bot.phrases import NoValueError
 from bot.policy import Decision, Plan, PolicySettings, decide, zone_of
 from bot.reasons import Rule, SkipReason
@@ -35,6 +35,7 @@ class NoticeTemplate:
 
     template_id: str
     fields: Mapping[str, Filling]
+    kind: NoticeKind = "template"
 
 
 @dataclass(slots=True)
@@ -145,6 +146,8 @@ class Speaker:
             return
         if decision.opener and (window := address.windows[decision.opener]).left > 0:
             window.left -= 1
+        if decision.grant:
+            grants.use(address, decision.grant, id)
         if (planned := cost(message.price, message.parts)) is not None:
             detail = f"{message.parts} part{'s' * (message.parts > 1)}, {planned.amount} {planned.currency}"
             decision.note(Rule.SPEND, "allow", detail)
@@ -192,6 +195,7 @@ class Speaker:
             again_of=effect.again_of,
             again=effect.again,
             variant=effect.variant,
+            grant=grants.oldest(address, decision.grant) if decision.grant else 0,
         )
 
     def _scripted(
@@ -283,7 +287,7 @@ class Speaker:
     def _notice(self, key: str, account: str, values: Mapping[str, Any], rendered: Rendered) -> Notice:
         template = self.notices[key, account]
         fields = {name: filled(text, values) for name, text in template.fields.items()}
-        return Notice(template.template_id, fields, text=rendered.text)
+        return Notice(template.template_id, fields, text=rendered.text, kind=template.kind)
 
     # --- rows -----------------------------------------------------------------------------------------------------
 

@@ -55,15 +55,18 @@ from bot.routing import Keywords, Registry
 from bot.run import (
     Answered,
     AwaitQuiet,
+    FindSent,
     Issued,
     LookedUp,
     LookUp,
     Named,
     NameItems,
+    Question,
     Quiet,
     Recall,
     Recalled,
     Run,
+    Sent,
     Unresolved,
     start,
 )
@@ -125,7 +128,7 @@ class Turns:
     def resume(self, run: Run, answers: Sequence[Answered]) -> None:
         """Takes the answers to `run.open` in order; their continuations may open further questions."""
         waiting = dict(zip(map(id, run.open), answers, strict=True))
-        effects: list[Effect | AwaitQuiet | Recall | LookUp | NameItems] = []
+        effects: list[Effect | Question] = []
         for effect in run.effects:
             answer = waiting.get(id(effect))
             if answer is None:
@@ -139,13 +142,16 @@ class Turns:
             elif isinstance(effect, LookUp):
                 if isinstance(answer, LookedUp):
                     self._broadcasts.go_on(run, effect.due, answer.broadcast)
+            elif isinstance(effect, FindSent):
+                if isinstance(answer, Sent) and answer.id:
+                    self._found(run, effect.status, answer.id)
             elif isinstance(effect, NameItems):
                 if isinstance(answer, Named):
                     self._dispatch(run, naming.named(effect.event, answer.names))
             elif isinstance(answer, Issued):
                 cards.issue(run, effect, answer.number)
             elif isinstance(effect, ClaimCoupon | SendCode | FindProducts) and not isinstance(
-                answer, Quiet | Recalled | LookedUp | Named
+                answer, Quiet | Recalled | LookedUp | Named | Sent
             ):
                 if isinstance(answer, CodeResult):
                     self._apply.queue_code(run, answer)
@@ -160,7 +166,7 @@ class Turns:
     def finish(self, run: Run) -> Change:
         """Applies the effects in order and completes the change."""
         for effect in run.effects:
-            if not isinstance(effect, AwaitQuiet | Recall | LookUp | NameItems):
+            if not isinstance(effect, Question):
                 self._apply.effect(run, effect)
         self._apply.tell_news(run)
         # A deferred message that its handler does not want any more has ended too.
@@ -178,7 +184,7 @@ class Turns:
         no_card = isinstance(run.record, Buyer) and run.record.member is None
         wanted: list[Unresolved] = []
         for effect in run.effects:
-            if isinstance(effect, ClaimCoupon | SendCode | FindProducts | AwaitQuiet | Recall | LookUp | NameItems) or (
+            if isinstance(effect, ClaimCoupon | SendCode | FindProducts | Question) or (
                 isinstance(effect, IssueCard) and no_card
             ):
                 wanted.append(effect)
@@ -206,7 +212,7 @@ class Turns:
             run.event = inner
             self._dispatch(run, inner)
             return
-        if isinstance(body, StatusReported) and body.ref and self._status_by_ref(run, body):
+        if isinstance(body, StatusReported) and body.ref and self._status_by_ref(run, event, body):
             return
         if isinstance(run.record, Link):
             self._at_link(run, event, run.record)
@@ -239,20 +245,26 @@ class Turns:
             case _:
                 self._apply.post(run, link.home, Forwarded(dump_event(event)))
 
-    def _status_by_ref(self, run: Run, status: StatusReported) -> bool:
+    def _found(self, run: Run, status: StatusReported, id: str) -> None:
+        """A notice's result has found its message."""
+        told = structs.replace(status, ref=id, template="")
+        self._status_by_ref(run, structs.replace(run.event, body=told), told)
+        self._buyer.found(run, id)
+
+    def _status_by_ref(self, run: Run, event: Event, status: StatusReported) -> bool:
         """True when nothing else of the event is left to do."""
         home, why = ids.partition_in(status.ref), because(status.reason, status.code)
         if home == run.partition:
             if status.parts:
-                run.billed.append((run.event.account, status.ref, status.parts))
+                run.billed.append((event.account, status.ref, status.parts))
             run.change.statuses.append(
                 StatusChange(
-                    "ref", status.ref, status.state, run.event.at, why, ids.digest(status.provider_id), status.parts
+                    "ref", status.ref, status.state, event.at, why, ids.digest(status.provider_id), status.parts
                 )
             )
         elif home is not None and home < self._partitions:
             # A message is kept in the partition that its id names; its address may hash to another (a phone's link).
-            run.change.mails.append(Letter(run.event.subject, b"", dump_event(run.event), home))
+            run.change.mails.append(Letter(event.subject, b"", dump_event(event), home))
         if subjects.partition_of(run.taken.subject, self._partitions) != run.partition:
             return True  # that copy: it moves the message, and its buyer hears of it where the address leads
         return status.state != "failed" or not (status.reason in _ABOUT_THE_ADDRESS or status.again_after_s)
@@ -274,6 +286,7 @@ class Turns:
                     run.before_answers, run.answered, record, run.now, merged=isinstance(body, Absorbed)
                 )
                 entry.consents = buyers.sent_by(answers, body) if isinstance(body, StaffAsked) else answers
+                entry.consents += run.leaves
         entry.event = dump_event(run.event)
         entry.release = self._release
         change.journal = dump(entry)

@@ -9,14 +9,14 @@ from bot.clock import HOUR_MS, MINUTE_MS
 from bot.config import AccountConfig
 from bot.errors import ContentError, InDoubtError, PayloadError, SendError, SignatureError
 from bot.messages import Notice, OutboundMessage, Picture, Receipt
-from bot.ports import Answer, Capabilities, ChannelType, Parsed, RawRequest, Toolkit, Verified, WindowRule
-from channels.wechat import xml
+from bot.ports import Answer, Capabilities, ChannelType, Parsed, RawRequest, SignedPage, Toolkit, Verified, WindowRule
+from channels.wechat import jssdk, xml
 from channels.wechat.api import Api
 from channels.wechat.config import WeChatConfig, decode_key
 from channels.wechat.crypto import Crypto, matches
 from channels.wechat.errors import MEDIA_GONE
 from channels.wechat.inbound import read
-from channels.wechat.notices import template
+from channels.wechat.notices import subscription, template
 from channels.wechat.outbound import MENU_OPTIONS, TEXT_BYTES, bodies
 
 CAPABILITIES = Capabilities(
@@ -33,8 +33,10 @@ CAPABILITIES = Capabilities(
     window_margin_ms=2_000,
     choices=MENU_OPTIONS,
     rate_per_second=50.0,
+    subscriptions=True,
 )
-SEND, TEMPLATE = "/cgi-bin/message/custom/send", "/cgi-bin/message/template/send"
+SEND = "/cgi-bin/message/custom/send"
+TEMPLATE, SUBSCRIPTION = "/cgi-bin/message/template/send", "/cgi-bin/message/subscribe/bizsend"
 
 
 class WeChat:
@@ -51,6 +53,7 @@ class WeChat:
         keys = [decode_key(key.get_secret_value()) for key in config.encoding_aes_key or ()]
         self._crypto = Crypto(keys, config.app_id) if keys else None
         self._api = Api(config, toolkit.http, toolkit.tokens, toolkit.clock)
+        self._clock, self._app_id, self._sdk = toolkit.clock, config.app_id, config.js_sdk
 
     # --- in -------------------------------------------------------------------------------------------------------
 
@@ -102,11 +105,16 @@ class WeChat:
     # --- out ------------------------------------------------------------------------------------------------------
 
     async def send(self, message: OutboundMessage) -> Receipt:
-        """Sends by the customer-service API, a notice by the template API. Raises a SendError."""
+        """Sends by the customer-service API, a notice by the template's or the subscription's. Raises a SendError."""
         content = message.content
         if isinstance(content, Notice):
-            answer = await self._api.post(TEMPLATE, template(message, content), notice=True)
-            return Receipt(provider_id=str(answer.get("msgid", "")))
+            path, body = (
+                (SUBSCRIPTION, subscription(message, content))
+                if content.kind == "subscription"
+                else (TEMPLATE, template(message, content))
+            )
+            answer = await self._api.post(path, body, notice=True)
+            return Receipt(provider_id=str(answer.get("msgid") or ""))
         if isinstance(content, Picture):
             await self._picture(message.to, qr.png(content.qr))
             return Receipt()
@@ -130,6 +138,17 @@ class WeChat:
                     raise
             else:
                 return
+
+    # --- pages ----------------------------------------------------------------------------------------------------
+
+    def is_inside(self, browser: str) -> bool:
+        """Whether it is WeChat on a phone: the open tags work neither in its desktop apps nor in WeCom."""
+        return jssdk.is_inside(browser)
+
+    async def sign(self, url: str) -> SignedPage:
+        """The JS-SDK's settings for a page. Raises SendError."""
+        ticket = await self._api.ticket()
+        return jssdk.signed(self._sdk, self._app_id, ticket, url, self._clock.real() // 1000)
 
     async def check(self) -> str:
         """Gets a token with the account's id and secret. Raises SendError in plain words."""

@@ -11,11 +11,14 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 
 from bot.config import AccountConfig, Secrets
 
+SDK = "https://res.wx.qq.com/open/js/jweixin-1.6.0.js"
+
 
 class WeChatConfig(AccountConfig):
     """`encoding_aes_key`: 43 characters (a list rotates). `mode`: safe when there is a key, else plain.
 
     `domain_check`: the 16 letters and digits of the file that the console gives out for a domain, `MP_verify_….txt`.
+    `js_sdk`: the script by which WeChat shows its buttons on our pages.
     `timestamp_tolerance_s`: how far a request's timestamp may be from this machine's clock; 0 takes any.
     """
 
@@ -26,6 +29,7 @@ class WeChatConfig(AccountConfig):
     mode: Literal["safe", "compatible", "plain"] | None = None
     reply: Literal["auto", "api", "passive"] = "auto"
     api_base: str = "https://api.weixin.qq.com"
+    js_sdk: str = SDK
     domain_check: tuple[str, ...] = ()
     timestamp_tolerance_s: int = Field(default=300, ge=0, le=86_400)
 
@@ -75,6 +79,13 @@ class WeChatConfig(AccountConfig):
     def _api(cls, value: str) -> str:
         if not re.fullmatch(r"https?://[^\s/?#@]+[^\s?#]*", value):
             raise ValueError('must be an address such as "https://api.weixin.qq.com"')
+        return value
+
+    @field_validator("js_sdk")
+    @classmethod
+    def _sdk(cls, value: str) -> str:
+        if not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]_-]+(/[A-Za-z0-9._~-]+)+\.js", value):
+            raise ValueError(f'must be the address of a script such as "{SDK}"')
         return value
 
     @field_validator("encoding_aes_key")

@@ -7,6 +7,7 @@ import re
 from bot.errors import (
     AccountError,
     ContentError,
+    NoGrantError,
     ProviderDownError,
     RejectedError,
     SendError,
@@ -21,6 +22,9 @@ TOKEN_CODES = frozenset({40001, 40014, 42001})
 
 MEDIA_GONE = 40007
 """The picture's media_id is not known (any more): it is uploaded once more."""
+
+NO_GRANT = 43101
+"""The buyer refused, or gave no leave that is left: of a subscription notice, also in the event of its result."""
 
 _WINDOW = {45015, 45047}
 # 46004 is "no such user"; 43019 our own blacklist; 48002 the buyer switched messages off. None says that the buyer wants
@@ -77,8 +81,10 @@ def error_of(code: int, message: str = "", *, notice: bool = False) -> SendError
         return AccountError(words + rid, code=label)
     if code in (-1, 50004):
         return ProviderDownError("WeChat is busy" + rid, code=label)
-    if code in (43101, 43117, 40097, 61451):
-        # 43101: this notice is not wanted; 43117: this buyer gets too many. Only this message is dropped.
+    if code == NO_GRANT:
+        return NoGrantError("the buyer gave no leave for this notice, or took it back" + rid, code=label)
+    if code in (43117, 40097, 61451):
+        # 43117: this buyer gets too many. Only this message is dropped.
         return RejectedError("WeChat refuses the message" + rid, code=label)
     return TemporaryError(
         "WeChat refuses it for an unknown reason" + rid, code=label, reason="rejected", most_tries=_UNKNOWN_TRIES

@@ -6,6 +6,9 @@ and time; two events of one second need more).
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
 from bot import subjects
 from bot.clock import rfc3339
 from bot.errors import PayloadError
@@ -14,6 +17,7 @@ from bot.events import (
     Body,
     Event,
     Followed,
+    GrantChanged,
     Media,
     MessageReceived,
     Ms,
@@ -25,6 +29,7 @@ from bot.events import (
     Unfollowed,
 )
 from bot.ports import Parsed
+from channels.wechat.errors import NO_GRANT
 from channels.wechat.xml import Node, nodes, text
 
 KINDS = {
@@ -41,6 +46,11 @@ ALERTS = frozenset(
         "annual_renew", "verify_expired",
     }
 )  # fmt: skip
+POPUP = "subscribe_msg_popup_event"
+LEAVE: Mapping[str, Mapping[str, Literal["given", "taken"]]] = {
+    POPUP: {"accept": "given", "reject": "taken"},
+    "subscribe_msg_change_event": {"reject": "taken"},
+}
 GONE = "user_authorization_cancellation"
 """The buyer closed the whole WeChat account. The other privacy pushes name data that is not kept here, and are counted."""
 
@@ -102,6 +112,8 @@ def _event(account: str, sender: str, node: Node, at: Ms, received: Ms) -> Parse
         return Parsed(events=(Event(f"{account}|{id}", subjects.account(account), account, at, received, body),))
     if event == GONE and (whom := text(node, "OpenID", 64)):
         return Parsed(events=(_make(account, whom, f"{whom}|{id}", at, received, Unfollowed()),))
+    if event in LEAVE:
+        return _leaves(account, sender, event, node, at, received)
     if statuses := _statuses(account, sender, event, node, at, received):
         return Parsed(events=statuses)
     body_of = _body(event, key, node)
@@ -140,20 +152,52 @@ def _statuses(account: str, sender: str, event: str, node: Node, at: Ms, receive
         failed = text(node, "Status", 60).replace(" ", "").lower().startswith("failed")
         return (_make(account, sender, "", at, received, _status(text(node, "MsgID", 40), failed=failed)),)
     if event == "subscribe_msg_sent_event":
-        wrapped = node.get("SubscribeMsgSentEvent")
-        listed = nodes(wrapped.get("List")) if isinstance(wrapped, dict) else []
-        return tuple(
-            _make(
-                account,
-                sender,
-                "",
-                at,
-                received,
-                _status(text(one, "MsgID", 40), failed=text(one, "ErrorCode", 20) != "0"),
-            )
-            for one in listed
-        )
+        listed = _listed(node, "SubscribeMsgSentEvent")
+        return tuple(told for one in listed for told in _result(account, sender, one, at, received))
     return ()
+
+
+def _result(account: str, sender: str, one: Node, at: Ms, received: Ms) -> Iterator[Event]:
+    """What became of a subscription notice. Its message is found by template and order, so a repeat must be known as one."""
+    template, id = text(one, "TemplateId", 100), text(one, "MsgID", 40)
+    code = text(one, "ErrorCode", 20)
+    failed = code != "0"
+    body = StatusReported(
+        "failed" if failed else "delivered",
+        provider_id=id,
+        code=code if failed else "",
+        reason="rejected" if failed else "",
+        template=template,
+    )
+    key = f"{sender}|{id or at}|{template}|sent"
+    yield _make(account, sender, key, at, received, body)
+    if code == str(NO_GRANT) and template:
+        yield _make(account, sender, f"{key}|void", at, received, GrantChanged(template, "void"))
+
+
+def _listed(node: Node, *wrappers: str) -> list[Node]:
+    """The entries of a push that wraps a list: one or several, whichever of its names the wrapper has."""
+    wrapped = next((node[name] for name in wrappers if isinstance(node.get(name), dict)), None)
+    return nodes(wrapped.get("List")) if isinstance(wrapped, dict) else []
+
+
+def _leaves(account: str, sender: str, event: str, node: Node, at: Ms, received: Ms) -> Parsed:
+    """Yes and no to subscription notices, from WeChat's dialog or its settings, where there is only a no.
+
+    The text of the documentation and its example differ on the wrapper of the change event: both names are read for both.
+    """
+    events, ignored = [], []
+    for one in _listed(node, "SubscribeMsgPopupEvent", "SubscribeMsgChangeEvent"):
+        template, said = text(one, "TemplateId", 100), text(one, "SubscribeStatusString", 20)
+        change = LEAVE[event].get(said)
+        if not template or change is None:
+            ignored.append(event)
+            continue
+        scene = {"1": "page", "2": "article"}.get(text(one, "PopupScene", 10), "dialog")
+        source = scene if event == POPUP else "settings"
+        body = GrantChanged(template, change, source)
+        events.append(_make(account, sender, f"{sender}|{at}|{event}|{template}|{said}", at, received, body))
+    return Parsed(events=tuple(events), ignored=tuple(ignored) if events or ignored else (event,))
 
 
 def _status(provider_id: str, *, failed: bool) -> StatusReported:

@@ -1,4 +1,4 @@
-"""Template messages: our words made to fit WeChat's typed fields.
+"""Template messages and subscription notices: our words made to fit WeChat's typed fields.
 
 A value that breaks its type's rule is refused (47003) or cut on display, and the buyer gets no notice at all. Prose is cut;
 numbers, codes and amounts are not: half of one is worse than none.
@@ -33,8 +33,17 @@ def template(message: OutboundMessage, notice: Notice) -> dict[str, Any]:
         "touser": message.to,
         "template_id": notice.template_id,
         "client_msg_id": message.id[:32],
-        "data": {name: {"value": fit(name, value)} for name, value in notice.fields.items()},
+        "data": _data(notice),
     }
+
+
+def subscription(message: OutboundMessage, notice: Notice) -> dict[str, Any]:
+    """The body of `message/subscribe/bizsend`, which has no field that drops repeats. Raises ContentError, naming the field."""
+    return {"touser": message.to, "template_id": notice.template_id, "data": _data(notice)}
+
+
+def _data(notice: Notice) -> dict[str, dict[str, str]]:
+    return {name: {"value": fit(name, value)} for name, value in notice.fields.items()}
 
 
 def fit(name: str, value: str) -> str:

@@ -36,7 +36,7 @@ export const ZH = {
   purpose: { reply: "回复", code: "验证码", service: "服务通知", marketing: "营销" },
   rule: {
     consent: "同意营销", opt_out: "退订", blocked: "运营商拦截", staff_own: "人工接待中", window: "回复时限", quota: "回复条数", marketing_hours: "营销时段", service_hours: "服务时段",
-    marketing_per_week: "每周营销条数", marketing_per_day: "每天营销条数", service_per_day: "每天通知条数", reachable: "能否送达", address: "联系方式", template: "模板", reason_holds: "事由还在", in_city_hold: "半小时内可能派送，派送了就只发一条",
+    marketing_per_week: "每周营销条数", marketing_per_day: "每天营销条数", service_per_day: "每天通知条数", reachable: "能否送达", address: "联系方式", template: "模板", grant: "买家允许的订阅通知", reason_holds: "事由还在", in_city_hold: "半小时内可能派送，派送了就只发一条",
     not_after: "最晚时间", already_sent: "已经发过", conversation: "买家正在聊", closes_too_soon: "订单太快关闭", channel: "渠道", spend: "短信费用", wording: "文案变量", holdout: "对照组", broadcast: "群发还在进行",
   },
   reason: {

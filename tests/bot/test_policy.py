@@ -15,7 +15,7 @@ from bot.hours import ALWAYS, Hours, day_start, is_open, parse
 from bot.policy import MOST_WAITING, Decision, Plan, PolicySettings, agreed, best_window, candidates, decide, zone_of
 from bot.ports import Capabilities, WindowRule
 from bot.reasons import Rule, SkipReason
-from bot.records import Address, Awaited, Buyer, Consent, SentCount, Waiting, Window
+from bot.records import Address, Awaited, Buyer, Consent, Grant, SentCount, Waiting, Window
 
 SHANGHAI, BERLIN = ZoneInfo("Asia/Shanghai"), ZoneInfo("Europe/Berlin")
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
@@ -165,6 +165,56 @@ def test_a_template_carries_a_service_notice_where_the_window_is_shut():
     assert (decision.outcome, decision.notice, decision.opener) == (SEND, True, "")
     assert decide(plan("marketing", shut, key="order_shipped"), SHOP).reason == "window_closed"
     assert decide(plan("service", shut, key="order_shipped", needs_window=True), SHOP).reason == "window_closed"
+
+
+LEAVES = replace(SHOP, subscriptions={("order_shipped", "chat"): "tpl1", ("review_invite", "chat"): "tpl1"})
+
+
+def allowed(*times: int, **fields: Any) -> Address:
+    """An address whose window is shut, with so many notices allowed."""
+    return chat(**{"windows": {}, "grants": {"tpl1": Grant(list(times))}, **fields})
+
+
+def test_a_subscription_notice_goes_while_the_buyer_allowed_one():
+    """Outside the window only, before SMS; without leave the next lane, or the window's own reason by the rule `grant`."""
+    decision = decide(plan("service", allowed(5, 6), text(), key="order_shipped"), LEAVES)
+    assert (*told(decision), decision.notice, decision.grant) == (SEND, "", "chat", True, "tpl1")
+    assert ("grant", "allow", "2 left") in [(one.rule, one.verdict, one.detail) for one in decision.rules]
+    inside = decide(plan("service", chat(grants={"tpl1": Grant([5])}), key="order_shipped"), LEAVES)
+    assert (inside.opener, inside.notice, inside.grant) == ("message", False, "")
+    assert told(decide(plan("service", allowed(), text(), key="order_shipped"), LEAVES)) == (SEND, "", "sms")
+    for fields, reason in (({}, "window_closed"), ({"windows": {"follow": Window(NOON + MINUTE, 0)}}, "quota_used")):
+        refused = decide(plan("service", allowed(**fields), key="order_shipped"), LEAVES)
+        assert (refused.outcome, refused.reason, refused.rules[-1].rule) == (NO, reason, "grant")
+    assert decide(plan("service", allowed(5), key="order_paid"), LEAVES).reason == "window_closed"
+    assert decide(plan("reply", allowed(5), key="order_shipped"), LEAVES).reason == "window_closed"
+
+
+def test_leave_for_a_notice_is_no_consent_to_marketing():
+    """A review invitation may take one, though it needs a window else; hours, caps, opt-outs and staff hold for it."""
+    asked = {"key": "review_invite", "needs_window": True}
+    decision = decide(plan("marketing", allowed(5), text(), **asked), LEAVES)
+    assert (*told(decision), decision.grant) == (SEND, "", "chat", "tpl1")
+    assert decide(plan("marketing", allowed(), text(), **asked), LEAVES).reason == "window_closed"
+    for fields, expected in (
+        ({"consent": Consent()}, (NO, "no_consent")),
+        ({"opted_out": True}, (NO, "opted_out")),
+        ({"blocked": True}, (NO, "blocked")),
+        ({"staff_until": NOON + HOUR}, ("defer", "staff_own")),
+    ):
+        decision = decide(plan("marketing", allowed(5, **fields), **asked), LEAVES)
+        assert (decision.outcome, decision.reason) == expected
+    assert decide(plan("marketing", allowed(5), now=NIGHT, **asked), LEAVES).outcome == "defer"
+
+
+def test_who_does_not_follow_is_reached_by_a_notice_that_they_allowed_since():
+    """Unreachable for everything else; what was allowed before leaving is over."""
+    gone = {"reachable": False, "left_at": 10}
+    assert told(decide(plan("service", allowed(20, **gone), key="order_shipped"), LEAVES)) == (SEND, "", "chat")
+    assert decide(plan("service", allowed(5, **gone), key="order_shipped"), LEAVES).reason == "unreachable"
+    still = allowed(20, **gone, windows={"message": Window(NOON + DAY)})
+    assert decide(plan("service", still, key="order_shipped"), LEAVES).grant == "tpl1"
+    assert decide(plan("reply", still), LEAVES).reason == "unreachable"
 
 
 def test_a_line_of_templates_needs_one():

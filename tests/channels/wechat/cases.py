@@ -8,6 +8,7 @@ from typing import Any
 from bot.errors import (
     AccountError,
     ContentError,
+    NoGrantError,
     ProviderDownError,
     RejectedError,
     SendError,
@@ -16,7 +17,7 @@ from bot.errors import (
     UnreachableError,
     WindowClosedError,
 )
-from bot.events import Event, Followed, MessageReceived, Scanned, Tapped, Unfollowed
+from bot.events import Event, Followed, GrantChanged, MessageReceived, Scanned, Tapped, Unfollowed
 from bot.messages import Content, Notice, OutboundMessage, Picture, Receipt, Text
 from bot.ports import RawRequest
 from channels.wechat import TYPE
@@ -69,7 +70,26 @@ def told(name: str, event_key: str, body: Any, label: str, **more: Any) -> Fixtu
     )
 
 
+def leave(
+    name: str, label: str, wrapper: str, template: str, said: str, change: str, source: str, scene: str = ""
+) -> Fixture:
+    """A push about one template; either wrapper may come with either event."""
+    one = (
+        f"<List><TemplateId>{template}</TemplateId><SubscribeStatusString>{said}</SubscribeStatusString>{scene}</List>"
+    )
+    raw = push("event", Event=label).replace(b"</xml>", f"<{wrapper}>{one}</{wrapper}></xml>".encode())
+    key = f"{OPENID}|{TS * 1000}|{label}|{template}|{said}"
+    return Fixture(name, raw, (event(key, GrantChanged(template, change, source)),))  # type: ignore[arg-type]
+
+
+POPUP, CHANGE = "subscribe_msg_popup_event", "subscribe_msg_change_event"
+SCENE = "<PopupScene>{}</PopupScene>"
 FIXTURES = (
+    leave("yes on a page", POPUP, "SubscribeMsgPopupEvent", "T1", "accept", "given", "page", SCENE.format(1)),
+    leave("yes in an article", POPUP, "SubscribeMsgPopupEvent", "T2", "accept", "given", "article", SCENE.format(2)),
+    leave("no on a page", POPUP, "SubscribeMsgPopupEvent", "T3", "reject", "taken", "page", SCENE.format(1)),
+    leave("no in the settings", CHANGE, "SubscribeMsgChangeEvent", "T4", "reject", "taken", "settings"),
+    leave("no, otherwise wrapped", CHANGE, "SubscribeMsgPopupEvent", "T5", "reject", "taken", "settings"),
     Fixture("text", push("text", Content="会员卡 hi", MsgId="1"), (event("1", MessageReceived("会员卡 hi")),)),
     told("follow", "qrscene_a", Followed("a"), "subscribe"),
     told("leave", "", Unfollowed(), "unsubscribe"),
@@ -109,6 +129,13 @@ def _pic(got):
     assert int.from_bytes(png[8:12], "big") >= 29 * 8, "Micro QR"
 
 
+def _subscription(got):
+    assert [(g.method, g.path, g.query) for g in got] == [
+        ("POST", "/cgi-bin/message/subscribe/bizsend", {"access_token": FixedTokens.token})
+    ]
+    assert got[0].json == {"touser": OPENID, "template_id": "T1", "data": {"thing1": {"value": "Tea"}}}
+
+
 def code(n: Any, raises: type[SendError], msg: str = "Order 1009 packed", *, wait: float | None = None) -> ErrorCase:
     return ErrorCase(str(n), reply({"errcode": n, "errmsg": msg}), raises, str(n), wait)
 
@@ -145,6 +172,13 @@ CASE = ChannelCase(
             Receipt("77"),
             (reply({"errcode": 0, "msgid": 77}),),
         ),
+        SendCase(
+            "subscription",
+            outbound(Notice("T1", {"thing1": "Tea"}, kind="subscription")),
+            _subscription,
+            Receipt(),
+            (reply({"errcode": 0, "errmsg": "ok"}),),
+        ),
     ),
     unfit=(
         outbound(Text("")),
@@ -163,7 +197,7 @@ CASE = ChannelCase(
         code(48002, UnreachableError),
         code(49003, UnreachableError),
         code(50005, UnreachableError),
-        code(43101, RejectedError),
+        code(43101, NoGrantError),
         code(43117, RejectedError),
         code(40097, RejectedError),
         code(40007, ContentError),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 from aiohttp import web
 
 APP, SECRET, TOKEN = "wx00aa11bb22cc33dd", "s3cret-app-9", "tok3nShop01"
 BOTH, PLAIN = "wx00aa11bb22cc33d1", "wx00aa11bb22cc33d2"  # accounts in compatible and in plain mode
+TICKET, SUBSCRIPTION = "/cgi-bin/ticket/getticket", "/cgi-bin/message/subscribe/bizsend"
 KEY = "Zm9yLXRlc3RzLW9ubHktbm90LWEtcmVhbC1rZXktMDE"
 
 
@@ -29,6 +31,7 @@ def account(base: str, name: str = "wechat-main", **changes: str | None) -> str:
 class WeChatPeer:
     """`answers` are given to sends in turn: an errcode, (errcode, errmsg) or "drop"; with none left a send is accepted.
 
+    `leave` counts what buyers allowed: subscription notices go only while something is left, and their answers name no id.
     `token` is the valid one; `gives` what stable_token answers un-forced, where that differs.
     """
 
@@ -39,9 +42,11 @@ class WeChatPeer:
         self.refused: list[int] = []
         self.answers: list[object] = []
         self.uploads: list[bytes] = []
+        self.leave: Counter[tuple[str, str]] = Counter()  # by openid and template
+        self.tickets = 0
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
-        assert request.method == "POST"
+        assert request.method == ("GET" if request.path == TICKET else "POST")
         raw = await request.read()
         if request.path == "/cgi-bin/stable_token":
             return self._give(json.loads(raw))
@@ -52,8 +57,19 @@ class WeChatPeer:
             assert b"\x89PNG" in raw
             self.uploads.append(raw)
             return web.json_response({"type": "image", "media_id": f"M{len(self.uploads)}", "created_at": 1})
-        assert request.path in ("/cgi-bin/message/custom/send", "/cgi-bin/message/template/send")
+        if request.path == TICKET:
+            return self._ticket(request)
+        assert request.path in ("/cgi-bin/message/custom/send", "/cgi-bin/message/template/send", SUBSCRIPTION)
         return self._take(request, raw)
+
+    def _ticket(self, request: web.Request) -> web.StreamResponse:
+        assert request.query["type"] == "jsapi"
+        self.tickets += 1
+        answer = self.answers.pop(0) if self.answers else 0
+        if isinstance(answer, int) and answer:
+            return self._refuse(answer, "error rid: 66aa0011-22bb3344-55cc6677")
+        ticket = f"TICKET-{self.tickets}"
+        return web.json_response({"errcode": 0, "errmsg": "ok", "ticket": ticket, "expires_in": 7200})
 
     def _give(self, body: dict[str, object]) -> web.Response:
         assert body["grant_type"] == "client_credential"
@@ -74,6 +90,13 @@ class WeChatPeer:
         body = json.loads(raw)
         assert b"\\u" not in raw
         answer = self.answers.pop(0) if self.answers else 0
+        noticed = request.path == SUBSCRIPTION
+        if noticed and answer in (0, "drop"):
+            key = (body["touser"], body["template_id"])
+            assert "client_msg_id" not in body
+            if not self.leave[key]:
+                return self._refuse(43101, "user refuse to accept the msg rid: 66aa0011-22bb3344-55cc6677")
+            self.leave[key] -= 1
         if answer == "drop":
             assert request.transport is not None
             self.sent.append(body)
@@ -83,7 +106,8 @@ class WeChatPeer:
         if code:
             return self._refuse(code, message)
         self.sent.append(body)
-        more = {"msgid": 3_300_000_000_000_000_000 + len(self.sent)} if "template_id" in body else {}
+        named = "template_id" in body and not noticed
+        more = {"msgid": 3_300_000_000_000_000_000 + len(self.sent)} if named else {}
         return web.json_response({"errcode": 0, "errmsg": "ok", **more})
 
     def _refuse(self, code: int, message: str) -> web.Response:
