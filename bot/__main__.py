@@ -172,6 +172,7 @@ def check(config: Config = DEFAULT) -> None:
         for line in ledger.lines:
             typer.echo(line, err=not ledger.well)
         good = good and ledger.well
+        await _tell_club(gateway)
         for one in await gateway.standings():
             try:
                 typer.echo(f"{one.name}: {await gateway.lines[one.name].channel.check()}")
@@ -194,6 +195,16 @@ def check(config: Config = DEFAULT) -> None:
     if not good:
         raise typer.Exit(1)
     typer.echo("all well")
+
+
+async def _tell_club(gateway: Gateway) -> None:
+    """Prints what the club gives, and which of its campaigns are not there yet."""
+    from bot.club import told  # noqa: PLC0415
+
+    typer.echo(f"club: {told(gateway.settings.club_rules)}")
+    for key in sorted(filter(None, (gateway.settings.club.gift, *gateway.settings.club_rules.gifts))):
+        if await gateway.campaigns.get(key) is None and not (gateway.sandbox and key == "WELCOME"):
+            typer.echo(f"club: there is no campaign {key} yet; make it, or nobody gets it")
 
 
 def _told(one: Standing) -> bool:

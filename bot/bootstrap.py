@@ -321,6 +321,7 @@ def _api(gateway: Gateway, wordings: Wordings) -> ApiDeps:
         wordings=wordings,
         erasure=gateway.erasure,
         currency=brand.currency,
+        club=settings.club_rules,
         zone=settings.zone,
         parse_phone=lambda text: parse_phone(text, brand.country),
         shut_because=lambda: gateway.door.shut_because,
@@ -417,6 +418,8 @@ def _turns(
         brand=settings.brand.name,
         brands={str(locale): name for locale, name in settings.brand.names.items()},
         stop_link=lambda buyer, now: links.url("out", buyer.id, buyer.revoked, now),
+        levels={level.key: level.names for level in settings.club_rules.levels},
+        rights={level.key: level.rights for level in settings.club_rules.levels},
         locale=settings.brand.locale,
         notices=notice_templates(settings, wordings),
         tariffs={name: Tariff(p.currency, p.per_part) for name, one in settings.channels.items() if (p := one.prices)},
@@ -473,5 +476,6 @@ def _facts(settings: Settings, able: Mapping[str, Capabilities], coupons: Coupon
         call_slot=lambda at: slots.call_slot_end(at, zone),
         check_code=codes.check,
         parse_phone=lambda text: parse_phone(text, settings.brand.country),
+        club=settings.club_rules,
         page_link=lambda kind, buyer, now: links.url(kind, buyer.id, buyer.revoked, now),
     )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from msgspec import structs
 
-from bot import buyers, grants, identity, merging, orders, subjects
+from bot import buyers, club, grants, identity, merging, orders, subjects
 from bot.apply import OWED, Applier
 from bot.broadcast_turns import BroadcastTurns
 from bot.calls import Calls, tag_of
@@ -123,6 +123,8 @@ class BuyerTurns:
         if isinstance(run.record, Buyer) and run.record.owed and run.record.addresses:
             for owed in self._apply.take_owed(run, run.record):
                 self._apply.post(run, run.record.home, owed)
+        if isinstance(run.record, Buyer) and run.record.member is not None:
+            self._ask_again(run, run.record)
 
     def _make(self, run: Run, event: Event, subject: str) -> bool:
         """A record where there was none. False: the event was passed on or needs none."""
@@ -173,6 +175,8 @@ class BuyerTurns:
         run.rekeyed = [(c.campaign, c.code, buyer.id) for c in buyer.coupons if c.code not in before]
         for subject, body in result.mails:
             self._apply.post(run, subject, body)
+        if isinstance(event.body, Absorbed):
+            self._settle(run, buyer)
         if result.merging is not None:
             merging.begin(run, self._apply, buyer, result.merging)
             return
@@ -193,6 +197,9 @@ class BuyerTurns:
             return
         if due.name == OWED:
             self._apply.expire_owed(run, buyer)
+            return
+        if due.name == club.TIMER:
+            self._settle(run, buyer)
             return
         waiting = buyer.waiting.pop(due.name, None)
         if waiting is not None:
@@ -264,9 +271,43 @@ class BuyerTurns:
                 buyer.shoppers = [*buyer.shoppers, subjects.shopper(shop.shop, shop.buyer.ref)]
             self._apply.staff(run, buyer, StaffAsked("erase", f"shop:{shop.shop}"))
             return
+        if shop.kind == club.OFFERED:
+            self._count(run, buyer, shop)
+            return
         if shop.buyer is not None:
             self._learn(run, buyer, shop.buyer, shop.shop, f"shop:{shop.shop}:{event.id}")
         self._calls.handle(run, buyer, event, "shop", shop.kind, None)
+
+    # --- the club -------------------------------------------------------------------------------------------------
+
+    def _count(self, run: Run, buyer: Buyer, offered: ShopEvent) -> None:
+        """Counts what a completed order brought, or what went back of it, and answers the order."""
+        assert offered.order is not None
+        found = club.count(buyer, offered, self._calls.facts.club, run.now)
+        self._apply.post(run, subjects.order(offered.shop, offered.order.id), found.answer)
+        run.entry.notes += [NoteRecord(kind, words) for kind, words in found.notes]
+        if found.notice is not None:
+            self._apply.post(run, buyer.home, found.notice)
+        self._gifts(run, buyer, found.levels)
+
+    def _settle(self, run: Run, buyer: Buyer) -> None:
+        """The card's level anew: two cards are one now, or a month is over."""
+        before = buyer.member.level if buyer.member is not None else ""
+        risen = club.settle(buyer, self._calls.facts.club, run.now)
+        if buyer.member is not None:
+            run.entry.notes += [NoteRecord(kind, words) for kind, words in club.level_note(before, buyer.member.level)]
+        self._gifts(run, buyer, risen)
+
+    def _gifts(self, run: Run, buyer: Buyer, levels: list[str]) -> None:
+        for level in filter(None, map(self._calls.facts.club.find, levels)):
+            if level.gift and club.given(level.key) not in buyer.tallies:
+                self._apply.post(run, buyer.home, club.gift_touch(level, run.now))
+
+    def _ask_again(self, run: Run, buyer: Buyer) -> None:
+        """Orders that were completed before there was a card to count them on: its day says whether they count after all."""
+        waiting, buyer.uncounted = buyer.uncounted, []
+        for subject in waiting:
+            self._apply.post(run, subject, ShopEvent(club.AGAIN, subject.split(":", 2)[1], occurred_at=run.now))
 
     def _redact_elsewhere(self, run: Run, event: Event, shop: ShopEvent, subject: str) -> None:
         """Nobody is known by the shop's reference: whom its orders were told to is found by what they named besides."""

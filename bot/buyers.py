@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from msgspec import structs
 
-from bot import grants, ids, subjects
+from bot import club, grants, ids, subjects
 from bot.clock import DAY_MS
 from bot.events import (
     BuyerFacts,
@@ -321,7 +321,7 @@ def merge(survivor: Buyer, loser: Buyer) -> None:
         mine_list, their_list = getattr(survivor, name), getattr(loser, name)
         mine_list.extend(x for x in their_list if x not in mine_list)
     _merge_card(survivor, loser)
-    survivor.club = max(filter(None, (survivor.club, loser.club)), key=lambda club: club.at, default=None)
+    survivor.club = max(filter(None, (survivor.club, loser.club)), key=lambda told: told.at, default=None)
     heed_club(survivor)
     _merge_wallet(survivor, loser)
     _merge_orders(survivor, loser)
@@ -343,6 +343,7 @@ def merge(survivor: Buyer, loser: Buyer) -> None:
     asked = {(one.product, one.sku) for one in survivor.awaits}
     survivor.awaits.extend(one for one in loser.awaits if (one.product, one.sku) not in asked)
     survivor.about = survivor.about or loser.about
+    survivor.uncounted = list(dict.fromkeys((*survivor.uncounted, *loser.uncounted)))[-club.MOST_UNCOUNTED :]
     survivor.merged.extend([loser.id, *loser.merged])
     survivor.revoked = max(survivor.revoked, loser.revoked) + 1  # who could open one's pages must not open the other's
 
@@ -374,7 +375,12 @@ def _merge_card(survivor: Buyer, loser: Buyer) -> None:
         survivor.member = loser.member
         return
     old, new = sorted((survivor.member, loser.member), key=lambda m: m.joined_at)
+    club.adopt(old)
+    club.adopt(new)
     old.points += new.points
+    old.granted = tuple(dict.fromkeys((*old.granted, *new.granted)))
+    for month, amount in new.spend.items():
+        old.spend[month] = str(Decimal(old.spend.get(month, "0")) + Decimal(amount))
     old.older = (*old.older, *new.numbers)
     survivor.member = old
 
@@ -412,6 +418,8 @@ def forget(record: Order | Cart) -> None:
         record.recover_url = ""
         return
     record.owed, record.pay_url, record.status_url = [], "", ""
+    if record.credit is not None:
+        record.credit.home, record.credit.card, record.credit.closed = "", "", "erased"
     for task in record.tasks.values():
         task.brief = task.note = ""
     for shipment in record.shipments:

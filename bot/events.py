@@ -369,7 +369,7 @@ class Guard(Struct, frozen=True):
     """The reason of a touch that must still hold at the send: lane `lane` of record `subject` is one of `values`."""
 
     subject: str
-    lane: str  # pay | ship | ship:<shipment> | refund:<case> | review:<shipment> | cart
+    lane: str  # pay | ship | ship:<shipment> | refund:<case> | review:<shipment> | kept | cart
     values: tuple[str, ...]
 
 

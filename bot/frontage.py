@@ -80,6 +80,7 @@ def _deps(gateway: Gateway, shop: Shop, wordings: Wordings, api: ApiDeps) -> Pag
         wordings=wordings,
         accounts={name: AccountView(name, settings.channels[name].type, one) for name, one in able.items()},
         gift=settings.club.gift,
+        club=settings.club_rules,
         lane_to=gateway.resolver.lane_to,
         parse_phone=lambda text: parse_phone(text, settings.brand.country),
         shut_because=lambda: gateway.door.shut_because,

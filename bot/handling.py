@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 import msgspec
 from msgspec import Struct
 
+from bot.club import Rules
 from bot.effects import Effect, Resolution
 from bot.events import Event, Ms
 from bot.ports import Capabilities
@@ -73,6 +74,7 @@ class Facts:
     call_slot: Callable[[Ms], Ms]  # end of the next phone slot (11:00-12:00, 16:00) for large orders
     check_code: Callable[[str, str, str], bool]  # (phone, code, digest): constant time
     parse_phone: Callable[[str], str]  # a typed number to E.164 by the shop's country, "" if it is none
+    club: Rules = field(default_factory=Rules)
     page_link: Callable[[Literal["chat", "text", "out"], Buyer, Ms], str] = lambda *_: ""  # "" without a public address
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bot import buyers
+from bot import buyers, club
 from bot.ports import Capabilities
 from bot.records import Address, Buyer
 
@@ -21,7 +21,9 @@ def take(buyer: Buyer, data: Mapping[str, Any], accounts: Mapping[str, Capabilit
     buyer.sizes = {**data.get("sizes", {}), **buyer.sizes}
     buyer.tags = list(dict.fromkeys([*buyer.tags, *data.get("tags", ())]))
     if buyer.member is not None and buyer.member.source.startswith(SOURCE):
-        buyer.member.level = data.get("level") or buyer.member.level
+        if level := data.get("level"):
+            buyer.member.level = level
+            buyer.member.granted = () if level == club.BASIC else (level,)
         buyer.member.points = data.get("points", buyer.member.points)
         buyer.member.joined_at = min(data.get("joined_at") or buyer.member.joined_at, buyer.member.joined_at)
     if consent := data.get("consent"):

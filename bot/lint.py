@@ -18,7 +18,7 @@ from bot import sms
 from bot.broadcasts import Broadcast, Template
 from bot.costs import Tariff
 from bot.locales import LOCALES
-from bot.phrases import OF_ITEMS, Phrase, PhraseError, parse, pick
+from bot.phrases import LEVELS, OF_ITEMS, Phrase, PhraseError, parse, pick
 from bot.ports import Capabilities
 from bot.wording import WAY_OUT, with_brand, with_way_out
 
@@ -126,6 +126,7 @@ class Shop:
     locale: str = "zh-CN"
     brands: Mapping[str, str] = field(default_factory=dict)
     hosts: frozenset[str] = frozenset()
+    levels: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: LEVELS)
 
     def called(self, locale: str) -> str:
         """The brand in a language."""

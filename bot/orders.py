@@ -7,12 +7,24 @@ falls. So any arrival order of created, paid, shipped and cancelled ends in the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 from msgspec import structs
 
 from bot import subjects
 from bot.clock import HOUR_MS
-from bot.events import BuyerFacts, Event, Guard, Ms, OrderBrief, OrderFacts, RefundFacts, ShipmentFacts, ShopEvent
+from bot.events import (
+    BuyerFacts,
+    Event,
+    Guard,
+    Money,
+    Ms,
+    OrderBrief,
+    OrderFacts,
+    RefundFacts,
+    ShipmentFacts,
+    ShopEvent,
+)
 from bot.records import SHIP_RANK, AccountState, Cart, Lane, Order, Record, RefundCase, Shipment
 
 PAY_RANK: dict[str, int] = {
@@ -32,6 +44,7 @@ FRESH_MS: dict[str, Ms] = {
     "delivered": 72 * HOUR_MS,
     "refund": 72 * HOUR_MS,
     "cart": 72 * HOUR_MS,
+    "completed": 72 * HOUR_MS,
 }
 UNPAID = ("unpaid", "authorized", "partially_paid")
 PAID = ("paid", "partially_refunded", "refunded")
@@ -46,7 +59,7 @@ def apply(order: Order | None, event: Event) -> tuple[Order, tuple[str, ...]]:
     """The order after a shop event, and what it became.
 
     Values: "created", "checkout", "pay:paid", "closed:cancelled", "shipped:<id>", "ship:<state>:<id>", "pickup:<id>" (out for
-    delivery, and now in a locker), "exception:<id>", "cleared:<id>", "refund:<state>:<id>", "reviewed". Never blanks a known fact. `became` is empty when the event told nothing new.
+    delivery, and now in a locker), "exception:<id>", "cleared:<id>", "refund:<state>:<id>", "completed", "reviewed". Never blanks a known fact. `became` is empty when the event told nothing new.
     """
     body = event.body
     assert isinstance(body, ShopEvent)
@@ -71,6 +84,10 @@ def apply(order: Order | None, event: Event) -> tuple[Order, tuple[str, ...]]:
         _ship(order, body.shipment, body, event, became)
     if body.refund is not None:
         _refund(order, body.refund, body, event, became)
+    if body.kind == "order.completed":
+        happened = body.occurred_at or event.at
+        became += [] if order.completed_at else ["completed"]
+        order.completed_at = min(order.completed_at or happened, happened)
     if body.kind == "review.created" and not order.reviewed:
         order.reviewed = True
         became.append("reviewed")
@@ -237,6 +254,24 @@ def is_paid(order: Order) -> bool:
     return order.pay.state in PAID
 
 
+def kept(order: Order) -> Money | None:
+    """What the shop keeps of a completed order's price: paid (at the door, too), less what went back; nothing of a cancelled one.
+
+    None for one that is not completed, not paid, or whose price is not known. A refund counts once it has succeeded; an exchange
+    is none, nor is one in another currency than the order's.
+    """
+    total = order.total
+    if not order.completed_at or total is None or not (is_paid(order) or order.cod):
+        return None
+    if order.closed == "cancelled" or order.pay.state == "refunded":
+        return Money(Decimal(0), total.currency)
+    back = Decimal(0)
+    for case in order.refunds:
+        if case.lane.state == "succeeded" and case.kind != "exchange" and case.amount is not None:
+            back += case.amount.amount if case.amount.currency == total.currency else 0
+    return Money(max(total.amount - max(back, Decimal(0)), Decimal(0)), total.currency)
+
+
 def waits_for_payment(order: Order) -> bool:
     """Whether a payment reminder has a reason."""
     return order.pay.state in UNPAID and not order.closed and not order.cod
@@ -310,6 +345,9 @@ def lane_state(record: Record, lane: str) -> str:
         if not id:
             return record.ship_state
         return next((s.lane.state for s in record.shipments if s.id == id), "")
+    if kind == "kept":
+        found = kept(record)
+        return str(found.amount) if found is not None else ""
     if kind == "review":
         return "due" if may_invite_review(record, id) else "stopped"
     if not id:

@@ -15,6 +15,7 @@ from datetime import tzinfo
 from typing import TypeAlias
 
 from bot.clock import LAST
+from bot.club import BASIC, BASIC_NAMES
 from bot.errors import GatewayError
 from bot.events import Ms
 from bot.ids import show_member_number
@@ -44,9 +45,7 @@ VARIABLES: Mapping[str, str] = {
 """Every variable that a text may hold. `item`, `price` and `link` are those of the first product that it is about, `item2` of
 the second."""
 OF_ITEMS = frozenset(name for name in VARIABLES if name.rstrip("0123456789") in _OF_ITEMS)
-LEVELS: Mapping[str, Mapping[str, str]] = {
-    "basic": {"zh-CN": "普通会员", "zh-TW": "一般會員", "en": "basic"},
-}
+LEVELS: Mapping[str, Mapping[str, str]] = {BASIC: BASIC_NAMES}
 NAMELESS: Mapping[str, str] = {"zh-CN": "朋友", "zh-TW": "朋友", "en": "friend"}
 _ELSE = ":else"  # after a name, among the values: what stands where the buyer has none and the text says nothing else
 _TAG = re.compile(r"{{(.*?)}}|{%(.*?)%}", re.DOTALL)
@@ -130,11 +129,12 @@ def values_of(
     brand: str,
     campaign: str = "",
     given: Mapping[str, str] | None = None,
+    levels: Mapping[str, Mapping[str, str]] = LEVELS,
 ) -> dict[str, str]:
     """What the variables say to one buyer; "" where nothing is known.
 
     `zone`: the buyer's, else the shop's. `campaign`: whose coupon is meant. `given`: what is the same for all (products), and
-    the link that ends marketing.
+    the link that ends marketing. `levels`: what levels are called, by key and locale.
     """
     member = buyer.member
     held = [c for c in buyer.coupons if c.campaign == campaign and c.state == "claimed" and not 0 < c.expires_at <= now]
@@ -145,13 +145,18 @@ def values_of(
         f"name{_ELSE}": NAMELESS[negotiate(locale) or "zh-CN"],
         "card": show_member_number(member.number) if member else "",
         "points": str(member.points) if member else "",
-        "level": LEVELS.get(member.level, {}).get(locale, member.level) if member else "",
+        "level": level_name(member.level, locale, levels) if member else "",
         "coupon": coupon.code if coupon else "",
         "until": day(locale, min(coupon.expires_at, LAST), zone) if coupon and coupon.expires_at else "",
         "day": day(locale, now, zone),
         "brand": brand,
         **(given or {}),
     }
+
+
+def level_name(level: str, locale: str, levels: Mapping[str, Mapping[str, str]]) -> str:
+    """What a level is called in a language, else in another; a level that has no name is told as it stands."""
+    return pick(levels.get(level, {}), locale, locale)[1] or level
 
 
 def lacks(name: str, values: Mapping[str, str]) -> bool:

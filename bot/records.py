@@ -6,6 +6,7 @@ was told of them it has 6.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Literal, TypeAlias
 
 from msgspec import Struct, field
@@ -134,6 +135,8 @@ class Member(Struct, omit_defaults=True):
     joined_at: Ms = 0
     source: str = ""
     older: tuple[str, ...] = ()
+    spend: dict[str, str] = field(default_factory=dict)  # "CNY 2026-11" -> what the club counts, a decimal string
+    granted: tuple[str, ...] = ()  # levels that an import gave: the card does not fall below them
 
     @property
     def numbers(self) -> tuple[str, ...]:
@@ -232,6 +235,9 @@ class Buyer(Struct, tag="buyer", omit_defaults=True):
     about: ItemRef | None = None  # the item that was spoken of last
     awaits: list[Awaited] = field(default_factory=list)
     club: Club | None = None
+    uncounted: list[str] = field(
+        default_factory=list
+    )  # completed orders (subjects, at most 20) that came before a card
 
     def address(self, account: str, id: str) -> Address | None:
         """The buyer's address on an account, or None."""
@@ -280,6 +286,25 @@ class RefundCase(Struct, omit_defaults=True):
     counted: bool = False  # its items' products were told why they came back
 
 
+class Credit(Struct, omit_defaults=True):
+    """What the club counts of an order, as the buyer's record said last: `amount` and `points` stand there.
+
+    `rate` (points per whole unit), `currency`, `month` and `at` (completed) are those of the first offer. `asked`: an answer is awaited,
+    until then nothing further is offered. `closed`: why nothing is counted any more ("off", "no_card" …).
+    """
+
+    rate: str = "0"
+    currency: str = ""
+    month: str = ""
+    at: Ms = 0
+    home: str = ""  # the buyer's record that counts it, and the card there
+    card: str = ""
+    amount: Decimal = Decimal(0)
+    points: int = 0
+    asked: bool = False
+    closed: str = ""
+
+
 class Order(Struct, tag="order", omit_defaults=True):
     """One order: lanes pay, ship and refund, its journeys and its own timers."""
 
@@ -310,6 +335,8 @@ class Order(Struct, tag="order", omit_defaults=True):
     tasks: dict[str, Task] = field(default_factory=dict)
     created_at: Ms = 0
     known: dict[str, Ms] = field(default_factory=dict)  # version of each fact
+    completed_at: Ms = 0  # the shop said so, or its parcels came long enough ago
+    credit: Credit | None = None
 
     @property
     def ship_state(self) -> str:

@@ -23,6 +23,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Validati
 
 from bot import hours, redis_urls
 from bot.broadcast_config import Broadcasts
+from bot.club import Rules
+from bot.club_config import CAMPAIGN, LEVEL, Club
 from bot.config import AccountConfig, Country, Currency, Privacy, Section
 from bot.errors import ConfigError
 from bot.hours import Hours
@@ -171,12 +173,6 @@ class Sandbox(Section):
     enabled: bool = False
 
 
-class Club(Section):
-    """The member club."""
-
-    gift: str = Field(default="", pattern=r"^([A-Z0-9_-]{2,32})?$")
-
-
 class Codes(Section):
     """Phone codes: where they may be sent, and how many."""
 
@@ -218,6 +214,11 @@ class Settings:
         if self.brand.privacy_url or self.privacy.missing or not self.server.public_url:
             return self.brand.privacy_url
         return f"{self.server.public_url}/b/privacy"
+
+    @property
+    def club_rules(self) -> Rules:
+        """How points and levels come about."""
+        return self.club.rules(self.brand.currency, self.zone)
 
     @property
     def terms(self) -> Terms:
@@ -430,7 +431,8 @@ _CURES = {
 }
 _PATTERNS = {
     r"^([01]\d|2[0-3]):[0-5]\d$": 'must be a time of the day, such as "16:00"',
-    r"^([A-Z0-9_-]{2,32})?$": "must be the key of a campaign: 2 to 32 of A-Z, 0-9, _ and -",
+    CAMPAIGN: "must be the key of a campaign: 2 to 32 of A-Z, 0-9, _ and -",
+    LEVEL: "must be 1 to 20 of a-z, 0-9, _ and -",
     r"^\d{1,30}$": "must be digits only",
     r"^v\d{1,3}\.\d$": 'must be a version such as "v26.0"',
 }
@@ -536,5 +538,7 @@ def _cross_check(parts: Mapping[str, Any], data: Mapping[str, Any], faults: list
             for where, account in section.accounts_named
             if account not in names
         )
+    if (club := parts["club"]) is not None and (brand := parts["brand"]) is not None:
+        faults.extend(club.faults(brand.currency, brand.locale))
     shop_names = set(parts["shops"]) & set(names)
     faults.extend(f"shops.{name}: a channel has the same name; rename one" for name in sorted(shop_names))

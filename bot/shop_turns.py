@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import structs
 
-from bot import carts, keys, orders, products, subjects
+from bot import carts, club, keys, orders, products, subjects
 from bot.apply import OWED, Applier
 from bot.calls import Calls
 from bot.codec import dump_event, load_event
@@ -41,7 +41,11 @@ class ShopTurns:
     def _order(self, run: Run, event: Event) -> None:
         body = event.body
         order = run.record if isinstance(run.record, Order) else None
-        if isinstance(body, ShopEvent):
+        if isinstance(body, ShopEvent) and body.kind in (club.ANSWERED, club.AGAIN):
+            if order is not None:
+                run.touched = True
+                club.answered(order, body.data) if body.kind == club.ANSWERED else club.again(order)
+        elif isinstance(body, ShopEvent):
             knew = order.buyer if order is not None else None
             run.record, became = orders.apply(order, event)
             run.touched = True
@@ -52,6 +56,15 @@ class ShopTurns:
                 self._apply.post(run, subject, ShopEvent("product.returned", run.record.shop, data=pieces))
         elif order is not None:
             self._other(run, event, order, "order")
+        if isinstance(run.record, Order) and run.touched:
+            self._club(run, run.record)
+
+    def _club(self, run: Run, order: Order) -> None:
+        """What the club is to count of an order, as it stands after this turn."""
+        rules = self._calls.facts.club
+        if letter := club.offer(order, rules, run.now):
+            self._apply.post(run, *letter)
+        club.watch(order, rules)
 
     def _cart(self, run: Run, event: Event) -> None:
         body = event.body
@@ -77,6 +90,8 @@ class ShopTurns:
             run.touched = True
             if body.name == OWED and isinstance(record, Order):
                 self._apply.expire_owed(run, record)
+            elif body.name == club.TIMER and isinstance(record, Order):
+                record.completed_at = body.due  # its parcels came long enough ago, and nobody says more of it
             else:
                 self._calls.timer(run, body.name, held, self._calls.turn(run, event, record, None), kind)
         elif isinstance(body, StaffAsked):

@@ -49,6 +49,8 @@ class Speaker:
     notices: Mapping[tuple[str, str], NoticeTemplate] = field(default_factory=dict)
     tariffs: Mapping[str, Tariff] = field(default_factory=dict)  # by account, where prices are configured
     brands: Mapping[str, str] = field(default_factory=dict)  # by locale, where it has another name there
+    levels: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: phrases.LEVELS)  # names by key and locale
+    rights: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # what levels give, as above
     stop_link: Callable[[Buyer, Ms], str] = lambda *_: ""  # to a page that ends marketing; "" without a public address
 
     # --- saying ---------------------------------------------------------------------------------------------------
@@ -216,6 +218,7 @@ class Speaker:
             brand=self._brand(spoken or locale),
             campaign=script.coupon,
             given={"stop": self.stop_link(buyer, run.now), **script.given},
+            levels=self.levels,
         )
         if decision.notice:
             template = script.templates[address.account]
@@ -249,12 +252,18 @@ class Speaker:
 
     def _values(self, buyer: Buyer, effect: Say, locale: str) -> dict[str, Any]:
         card = show_member_number(buyer.member.number) if buyer.member else ""
+        named = {}
+        if level := str(effect.vars.get("level", "")):
+            named["level"] = phrases.level_name(level, locale, self.levels)
+        if level := str(effect.vars.get("rights", "")):
+            named["rights"] = phrases.pick(self.rights.get(level, {}), locale, self.locale)[1]
         return {
             "brand": self._brand(locale),
             "tz": self.policy.timezone,
             "name": buyer.name,
             "card": card,
             **effect.vars,
+            **named,
         }
 
     def _content(

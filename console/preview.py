@@ -141,7 +141,14 @@ def _worded(
     zone = hours.zone(address.timezone or buyer.timezone, desk.policy.timezone)
     given = {"stop": LONGEST["stop"], **made.given}  # a link of everybody's own, made when it is sent
     values = values_of(
-        buyer, locale, now=now, zone=zone, brand=desk.shop.called(locale), campaign=made.coupon, given=given
+        buyer,
+        locale,
+        now=now,
+        zone=zone,
+        brand=desk.shop.called(locale),
+        campaign=made.coupon,
+        given=given,
+        levels=desk.shop.levels,
     )
     try:
         text = said(made, lane, desk, locale, values, variant)

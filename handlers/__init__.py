@@ -6,6 +6,7 @@ from bot.handling import Handler
 from handlers import (
     cart_ladder,
     cases,
+    club,
     coupons,
     member_card,
     my_orders,
@@ -41,4 +42,5 @@ ALL: tuple[Handler, ...] = (
     refund.HANDLER,
     cart_ladder.HANDLER,
     notices.HANDLER,
+    club.HANDLER,
 )

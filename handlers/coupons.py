@@ -16,9 +16,13 @@ SHOWN = 5
 
 
 def _offered(turn: Turn, campaign: CampaignView) -> bool:
-    """Whether this buyer can claim it: not the card's gift, and not held already."""
-    held = any(coupon.campaign == campaign.key for coupon in turn.buyer.coupons)
-    return campaign.claimable(turn.now) and campaign.key != turn.facts.gift_campaign and not held
+    """Whether this buyer can claim it: not the gift of the card or of a level, and not held already."""
+    gift = campaign.key == turn.facts.gift_campaign or campaign.key in turn.facts.club.gifts
+    return campaign.claimable(turn.now) and not gift and not _held(turn, campaign.key)
+
+
+def _held(turn: Turn, campaign: str) -> bool:
+    return any(coupon.campaign == campaign for coupon in turn.buyer.coupons)
 
 
 def _claimable(turn: Turn) -> list[CampaignView]:
@@ -48,7 +52,10 @@ def wallet(turn: Turn) -> Sequence[Effect]:
 
 def claim(turn: Turn) -> Sequence[Effect]:
     """Claims a campaign by its key: by button, number or code."""
-    return [ClaimCoupon(turn.arg.strip().upper()[:32], "claimed")]
+    key = turn.arg.strip().upper()[:32]
+    if key in turn.facts.club.gifts and not _held(turn, key):  # a level gives it, nothing else
+        return [Say("coupon_unknown", offer_values(None))]
+    return [ClaimCoupon(key, "claimed")]
 
 
 def claimed(turn: Turn, result: Resolution) -> Sequence[Effect]:

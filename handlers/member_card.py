@@ -28,6 +28,7 @@ from bot.events import IdentityHeld, MessageReceived
 from bot.handling import Handler, Trigger, Turn
 from bot.messages import Picture
 from bot.phones import takes_texts
+from handlers.club import standing
 from handlers.coupon_words import coupon_values, remind
 from handlers.links import chat_link
 from handlers.profile import CONSENT_AFTER_MS, consent_open, consent_question, first_step, parse_birthday
@@ -47,7 +48,7 @@ def _by_phone(turn: Turn) -> bool:
 
 def show(turn: Turn) -> list[Effect]:
     """The card that the buyer has; and the question about marketing, if it could not be asked so far."""
-    shown: list[Effect] = [Say("card_show", {"page": chat_link(turn)}), *_picture(turn)]
+    shown: list[Effect] = [Say("card_show", {**standing(turn), "page": chat_link(turn)}), *_picture(turn)]
     waits = "consent_ask" in turn.buyer.timers or (turn.address is not None and turn.address.dialog.state)
     return [*shown, consent_question()] if consent_open(turn) and not waits else shown
 

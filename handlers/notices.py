@@ -57,7 +57,7 @@ def _say(touch: TouchAsked, key: str) -> Say:
         guard=touch.guard,
         touch=touch.key,
         source=touch.source,
-        order=_order(touch),
+        order=order_of(touch),
         needs_window=touch.notice == "review_invite",
     )
 
@@ -77,13 +77,14 @@ def paid(turn: Turn) -> Sequence[Effect]:
 def remembered(turn: Turn) -> Sequence[Effect]:
     """What is new of an order, with a notice or without: one that does not wait for payment any more needs no call."""
     touch = _touch(turn)
-    call = f"call:{_order(touch)}"
+    call = f"call:{order_of(touch)}"
     if touch.brief is None or touch.brief.pay in UNPAID or call not in turn.buyer.timers:
         return []
     return [CloseTask(call, touch.brief.pay), Cancel(call)]
 
 
-def _order(touch: TouchAsked) -> str:
+def order_of(touch: TouchAsked) -> str:
+    """The id of the order that a touch is about, "" for none."""
     if touch.brief is not None:
         return touch.brief.id
     kind, _, rest = (touch.guard.subject if touch.guard is not None else "").partition(":")
@@ -97,7 +98,7 @@ def reminder(turn: Turn) -> Sequence[Effect]:
     due = _call_until(turn, touch)
     if not due:
         return [_message(turn, touch)]
-    order = _order(touch)
+    order = order_of(touch)
     number = touch.brief.number if touch.brief is not None else order
     brief = " ".join(filter(None, (number, touch.vars.get("total"), touch.vars.get("item"))))
     data = {"touch": json.dumps(touch.vars), "key": touch.key, "not_after": str(touch.not_after), "order": order}
@@ -154,6 +155,12 @@ def marketing(turn: Turn) -> Sequence[Effect]:
     return [structs.replace(_say(touch, touch.notice), purpose="marketing")]
 
 
+def case_open(buyer: Buyer) -> bool:
+    """Whether something of the buyer's is open: a case, a refund, a parcel in trouble."""
+    cases = any(task.kind in CASES for task in buyer.tasks.values())
+    return cases or any(order.stuck or order.refund in OPEN_REFUND for order in buyer.orders)
+
+
 def _untimely(buyer: Buyer, touch: TouchAsked, now: Ms) -> tuple[str, Rule]:
     """Why a marketing touch has no place now: reason and rule, or "" for none. Weighed again where it waited for its hour."""
     last = max((address.last_in for address in buyer.addresses), default=0)
@@ -161,8 +168,7 @@ def _untimely(buyer: Buyer, touch: TouchAsked, now: Ms) -> tuple[str, Rule]:
         return SkipReason.ORDERED_SINCE, Rule.REASON_HOLDS
     if touch.notice.startswith("cart_") and now - last < ACTIVE_MS:
         return SkipReason.BUYER_ACTIVE, Rule.CONVERSATION
-    cases = any(task.kind in CASES for task in buyer.tasks.values())
-    if cases or any(order.stuck or order.refund in OPEN_REFUND for order in buyer.orders):
+    if case_open(buyer):
         return SkipReason.CASE_OPEN, Rule.CONVERSATION
     return "", Rule.REASON_HOLDS
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from bot.effects import Effect, Enter, Leave, LeaveClub, Say
 from bot.handling import Handler, Trigger, Turn
 from bot.phones import mask
+from handlers.club import standing
 from handlers.links import link
 from handlers.member_card import doubt
 from handlers.resume import resume
@@ -24,6 +25,7 @@ def my_data(turn: Turn) -> Sequence[Effect]:
         "coupons": sum(coupon.state == "claimed" for coupon in buyer.coupons),
         "marketing": any(a.consent.marketing == "granted" and not a.opted_out for a in buyer.addresses),
         "privacy": turn.facts.privacy_url,
+        **{name: value for name, value in standing(turn).items() if name != "rights"},
         "page": link(turn),
     }
     return [Say("my_data", values)]

@@ -119,7 +119,9 @@ def join(turn: Turn) -> Sequence[Effect]:
 
 def claim(turn: Turn) -> Sequence[Effect]:
     """A coupon is claimed from the wallet; the page shows what came of it."""
-    return [ClaimCoupon(str(_data(turn)["campaign"])[:32], "page_claimed")]
+    key = str(_data(turn)["campaign"])[:32]
+    held = any(coupon.campaign == key for coupon in turn.buyer.coupons)
+    return [ClaimCoupon(key, "page_claimed")] if held or key not in turn.facts.club.gifts else []
 
 
 def claimed(turn: Turn, result: Resolution) -> Sequence[Effect]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from bot.clock import SystemClock
+from bot.club import Rules
 from bot.codes import Codes
 from bot.coupons import Coupons
 from bot.erasure import Erasure
@@ -47,6 +48,7 @@ class PageDeps:
     wordings: Wordings
     accounts: Mapping[str, AccountView]
     gift: str
+    club: Rules
     lane_to: Callable[[str], str]
     parse_phone: Callable[[str], str]
     shut_because: Callable[[], str]

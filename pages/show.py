@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from bot import qr, subjects
+from bot import club, qr, subjects
 from bot.buyers import is_own
 from bot.clock import rfc3339
 from bot.events import Money, OrderBrief
@@ -18,6 +18,7 @@ from bot.handling import CampaignView
 from bot.ids import show_member_number
 from bot.orders import at_pickup_point
 from bot.phones import mask
+from bot.phrases import level_name, pick
 from bot.records import Address, Buyer, Coupon, Order
 from bot.visits import digest
 from bot.wording import money
@@ -74,7 +75,37 @@ async def card(visit: Visit) -> web.Response:
         said=visit.request.query.get("said", "") if member or visit.request.query.get("said") == "left" else "",
         asks=member is not None and is_open(visit.buyer),
         lines=lines_of(visit),
+        **standing(visit),
     )
+
+
+def standing(visit: Visit) -> dict[str, Any]:
+    """What the card stands for: level, points and rights, the next level and how far it is. "" for what this shop does not keep."""
+    member, rules, locale = visit.buyer.member, visit.deps.club, visit.locale
+    if member is None:
+        return {"level": "", "points": "", "rights": "", "above": None}
+    level, above, missing = club.standing(member, rules, visit.deps.clock.now())
+    names = {one.key: one.names for one in rules.levels}
+    shown = rules.graded or member.level != club.BASIC
+    return {
+        "level": level_name(level.key if level else member.level, locale, names) if shown else "",
+        "points": f"{member.points:,}",
+        "rights": pick(level.rights, locale, visit.deps.shop.locale)[1] if level else "",
+        "above": None
+        if above is None
+        else {
+            "name": level_name(above.key, locale, names),
+            "rights": pick(above.rights, locale, visit.deps.shop.locale)[1],
+            "missing": Money(missing, rules.currency),
+            "share": _share(above.spend, missing),
+        },
+        "months": rules.within_months,
+    }
+
+
+def _share(whole: Decimal, missing: Decimal) -> int:
+    """How much of a level's spend is there, in percent, rounded down."""
+    return int((whole - missing) * 100 / whole) if whole else 100
 
 
 def is_open(buyer: Buyer) -> bool:
@@ -127,10 +158,11 @@ async def wallet(visit: Visit) -> web.Response:
 
     lines = [line(coupon) for coupon in reversed(visit.buyer.coupons)]
     held = {coupon.campaign for coupon in visit.buyer.coupons}
+    gifts = {visit.deps.gift, *visit.deps.club.gifts}
     offers = [
         {"key": one.key, "title": one.title, "offer": _offer(visit, one), "left": one.remaining}
         for one in campaigns.values()
-        if one.claimable(now) and one.key not in held and one.key != visit.deps.gift
+        if one.claimable(now) and one.key not in held and one.key not in gifts
     ]
     good = sorted((one for one in lines if one["state"] == "claimed"), key=lambda one: one["until"] or 1 << 62)
     said = visit.request.query.get("said", "")
@@ -318,6 +350,7 @@ async def data(visit: Visit) -> web.Response:
         phones=[mask(phone) for phone in buyer.phones],
         number=show_member_number(buyer.member.number) if buyer.member else "",
         coupons=usable(visit),
+        standing=standing(visit),
         lines=lines_of(visit),
         said=visit.request.query.get("said", "") if visit.request.query.get("said") == "kept" else "",
     )

@@ -21,7 +21,7 @@ NAMES = {
     "zh": {"title": "亚麻宽松衬衫", "short": "亚麻衬衫", "carrier": "顺丰", "province": "广东", "city": "广州"},
     "en": {"title": "Loose linen shirt", "short": "Linen shirt", "carrier": "SF Express", "province": "Guangdong", "city": "Guangzhou"},
 }  # fmt: skip
-VERBS = ("place", "pay", "cancel", "ship", "arrive", "out", "deliver", "refund", "abandon")
+VERBS = ("place", "pay", "cancel", "ship", "arrive", "out", "deliver", "complete", "refund", "abandon")
 _STATES = {"ship": "accepted", "arrive": "arrived_city", "out": "out_for_delivery", "deliver": "delivered"}
 
 
@@ -107,6 +107,9 @@ class ShopProvider:
         if verb == "cancel":
             order["state"] = "cancelled"
             return "order.cancelled", {"order": self._facts(order, reason="customer")}
+        if verb == "complete":
+            order["state"] = "complete"
+            return "order.completed", {"order": self._facts(order), "buyer": order["buyer"]}
         if verb == "refund":
             order["refund"] = True
             refund = {"id": f"r{order['id']}", "amount": order["total"], "kind": "refund_only"}

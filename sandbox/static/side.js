@@ -3,7 +3,7 @@ import { $, button, el, sync } from "/sandbox/static/dom.js";
 import { plain } from "/sandbox/static/words.js";
 
 const MOST_SHOWN = 60;
-const ROAD = ["unpaid", "paid", "ship", "arrive", "out", "deliver"];
+const ROAD = ["unpaid", "paid", "ship", "arrive", "out", "deliver", "complete"];
 let filter = "all";
 
 export function drawVerbs(page) {

@@ -3,10 +3,10 @@ export const EN = {
   clock: "Clock", shop: "Shop system", decisions: "Decisions, and why", phones: "Three phones", guide: "Walk through it", aside: "Clock, shop and decisions", orders: "Newest orders", filter: "Show only",
   send: "Send", placeholder: "Say something", messages: "messages", answersAtOnce: "Active now", next: "Next due: ", none: "Nothing is scheduled",
   h1: "+1 hour", h2: "+2 hours", d1: "+1 day", nextButton: "To next event",
-  groups: [["Order", ["place", "pay", "cancel", "refund"]], ["Parcel", ["ship", "arrive", "out", "deliver"]], ["Cart", ["abandon"]]],
-  verbs: { place: "Place order", pay: "Pay", cancel: "Cancel order", ship: "Ship", arrive: "Reach city", out: "Out for delivery", deliver: "Deliver", refund: "Ask for refund", abandon: "Leave a cart" },
+  groups: [["Order", ["place", "pay", "cancel", "refund"]], ["Parcel", ["ship", "arrive", "out", "deliver"]], ["After", ["complete"]], ["Cart", ["abandon"]]],
+  verbs: { place: "Place order", pay: "Pay", cancel: "Cancel order", ship: "Ship", arrive: "Reach city", out: "Out for delivery", deliver: "Deliver", complete: "Complete", refund: "Ask for refund", abandon: "Leave a cart" },
   told: {
-    place: "Order placed, not paid yet.", pay: "Order paid.", cancel: "Order cancelled.", ship: "Parcel shipped.", arrive: "The parcel is in the buyer's city: told in half an hour, unless it is out for delivery by then.", out: "The parcel is out for delivery.", deliver: "Parcel delivered.",
+    place: "Order placed, not paid yet.", pay: "Order paid.", cancel: "Order cancelled.", ship: "Parcel shipped.", arrive: "The parcel is in the buyer's city: told in half an hour, unless it is out for delivery by then.", out: "The parcel is out for delivery.", deliver: "Parcel delivered.", complete: "The order is complete: if it was paid, a member's points are in, and perhaps a level.",
     refund: "Refund asked for.", abandon: "A cart is left: notes after 45 minutes, 24 and 72 hours, only to buyers who agreed to offers.",
   },
   noOrders: "No order yet. Place one first; the other buttons act on the newest order.",
@@ -32,7 +32,7 @@ export const EN = {
   state: { sent: "✓ sent", delivered: "✓✓ delivered", read: "✓✓ read" }, parts: (n) => `${n} texts`,
   failed: "That did not work: ", offline: "The gateway does not answer; trying again. When it is back, this page catches up by itself.", back: "Connected again.",
   linkOrder: "In a real shop this opens the order's page.", linkOut: "In a real shop this opens",
-  order: { unpaid: "awaits payment", paid: "paid", cancelled: "cancelled", ship: "shipped", arrive: "in the city", out: "out for delivery", deliver: "delivered", refund: "refund asked for" },
+  order: { unpaid: "awaits payment", paid: "paid", cancelled: "cancelled", ship: "shipped", arrive: "in the city", out: "out for delivery", deliver: "delivered", complete: "complete", refund: "refund asked for" },
   purpose: { reply: "reply", code: "code", service: "service", marketing: "marketing" },
   rule: {
     consent: "consent to offers", opt_out: "opted out", blocked: "stopped at the carrier", staff_own: "staff are in the chat", window: "reply window", quota: "replies left", address: "a way to reach", reason_holds: "reason still true", in_city_hold: "it may go out for delivery within the half hour",
@@ -45,7 +45,7 @@ export const EN = {
     card_issued: "Card opened", card_show: "The card", card_picture: "The card's QR code", card_gift: "Opening gift", ask_marketing: "Ask about offers", consent_yes: "Agreed to offers", consent_no: "No offers", opt_out_done: "Opted out", opt_in_done: "Opted in again",
     left_club: "Left the club", leave_confirm: "Leave, are you sure", leave_kept: "Stayed in the club", coupons_offer: "Coupons to claim", coupon_won: "Coupon claimed", coupon_again: "The same coupon", coupon_next: "The next batch is open", coupon_next_noted: "Will tell of the next batch", coupon_next_no: "No word of the next batch", coupon_sold_out_waits: "Sold out, noted for the next batch", stock_back: "Back in stock", orders_list: "My orders", orders_none: "No orders",
     payment_reminder_returning: "Payment reminder (known buyer)", order_paid_first: "Thanks for the first order", order_paid: "Thanks for paying", order_shipped: "Shipped", parcel_in_city: "In the city", parcel_out: "Out for delivery", parcel_pickup: "Ready to be picked up", parcel_delivered: "Delivered",
-    refund_received: "Refund noted", cart_1: "Cart note 1", cart_2: "Cart note 2", cart_3: "Cart note 3",
+    refund_received: "Refund noted", order_completed: "Order complete, points in", level_gift: "A level's gift", cart_1: "Cart note 1", cart_2: "Cart note 2", cart_3: "Cart note 3",
   },
   reason: {
     opted_out: "the buyer opted out", no_consent: "the buyer never agreed to offers", blocked: "the buyer stopped everything at the carrier", no_address: "no way to reach the buyer", unreachable: "unfollowed or switched off", window_closed: "the reply window is over and no number is known",

@@ -3,10 +3,10 @@ export const ZH = {
   clock: "时钟", shop: "店铺系统", decisions: "网关的决定和原因", phones: "三部手机", guide: "跟着走一遍", aside: "时钟、店铺和决定", orders: "最近的订单", filter: "只看",
   send: "发送", placeholder: "以买家身份说点什么", messages: "消息", answersAtOnce: "在线", next: "下一件定时的事：", none: "没有定时的事",
   h1: "+1 小时", h2: "+2 小时", d1: "+1 天", nextButton: "到下一件事",
-  groups: [["订单", ["place", "pay", "cancel", "refund"]], ["包裹", ["ship", "arrive", "out", "deliver"]], ["购物车", ["abandon"]]],
-  verbs: { place: "下单", pay: "付款", cancel: "取消订单", ship: "发货", arrive: "到达城市", out: "派送", deliver: "签收", refund: "申请退款", abandon: "留下购物车" },
+  groups: [["订单", ["place", "pay", "cancel", "refund"]], ["包裹", ["ship", "arrive", "out", "deliver"]], ["之后", ["complete"]], ["购物车", ["abandon"]]],
+  verbs: { place: "下单", pay: "付款", cancel: "取消订单", ship: "发货", arrive: "到达城市", out: "派送", deliver: "签收", complete: "交易完成", refund: "申请退款", abandon: "留下购物车" },
   told: {
-    place: "订单已下，还没付款。", pay: "已付款。", cancel: "订单已取消。", ship: "包裹已发出。", arrive: "包裹到了买家的城市：半小时内没开始派送，就告诉买家。", out: "包裹在派送。", deliver: "包裹已签收。",
+    place: "订单已下，还没付款。", pay: "已付款。", cancel: "订单已取消。", ship: "包裹已发出。", arrive: "包裹到了买家的城市：半小时内没开始派送，就告诉买家。", out: "包裹在派送。", deliver: "包裹已签收。", complete: "交易完成：付过款的，会员的积分到账，够了就升级。",
     refund: "已申请退款。", abandon: "购物车留下了：45 分钟、24 小时、72 小时后提醒，只发给同意收优惠的买家。",
   },
   noOrders: "还没有订单。先点“下单”，其他动作都对最新一单。",
@@ -32,7 +32,7 @@ export const ZH = {
   state: { sent: "✓ 已发", delivered: "✓✓ 送达", read: "✓✓ 已读" }, parts: (n) => `${n} 条`,
   failed: "没有成功：", offline: "连不上网关，正在重试。它回来后，这一页会自己跟上。", back: "又连上了。",
   linkOrder: "在真的店里，这里打开订单页。", linkOut: "在真的店里，这里打开",
-  order: { unpaid: "待付款", paid: "已付款", cancelled: "已取消", ship: "已发货", arrive: "到达城市", out: "派送中", deliver: "已签收", refund: "退款中" },
+  order: { unpaid: "待付款", paid: "已付款", cancelled: "已取消", ship: "已发货", arrive: "到达城市", out: "派送中", deliver: "已签收", complete: "已完成", refund: "退款中" },
   purpose: { reply: "回复", code: "验证码", service: "服务通知", marketing: "营销" },
   rule: {
     consent: "同意营销", opt_out: "退订", blocked: "运营商拦截", staff_own: "人工接待中", window: "回复时限", quota: "回复条数", marketing_hours: "营销时段", service_hours: "服务时段",
@@ -58,6 +58,6 @@ export const ZH = {
     stock_wait_noted: "到货提醒", stock_wait_no: "不等到货", stock_back: "到货通知", price_is: "报价", price_unsure: "价格查不到", size_ask: "问身高体重", size_ask_again: "再问身高体重", size_is: "推荐尺码",
     size_no_chart: "没有尺码表", size_skipped: "不说尺寸", size_off_chart: "超出尺码表", size_person: "尺码转人工",
     orders_list: "我的订单", orders_none: "没有订单", payment_reminder: "催付", payment_reminder_returning: "催付（老客）", order_paid_first: "付款感谢（首单）", order_paid: "付款感谢", order_shipped: "发货通知",
-    parcel_in_city: "到达城市", parcel_out: "派送通知", parcel_pickup: "取件通知", parcel_delivered: "签收通知", review_invite: "请评价", refund_received: "退款受理", cart_1: "购物车提醒 1", cart_2: "购物车提醒 2", cart_3: "购物车提醒 3",
+    parcel_in_city: "到达城市", parcel_out: "派送通知", parcel_pickup: "取件通知", parcel_delivered: "签收通知", review_invite: "请评价", refund_received: "退款受理", order_completed: "订单完成，积分到账", level_gift: "升级礼", cart_1: "购物车提醒 1", cart_2: "购物车提醒 2", cart_3: "购物车提醒 3",
   },
 };

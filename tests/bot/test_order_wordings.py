@@ -22,12 +22,12 @@ CHINESE = {
     "tracking": "SF123456789012", "link": "https://s.cn/r/AbCd12", "total": Money(Decimal("188.50"), "CNY"),
     "amount": Money(Decimal("188.50"), "CNY"), "number": "#5001", "left": "1", "place": "菜鸟驿站", "pickup": "12-3-4567",
     "cut_at": AT, "ship_at": AT, "until_at": AT, "eta_at": AT, "exchange_at": AT, "answer_at": AT, "exchange": "",
-    "tz": ZONE, "card": "",
+    "points": "123456", "balance": "1234567", "level": "黑金卡会员", "tz": ZONE, "card": "",
 }  # fmt: skip
 ENGLISH = {**CHINESE, "brand": "Xiaoman", "name": "", "item": "Linen shirt long", "city": "Urumqi", "carrier": "SF",
-           "place": "the locker"}  # fmt: skip
+           "place": "the locker", "level": "Platinum"}  # fmt: skip
 EMPTY = {**{name: "" for name in CHINESE}, "others": 0, "tz": ZONE}
-KEYS = sorted({*notices.VARS, "order_paid_first", "payment_reminder_returning"})
+KEYS = sorted({*notices.VARS, "order_completed", "order_paid_first", "payment_reminder_returning"})
 LOCALES = ("zh-CN", "zh-TW", "en")
 
 
@@ -66,6 +66,16 @@ def test_each_cart_note_by_sms_names_the_way_out(locale):
     for key in ("cart_1", "cart_2", "cart_3"):
         for values in (CHINESE, {**EMPTY, "brand": "B"}):
             assert text(key, locale, values).endswith(ending)
+
+
+@pytest.mark.parametrize("locale", LOCALES)
+def test_a_levels_gift_is_one_sms_with_the_way_out(locale):
+    """With a code of twelve; the notice of the level itself says nothing of a gift."""
+    given = ENGLISH if locale == "en" else CHINESE
+    found = text("level_gift", locale, {**given, "code": "K7QF2M9PXWT4", "title": "银卡礼 20 元券"})
+    assert sms.count(found).parts == 1, found
+    assert found.endswith({"zh-CN": "拒收请回复R", "zh-TW": "拒收請回覆R", "en": "STOP to opt out"}[locale])
+    assert not re.search("礼|禮|券|gift|coupon", text("order_completed", locale, given))
 
 
 def test_a_review_is_invited_by_chat_only():

@@ -267,7 +267,7 @@ async def test_an_order_is_reminded_and_thanked_on_the_phone(sandbox):
 async def test_every_verb_of_the_shop_is_taken(sandbox):
     """Each verb posts a signed webhook that the gateway takes with 200."""
     assert (await sandbox.shop("pay"))[0] == 404
-    for verb in ("place", "pay", "ship", "arrive", "out", "deliver", "refund", "cancel", "abandon"):
+    for verb in ("place", "pay", "ship", "arrive", "out", "deliver", "complete", "refund", "cancel", "abandon"):
         status, body = await sandbox.shop(verb)
         assert (status, body["status"]) == (200, 200), verb
     assert (await sandbox.shop("juggle"))[0] == 404
