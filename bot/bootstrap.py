@@ -321,7 +321,6 @@ def _api(gateway: Gateway, wordings: Wordings) -> ApiDeps:
         wordings=wordings,
         erasure=gateway.erasure,
         currency=brand.currency,
-        club=settings.club_rules,
         zone=settings.zone,
         parse_phone=lambda text: parse_phone(text, brand.country),
         shut_because=lambda: gateway.door.shut_because,

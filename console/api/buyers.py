@@ -17,7 +17,7 @@ from ledger import lookups
 
 
 def _show_buyer(call: Call, buyer: Buyer) -> dict[str, Any]:
-    return shapes.buyer(buyer, call.deps.currency, call.deps.clock.now(), call.deps.club)
+    return shapes.buyer(buyer, call.deps.currency, call.deps.clock.now())
 
 
 async def find_buyers(call: Call) -> tuple[int, Any]:

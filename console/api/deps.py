@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 from bot.catalogue import Catalogue
 from bot.clock import SystemClock
-from bot.club import Rules
 from bot.coupons import Coupons
 from bot.erasure import Erasure
 from bot.events import Event, Ms
@@ -49,7 +48,6 @@ class ApiDeps:
     wordings: Wordings
     erasure: Erasure
     currency: str
-    club: Rules
     zone: tzinfo
     parse_phone: Callable[[str], str]
     shut_because: Callable[[], str]

@@ -107,7 +107,7 @@ async def _now(call: Call, found: Buyer, codes: Iterable[str], theirs: Sequence[
     newest = [subjects.order(o.shop, o.id) for o in found.orders]
     records = await call.deps.store.records(dict.fromkeys([*newest, *theirs]))
     return {
-        "buyer": shapes.buyer(found, call.deps.currency, now, call.deps.club),
+        "buyer": shapes.buyer(found, call.deps.currency, now),
         "emails": found.emails,
         "shop_refs": [subject.partition(":")[2] for subject in found.shoppers],
         "coupons": [shapes.coupon(c, now) for c in coupons if c is not None],

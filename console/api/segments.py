@@ -32,11 +32,7 @@ async def preview_segment(call: Call) -> tuple[int, Any]:
     async with call.deps.history.connection() as connection:
         found = await find(connection, where_of(conditions, moment), canonical(where))
     buyers = await asyncio.gather(*(call.deps.queries.buyer(id) for id in found.sample))
-    shown = [
-        shapes.buyer(b, call.deps.currency, moment.now, call.deps.club)
-        for b in buyers
-        if b is not None and not b.erased
-    ]
+    shown = [shapes.buyer(b, call.deps.currency, moment.now) for b in buyers if b is not None and not b.erased]
     return 200, {"count": found.count, "sample": shown, "as_of": shapes.when(as_of)}
 
 

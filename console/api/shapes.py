@@ -9,9 +9,8 @@ from typing import Any
 import msgspec
 from babel.numbers import get_currency_precision
 
-from bot import club, ids, products
+from bot import ids, products
 from bot.clock import rfc3339
-from bot.club import Rules
 from bot.costs import cost
 from bot.coupons import Campaign, Counts, CouponState
 from bot.events import Money, Ms
@@ -19,10 +18,8 @@ from bot.ids import show_member_number
 from bot.journal import DecisionRecord
 from bot.messages import OutboundMessage
 from bot.queries import StoredMessage
-from bot.records import Buyer, Member, Order, Product, Task
+from bot.records import Buyer, Order, Product, Task
 from bot.standing import Standing
-
-NO_CLUB = Rules()
 
 
 def when(at: Ms) -> str | None:
@@ -47,7 +44,7 @@ def total(amount: Decimal, currency: str) -> dict[str, str]:
     return {"amount": f"{shown:f}", "currency": currency}
 
 
-def buyer(record: Buyer, currency: str, now: Ms, rules: Rules = NO_CLUB) -> dict[str, Any]:
+def buyer(record: Buyer, currency: str, now: Ms) -> dict[str, Any]:
     """A buyer; an erased one is nothing but its id. A window that is shut has no time."""
     if record.erased:
         return {"id": record.id, "erased": True}
@@ -65,7 +62,13 @@ def buyer(record: Buyer, currency: str, now: Ms, rules: Rules = NO_CLUB) -> dict
         "erased": False,
         "member": None
         if member is None
-        else _member(member, now, rules),
+        else {
+            "number": show_member_number(member.number),
+            "level": member.level,
+            "points": member.points,
+            "joined_at": when(member.joined_at),
+            "source": member.source,
+        },
         "addresses": [
             {
                 "account": a.account,
@@ -97,21 +100,6 @@ def buyer(record: Buyer, currency: str, now: Ms, rules: Rules = NO_CLUB) -> dict
             "last_order_at": when(record.last_order_at),
         },
     }  # fmt: skip
-
-
-def _member(member: Member, now: Ms, rules: Rules) -> dict[str, Any]:
-    """A card; where the shop has levels that are reached by spending, also what counts for them."""
-    _, above, missing = club.standing(member, rules, now)
-    following = {"level": above.key, "missing": total(missing, rules.currency)} if above is not None else None
-    return {
-        "number": show_member_number(member.number),
-        "level": member.level,
-        "points": member.points,
-        "joined_at": when(member.joined_at),
-        "source": member.source,
-        "spent": total(club.spent(member, rules, now), rules.currency) if rules.on else None,
-        "next": following,
-    }
 
 
 def line(row: Any) -> dict[str, Any]:

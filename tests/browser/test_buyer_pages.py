@@ -23,10 +23,26 @@ address = "广州市天河区示例路 1 号"
 shared_with = ["顺丰速运：派送包裹"]
 """
 
+CLUB = """
+[club]
+points_per = "1"
+within_months = 12
+[[club.levels]]
+key = "silver"
+spend = 100
+names = { zh-CN = "银卡会员", zh-TW = "銀卡會員", en = "Silver" }
+rights = { zh-CN = "每单包邮，生日月多送一份小礼", zh-TW = "每筆訂單免運，生日當月多一份小禮", en = "Free shipping, one more birthday treat" }
+[[club.levels]]
+key = "gold"
+spend = 1000
+names = { zh-CN = "金卡会员", zh-TW = "金卡會員", en = "Gold" }
+rights = { zh-CN = "新品先看，退换上门取件", zh-TW = "新品優先看，退換到府收件", en = "New arrivals first, returns fetched at your door" }
+"""
+
 
 @pytest.fixture
 async def chat(valkey, redis_client, tmp_path):
-    async with shop_with_pages(valkey, tmp_path, NOTICE) as found:
+    async with shop_with_pages(valkey, tmp_path, NOTICE + CLUB) as found:
         yield found
 
 
@@ -64,6 +80,8 @@ async def fill_shop(chat) -> None:
         assert status == 200, answer
     shipped = {"order": {**PAID, "id": "1", "number": "#2026111"}, "buyer": who, "shipment": SHIPMENT}
     assert (await chat.harness.shop("shipment.created", "e9", shipped))[0] == 200
+    now = chat.harness.gateway.clock.now() / 1000
+    assert (await chat.harness.shop("order.completed", "e10", {"order": {"id": "1"}}, at=now))[0] == 200
     await chat.harness.idle()
 
 

@@ -112,11 +112,7 @@ async def test_a_completed_order_brings_points_and_they_are_told_once(chat):
     assert "积分 188" in (await ask(chat, "p1", "我的信息"))[0]
     assert await lines(chat, "points") == ["+188 points, order #8801"]
     _, found = await chat.api("GET", f"/buyers/{(await card(chat)).id}")
-    assert found["member"] | {"number": "", "joined_at": ""} == {
-        "number": "", "level": "basic", "points": 188, "joined_at": "", "source": "messenger-main:keyword",
-        "spent": {"amount": "188.00", "currency": "CNY"},
-        "next": {"level": "silver", "missing": {"amount": "112.00", "currency": "CNY"}},
-    }  # fmt: skip
+    assert (found["member"]["level"], found["member"]["points"]) == ("basic", 188)
     segment = {"where": {"all": [{"field": "member.points", "op": ">=", "value": 188}]}}
     assert (await chat.api("POST", "/segments/preview", segment))[1]["count"] == 1
 

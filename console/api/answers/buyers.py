@@ -11,23 +11,14 @@ from console.api.answers.campaigns import CouponBrief
 Consented = Literal["granted", "refused", "unknown"]
 
 
-class NextLevel(Answer):
-    """The level above a card's, and what is still to be spent for it."""
-
-    level: str
-    missing: MoneyOut
-
-
 class MemberOut(Answer):
-    """A member card. `spent`: what counts for its level, null where the gateway keeps no club; `next` is null on the highest."""
+    """A member card."""
 
     number: str
     level: str
     points: int
     joined_at: datetime
     source: str
-    spent: MoneyOut | None
-    next: NextLevel | None
 
 
 class ConsentOut(Answer):
