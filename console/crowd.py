@@ -17,13 +17,13 @@ from bot.clock import SystemClock
 from bot.events import Ms
 from bot.queries import StoredMessage
 from console.desk import Whole
+from console.sentences import sentence
 from console.titles import title
 from ledger import lookups, tables
 from ledger.audiences import LedgerAudiences
 from ledger.forecast import variant_of
 from ledger.reading import History
 from ledger.segments import Group, Moment, SegmentError, parse, parse_text, where_of
-from ledger.segments.conditions import Condition, Term
 from ledger.segments.exclusions import READY, Pitched, excluded, fault_of
 from ledger.segments.fields import FIELDS
 from ledger.segments.kinds import OPERATORS
@@ -58,7 +58,7 @@ class LedgerCrowd:
         return fault_of(name)
 
     def fields(self, lang: str) -> Sequence[Mapping[str, Any]]:
-        """What conditions may ask: name, title, type, operators, choices, hint."""
+        """What conditions may ask: name, title, type, operators, choices, what narrows it down, hint."""
         return [
             {
                 "name": one.name,
@@ -66,7 +66,7 @@ class LedgerCrowd:
                 "type": one.type,
                 "operators": OPERATORS[one.type],
                 "choices": one.choices,
-                "since": "since" in one.qualifiers,
+                "qualifiers": one.qualifiers,
                 "hint": one.hint if lang == "en" else "",
             }
             for one in FIELDS.values()
@@ -82,7 +82,7 @@ class LedgerCrowd:
 
     def described(self, where: str, lang: str, words: Mapping[str, Any]) -> str:
         """Conditions (JSON) in words of a language, "" for everybody."""
-        return _told(parse_text(where), lang, words)
+        return sentence(parse_text(where), lang, words, self.zone)
 
     # --- who ------------------------------------------------------------------------------------------------------
 
@@ -152,39 +152,3 @@ class LedgerCrowd:
         moment = Moment(self.clock.now(), self.zone, self.currency)
         async with self.history.connection() as connection:
             return await find(connection, where_of(whole, moment), text + json.dumps(asked.exclude), size=size)
-
-
-def _told(condition: Condition, lang: str, words: Mapping[str, Any]) -> str:
-    if isinstance(condition, Term):
-        field = condition.field
-        operator = words["operator"].get(condition.op, condition.op)
-        return f"{title(field, lang)} {operator} {_value(condition.value, words)}{_besides(condition, words)}"
-    parts = [_told(part, lang, words) for part in condition.parts]
-    joined = words["join"]["any" if condition.how == "any" else "all"].join(
-        f"({part})" if isinstance(inner, Group) and len(condition.parts) > 1 else part
-        for part, inner in zip(parts, condition.parts, strict=True)
-    )
-    return f"{words['join']['none']} ({joined})" if condition.how == "none" else joined
-
-
-def _besides(term: Term, words: Mapping[str, Any]) -> str:
-    """What narrows a condition down: since when, on which account, and the like."""
-    told = []
-    for name, value in term.qualifiers.items():
-        if name == "since" and hasattr(value, "days"):
-            told.append(f"{words['js']['in_last']} {_value(value, words)}")
-        else:
-            told.append(f"{words['besides'].get(name, name)}: {_value(value, words)}")
-    return f" ({', '.join(told)})" if told else ""
-
-
-def _value(value: Any, words: Mapping[str, Any]) -> str:
-    if isinstance(value, bool):
-        return str(words["js"]["yes" if value else "no"])
-    if isinstance(value, tuple):
-        return ", ".join(_value(one, words) for one in value)
-    if isinstance(value, str):
-        return str(words["choice"].get(value, value) or words["choice"]["unknown"])
-    if hasattr(value, "days"):
-        return f"{value.days} {words['js']['days']}"
-    return str(getattr(value, "date", value))

@@ -65,7 +65,7 @@ class Crowd(Protocol):
         ...
 
     def fields(self, lang: str) -> Sequence[Mapping[str, Any]]:
-        """What conditions may ask: name, title, type, operators, choices, hint."""
+        """What conditions may ask: name, title, type, operators, choices, what narrows it down, hint."""
         ...
 
     def described(self, where: str, lang: str, words: Mapping[str, Any]) -> str:

@@ -1,145 +1,160 @@
-// Conditions of buyers: fields, operators and values of their types; for audiences, variants and saved segments alike.
+// Conditions of buyers: groups of tests, each with field, operator, value and what narrows it down; for audiences, variants and saved segments alike.
+// All that the API takes can be edited here; what is not touched goes back exactly as it came, and what this page does not know stays as it is.
 
 import { $, facts, make, words } from "./console.js";
+import { narrowed, narrowing } from "./narrow.js";
+import { inputs, lacking as lackingValue, readValue, shaped } from "./values.js";
 
 const byName = Object.fromEntries(facts.fields.map((field) => [field.name, field]));
-const ofChoice = (value) => facts.choices[value] ?? (value || "–");
+const GROUPS = ["all", "any", "none", "not"];
 
 /** The builder that stands in `root`; `changed` is called after every change. `first`: the condition that it begins with. */
 export function builder(root, changed = () => {}, first = null) {
-  const [match, list, note] = [root.querySelector(".match"), root.querySelector(".conditions"), root.querySelector(".kept")];
-  let kept = null; // conditions that cannot be shown here stay as they are
+  const top = group(root, changed, first || { field: facts.fields[0]?.name });
+  return {
+    root,
+    add: top.add,
+    show: top.show,
+    lines: () => [...top.list.children],
+    where: top.read,
+    /** Values that are still missing: they are asked for here, where the words are the page's. */
+    missing: () => top.lacking(),
+    empty: () => !top.list.children.length,
+  };
+}
 
-  function add(test = first || { field: facts.fields[0]?.name }) {
-    kept = null;
-    note.hidden = true;
-    const line = condition(list, test, changed);
+/** A group in an element that holds its word, its list and its buttons. */
+function group(root, changed, first) {
+  const [match, list, bar] = [".match", ".conditions", ".bar"].map((part) => root.querySelector(`:scope > ${part}, :scope > .head > ${part}`));
+  const items = () => [...list.children].map((line) => line.item);
+  let negated = false; // it came as {"not": …}
+
+  /** A new condition, or `test` as it was given. */
+  function add(test = null) {
+    const line = condition(list, test || first, Boolean(test), changed);
     changed();
     return line;
   }
 
-  function show(where) {
-    const how = ["all", "any"].find((word) => word in where);
-    const parts = how ? where[how] : null;
-    list.replaceChildren();
-    kept = !parts || parts.some((part) => !part.field || !(part.field in byName)) ? where : null;
-    note.hidden = !kept;
-    if (kept) return;
-    match.value = how;
-    parts.forEach((part) => condition(list, part, changed));
+  function addGroup(where = null) {
+    const line = $("group").content.firstElementChild.cloneNode(true);
+    list.append(line);
+    const inner = group(line, changed, first);
+    line.item = inner;
+    removable(line, list, changed);
+    if (where) inner.show(where);
+    else {
+      inner.match.value = match.value === "any" ? "all" : "any";
+      inner.add();
+    }
+    return line;
   }
 
-  root.querySelector(".add-condition").addEventListener("click", () => add().querySelector(".field").focus());
+  function show(where) {
+    const how = GROUPS.find((word) => word in where);
+    negated = how === "not";
+    match.value = negated ? "none" : how;
+    list.replaceChildren();
+    for (const part of negated ? [where.not] : where[how]) {
+      if (isGroup(part)) addGroup(part);
+      else if (fits(part)) add(part);
+      else raw(list, part, changed);
+    }
+  }
+
+  bar.querySelector(".add-condition").addEventListener("click", () => add().querySelector(".field").focus());
+  bar.querySelector(".add-group").addEventListener("click", () => {
+    addGroup().querySelector(".field").focus();
+    changed();
+  });
   return {
-    root,
+    match,
+    list,
     add,
     show,
-    lines: () => [...list.children],
-    where: () => kept || { [match.value]: [...list.children].map(read) },
-    /** Values that are still missing: they are asked for here, where the words are the page's. */
-    missing: () => [...list.children].map(lacking).find(Boolean),
-    empty: () => !kept && !list.children.length,
+    read: () => (negated && match.value === "none" && list.children.length === 1 ? { not: items()[0].read() } : { [match.value]: items().map((item) => item.read()) }),
+    lacking: () => items().map((item) => item.lacking()).find(Boolean) || null,
   };
 }
 
-/** The first field of a condition that says nothing yet. */
-function lacking(line) {
-  const boxes = line.querySelector(".several");
-  if (boxes) return boxes.querySelector("input:checked") ? null : boxes.querySelector("input");
-  return [...line.querySelectorAll(".value input:not(.days)")].find((input) => !input.value.trim()) || null;
+const isGroup = (part) => {
+  const how = Object.keys(part || {}).filter((word) => GROUPS.includes(word));
+  return how.length === 1 && Object.keys(part).length === 1 && (how[0] === "not" ? typeof part.not === "object" : Array.isArray(part[how[0]]));
+};
+
+/** Whether a test is one that this page can show as it is. */
+function fits(test) {
+  const field = byName[test?.field];
+  if (!field || !field.operators.includes(test.op)) return false;
+  const besides = Object.entries(test).filter(([name]) => !["field", "op", "value"].includes(name));
+  return shaped(field, test.op, test.value) && besides.every(([name, value]) => field.qualifiers.includes(name) && narrowed(name, value));
 }
 
-function condition(list, test, changed) {
-  const line = $("condition").content.firstElementChild.cloneNode(true);
-  const [field, op, value] = [line.querySelector(".field"), line.querySelector(".op"), line.querySelector(".value")];
-  for (const one of facts.fields) field.append(make("option", { value: one.name, text: one.title }));
-  const valued = (given) => {
-    value.replaceChildren(...inputs(byName[field.value], op.value, given), ...lately(byName[field.value], line.extra), ...besides(line.extra));
-    changed();
-  };
-  const operated = (wanted, given) => {
-    op.replaceChildren(...byName[field.value].operators.map((name) => make("option", { value: name, text: facts.operators[name] || name })));
-    if (wanted) op.value = wanted;
-    valued(given);
-  };
-  // By "input", which the form hears after these: it must not read a condition that is half changed.
-  field.addEventListener("input", () => {
-    line.extra = {};
-    operated();
-  });
-  op.addEventListener("input", () => valued());
-  line.querySelector(".remove").addEventListener("click", () => {
-    const next = line.nextElementSibling?.querySelector(".field") || list.parentElement.querySelector(".add-condition");
+function removable(line, list, changed) {
+  line.querySelector(":scope > .remove, :scope > .head > .remove").addEventListener("click", () => {
+    const next = line.nextElementSibling?.querySelector(".field, .remove") || list.parentElement.querySelector(":scope > .bar > .add-condition");
+    const within = list.closest(".group");
     line.remove();
+    if (within && !list.children.length) {
+      within.querySelector(":scope > .head > .remove").click(); // a group without conditions says nothing
+      return;
+    }
     next.focus();
     changed();
   });
-  if (test.field in byName) field.value = test.field;
-  line.extra = Object.fromEntries(Object.entries(test).filter(([name]) => !["field", "op", "value"].includes(name)));
+}
+
+/** A test of a kind that this page does not know: it stays as it is, and can be taken away. */
+function raw(list, test, changed) {
+  const line = make("li", { class: "condition kept" }, make("code", { text: JSON.stringify(test) }), make("small", { class: "help", text: facts.compose.kept }), make("button", { type: "button", class: "quiet remove", text: facts.compose.remove }));
+  line.item = { read: () => test, lacking: () => null };
   list.append(line);
-  operated(test.op, test.value);
+  removable(line, list, changed);
+}
+
+/** `given`: it was written before; until somebody touches it, it stays as it was written. */
+function condition(list, test, given, changed) {
+  const line = $("condition").content.firstElementChild.cloneNode(true);
+  const [field, op, value, besides] = [".field", ".op", ".value", ".besides"].map((part) => line.querySelector(part));
+  for (const one of facts.fields) field.append(make("option", { value: one.name, text: one.title }));
+  const touched = () => (given = false);
+  const valued = (before) => {
+    value.replaceChildren(...inputs(byName[field.value], op.value, before));
+    changed();
+  };
+  const operated = (wanted, before, narrow = {}) => {
+    const now = byName[field.value];
+    op.replaceChildren(...operators(now));
+    if (wanted) op.value = wanted === "known" && before === false ? "unknown" : wanted;
+    op.hidden = op.options.length === 1; // "is" alone says nothing
+    line.classList.toggle("plain", op.hidden);
+    besides.replaceChildren(...narrowing(now, narrow, () => (touched(), changed())));
+    valued(before);
+  };
+  line.addEventListener("input", touched, true);
+  // By "input", which the form hears after these: it must not read a condition that is half changed.
+  field.addEventListener("input", () => operated());
+  op.addEventListener("input", () => valued());
+  if (test.field in byName) field.value = test.field;
+  line.item = {
+    read: () => (given ? test : read(byName[field.value], op.value, value, besides)),
+    lacking: () => (given ? null : lackingValue(value) || lackingValue(besides)),
+  };
+  list.append(line);
+  removable(line, list, changed);
+  const rest = Object.fromEntries(Object.entries(test).filter(([name]) => !["field", "op", "value"].includes(name)));
+  operated(test.op, test.value, rest);
   return line;
 }
 
-/** "In the last n days", of what happened at a time: orders, items, messages. */
-function lately(field, extra) {
-  if (!field.since || (extra.since && extra.since.days === undefined)) return [];
-  const input = make("input", { type: "number", min: 1, max: 36500, class: "days", value: extra.since?.days ?? "", placeholder: words("any_time"), "aria-label": words("since_label", { title: field.title }) });
-  return [make("span", { class: "since" }, words("in_last"), input, words("days"))];
+function operators(field) {
+  const told = field.type === "list" ? facts.operators_of_lists : facts.operators;
+  const names = field.operators.flatMap((name) => (name === "known" ? ["known", "unknown"] : [name]));
+  return names.map((name) => make("option", { value: name, text: told[name] || facts.operators[name] || name }));
 }
 
-/** What else narrows a condition down (account, a date …): set by the API, kept here. */
-function besides(extra) {
-  const told = Object.entries(extra || {}).filter(([name, value]) => name !== "since" || value.days === undefined).map(([name, value]) => `${facts.besides[name] || name}: ${value?.days === undefined ? value : `${value.days} ${words("days_ago")}`}`);
-  return told.length ? [make("small", { text: told.join("; ") })] : [];
+function read(field, op, value, besides) {
+  const found = ["known", "unknown"].includes(op) ? { op: "known", value: op === "known" } : { op, value: readValue(field, op, value) };
+  for (const one of besides.querySelectorAll("[data-narrow]")) Object.assign(found, one.narrow());
+  return { field: field.name, ...found };
 }
-
-function inputs(field, op, given) {
-  const label = { "aria-label": `${field.title}: ${facts.compose.value}` };
-  if (op === "known" || field.type === "yes/no") return [choice([["true", words("yes")], ["false", words("no")]], String(given ?? true), label)];
-  if (op === "within" || op === "not_within") return [make("input", { type: "number", min: 1, value: given?.days ?? given ?? 30, "data-as": "days", ...label }), words("days")];
-  if (field.type === "date" && given?.days !== undefined) return [make("input", { type: "number", min: 1, value: given.days, "data-as": "days", ...label }), words("days_ago")];
-  const type = { number: "number", days: "number", date: "date" }[field.type] || "text";
-  if (op === "between") {
-    const [low, high] = given || ["", ""];
-    return [make("input", { type, value: low, ...label }), words("between"), make("input", { type, value: high, ...label })];
-  }
-  if (field.choices?.length && !["in", "not_in", "all"].includes(op)) return [choice(field.choices.map((one) => [one, ofChoice(one)]), given, label)];
-  const listed = ["in", "not_in", "all"].includes(op);
-  if (field.choices?.length) return [several(field, given || [], label)];
-  const shown = listed ? (given || []).join(", ") : (given ?? "");
-  return [make("input", { type: listed ? "text" : type, step: "any", value: shown, "data-as": listed && "list", placeholder: listed ? words("list_help") : field.hint || "", ...label })];
-}
-
-function choice(options, given, label) {
-  const made = make("select", label, ...options.map(([value, text]) => make("option", { value, text })));
-  if (given !== undefined) made.value = given;
-  return made;
-}
-
-/** Several of a field's choices: a box each. */
-function several(field, given, label) {
-  const boxes = field.choices.map((one) => make("label", { class: "choice" }, make("input", { type: "checkbox", value: one, checked: given.includes(one) }), make("span", { text: ofChoice(one) })));
-  return make("span", { class: "several", role: "group", ...label }, ...boxes);
-}
-
-function read(line) {
-  const [field, op] = [line.querySelector(".field").value, line.querySelector(".op").value];
-  const found = byName[field];
-  const days = line.querySelector(".days");
-  const extra = { ...line.extra, ...(days?.value && { since: { days: Number(days.value) } }) };
-  if (days && !days.value) delete extra.since;
-  const boxes = line.querySelector(".several");
-  if (boxes) return { field, op, value: [...boxes.querySelectorAll("input:checked")].map((box) => box.value), ...extra };
-  const typed = [...line.querySelector(".value").querySelectorAll("input:not(.days), select")];
-  const one = (input) => {
-    if (input.dataset.as === "days" && (op === "within" || op === "not_within" || found.type === "date")) return { days: Number(input.value) };
-    if (input.dataset.as === "list") return input.value.split(/[,，、]/).map((part) => part.trim()).filter(Boolean).map((part) => plain(found, part));
-    if (op === "known" || found.type === "yes/no") return input.value === "true";
-    return plain(found, input.value);
-  };
-  const value = op === "between" ? typed.map((input) => plain(found, input.value)) : one(typed[0]);
-  return { field, op, value, ...extra };
-}
-
-const plain = (field, text) => (["number", "days"].includes(field.type) && text !== "" ? Number(text) : text);

@@ -17,8 +17,9 @@ function place(name) {
   for (let part = named(name).replace(/\[\d+\]/g, ""); part; part = part.includes(".") ? part.slice(0, part.lastIndexOf(".")) : "") {
     const found = document.querySelector(`[data-field="${CSS.escape(part)}"]`);
     if (!found) continue;
-    const condition = /\.(?:all|any)\[(\d+)\]/.exec(name);
-    return (condition && found.querySelectorAll(".condition")[Number(condition[1])]) || found;
+    let there = found;
+    for (const [, n] of name.matchAll(/\.(?:(?:all|any|none)\[(\d+)\]|not\b)/g)) there = there.querySelector(".conditions")?.children[Number(n || 0)] || there;
+    return there;
   }
   return null;
 }

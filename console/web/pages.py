@@ -22,8 +22,11 @@ from bot.phrases import OF_ITEMS, VARIABLES
 from bot.wording import WAY_OUT
 from console.api.shared import cursor_of, place_from
 from console.web.frame import Visit, page
+from ledger.segments.kinds import PURPOSES, STATES
 
-STATES = get_args(BroadcastState)
+BROADCAST_STATES = get_args(BroadcastState)
+OF_COUPONS = ("claimed", "redeemed", "expired", "any")
+OF_MESSAGES = [state for state in STATES if state == "any" or state not in OF_COUPONS]
 SHOWN = 50
 DATES = 4
 
@@ -36,7 +39,7 @@ async def overview(visit: Visit) -> web.StreamResponse:
     fitting = [
         b
         for b in known
-        if (before is None or (b.created_at, b.id) < before) and (b.state == state or state not in STATES)
+        if (before is None or (b.created_at, b.id) < before) and (b.state == state or state not in BROADCAST_STATES)
     ]
     rows = await asyncio.gather(*(_row(visit, one) for one in fitting[:SHOWN]))
     more = cursor_of((fitting[SHOWN - 1].created_at, fitting[SHOWN - 1].id)) if len(fitting) > SHOWN else ""
@@ -46,8 +49,8 @@ async def overview(visit: Visit) -> web.StreamResponse:
         rows=rows,
         more=more,
         any=bool(known),
-        state=state if state in STATES else "",
-        states=STATES,
+        state=state if state in BROADCAST_STATES else "",
+        states=BROADCAST_STATES,
         may_write=may(visit, "marketing"),
     )
 
@@ -219,12 +222,22 @@ def _for_compose(visit: Visit, names: list[str]) -> dict[str, Any]:
 
 def for_conditions(visit: Visit) -> dict[str, Any]:
     """What a builder of conditions needs."""
-    w = visit.words
+    w, desk = visit.words, visit.deps.desk
     return {
-        "fields": visit.deps.desk.crowd.fields(visit.lang),
+        "fields": desk.crowd.fields(visit.lang),
         "operators": w["operator"],
+        "operators_of_lists": w["operator_list"],
+        "is": w["is"],
+        "is_not": w["is_not"],
         "choices": w["choice"] | {"": w["choice"]["unknown"]},
         "besides": w["besides"],
+        "narrow": {
+            "account": list(desk.lanes),
+            "shop": list(desk.shops),
+            "purpose": PURPOSES,
+            "state of coupons": OF_COUPONS,
+            "state of messages": OF_MESSAGES,
+        },
     }
 
 

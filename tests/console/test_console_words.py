@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import string
 from typing import Any, get_args
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -13,10 +14,13 @@ from bot.broadcasts import BroadcastState
 from bot.lint import RULES
 from bot.phrases import VARIABLES
 from bot.reasons import FailureReason, SkipReason
-from console.titles import TAIWAN
+from console.sentences import sentence
+from console.titles import TAIWAN, title
 from console.web.words import WORDS
+from ledger.segments.conditions import parse
 from ledger.segments.fields import FIELDS
-from ledger.segments.kinds import QUALIFIERS
+from ledger.segments.kinds import OPERATORS, QUALIFIERS
+from tests.conditions import every
 from tests.console.served import ROOT
 
 
@@ -61,9 +65,46 @@ def test_conditions_speak_the_page(lang: str) -> None:
     words = WORDS[lang]
     assert {choice for field in FIELDS.values() for choice in field.choices} - {""} <= set(words["choice"])
     assert set(QUALIFIERS) == set(words["besides"])
+    assert (
+        {*(op for ops in OPERATORS.values() for op in ops), "unknown"} == set(words["operator"]) == set(words["said"])
+    )
+    assert set(OPERATORS["list"]) == set(words["operator_list"]) == set(words["said_list"])
+    assert (
+        {name for name, field in FIELDS.items() if field.type == "yes/no"} == set(words["is"]) == set(words["is_not"])
+    )
     assert {name for name in VARIABLES if not name[-1].isdigit()} == set(words["variable"])
     assert set(TAIWAN) == set(FIELDS)
     assert not set("".join(TAIWAN.values())) & set("请这个们发为会员关从来时间还没说务优")
+
+
+@pytest.mark.parametrize("lang", sorted(WORDS))
+def test_every_condition_reads_as_a_sentence(lang: str) -> None:
+    """With its field, its value and what narrows it down; nothing of the engine's own is shown."""
+    zone = ZoneInfo("Asia/Shanghai")
+    for test in every():
+        told = sentence(parse({"all": [test]}), lang, WORDS[lang], zone)
+        assert not re.search(r"[{}]|None|True|False|Instant|DaysAgo|not_in|yes/no", told), (test, told)
+        if FIELDS[test["field"]].type != "yes/no":
+            assert _close(title(FIELDS[test["field"]], lang)) in _close(told), (test, told)
+        for name in set(test) & {"account", "shop", "campaign"}:
+            assert test[name] in told
+    both = {
+        "all": [
+            {"field": "member.is", "op": "=", "value": True},
+            {"not": {"field": "member.is", "op": "=", "value": False}},
+        ]
+    }
+    assert {
+        "zh-CN": "是会员，并且不满足（不是会员）",
+        "zh-TW": "是會員，而且不符合（不是會員）",
+        "en": "is a member and not (is no member)",
+    }[lang] == sentence(parse(both), lang, WORDS[lang], zone)
+    assert sentence(parse({"all": []}), lang, WORDS[lang], zone) == ""
+    assert sentence(parse({"any": []}), lang, WORDS[lang], zone) == WORDS[lang]["js"]["count_none"]
+
+
+def _close(text: str) -> str:
+    return text.replace(" ", "")
 
 
 @pytest.mark.parametrize("lang", sorted(WORDS))
