@@ -438,6 +438,7 @@ class Applier:
             case "age":
                 if not keeping.may_go(buyer, data["before"], run.now):
                     return True  # a sign of life came first
+                run.evidence = buyers.evidence(buyer, data.get("tell", ()))  # proof outlives the record
                 wanted = erasing.wanted(buyer)
                 wanted.aged, wanted.evidence_until = True, data["evidence_until"]
                 self._erase(run, buyer, wanted)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 
 from msgspec import structs
@@ -98,6 +98,25 @@ def new_answers(
         elif topic == "coupons" and verdict == "granted":
             at, wording = consent.coupons_at or now, consent.coupons_wording
         found.append(ConsentRecord(account, id, topic, verdict, at, wording, consent.source))
+    return found
+
+
+def evidence(buyer: Buyer, wanted: Collection[Sequence[str]] | None = None) -> list[ConsentRecord]:
+    """What the record itself still proves of answers that were given: the last one of each topic at each address.
+
+    `wanted`: account, address, topic and verdict of those alone.
+    """
+    found = []
+    asked = None if wanted is None else set(map(tuple, wanted))
+    for address in buyer.addresses:
+        consent = address.consent
+        for topic in TOPICS:
+            verdict, at, wording = getattr(consent, topic), consent.at, consent.wording
+            if topic == "coupons" and consent.coupons_at:
+                at, wording = consent.coupons_at, consent.coupons_wording
+            said = verdict != ("granted" if topic == "service" else "unknown")
+            if at and said and (asked is None or (address.account, address.id, topic, verdict) in asked):
+                found.append(ConsentRecord(address.account, address.id, topic, verdict, at, wording, consent.source))
     return found
 
 

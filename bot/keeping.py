@@ -96,6 +96,13 @@ def names_somebody(record: Record | None) -> bool:
     return isinstance(record, Order) and bool(record.buyer or record.owed or record.pay_url or record.status_url)
 
 
+def last_news(order: Order) -> Ms:
+    """When the shop last told of an order, as its record knows."""
+    lanes = [order.pay, *(shipment.lane for shipment in order.shipments), *(refund.lane for refund in order.refunds)]
+    times = (order.created_at, order.placed_at, order.paid_at)
+    return max(*times, *order.known.values(), *(lane.version for lane in lanes))
+
+
 def is_over(record: Record | None, older_than: Ms) -> bool:
     """Whether a cart or a parcel of its own was last told of before then."""
     if isinstance(record, Cart):

@@ -21,6 +21,7 @@ METRICS = "metrics"  # hash: owner id -> last metrics text
 CAMPAIGNS = "campaigns"  # set: keys of all campaigns
 CODE_COUNTS = "otp:{codes}"  # hash: phone codes sent by n: number, p: prefix, w: asker, c: country; k: proved; a: all
 ERASING = "erasing"  # hash: id of a buyer being erased -> what to look for
+AGING = "aging"  # hash: began, next: the pass over all buyers by age, and its next partition
 ERASING_LOCK = "erasing:lock"  # string: the process that erases just now
 LINK_KEYS = (
     "secret:links"  # hash: digit of a key -> time of its making, key (hex): what links to buyer pages are sealed with

@@ -128,6 +128,7 @@ class Run(Struct, eq=False):
     rekeyed: list[tuple[str, str, str]] = field(default_factory=list)  # (campaign, code, buyer) of an absorbed wallet
     billed: list[tuple[str, str, int]] = field(default_factory=list)  # (account, message id, parts) of receipts
     before_answers: dict[Answer, str] = field(default_factory=dict)  # what the buyer allowed before the turn
+    evidence: list[ConsentRecord] = field(default_factory=list)  # answers of long ago that are told once more
     answered: set[Answer] = field(default_factory=set)  # what was asked and answered in it, also as before
     leaves: list[ConsentRecord] = field(default_factory=list)  # evidence of yes and no to single notices
     before_timers: dict[str, Ms] = field(default_factory=dict)

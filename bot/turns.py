@@ -285,8 +285,8 @@ class Turns:
                 answers = buyers.new_answers(
                     run.before_answers, run.answered, record, run.now, merged=isinstance(body, Absorbed)
                 )
-                entry.consents = buyers.sent_by(answers, body) if isinstance(body, StaffAsked) else answers
-                entry.consents += run.leaves
+                answers = buyers.sent_by(answers, body) if isinstance(body, StaffAsked) else answers
+                entry.consents = [*run.evidence, *answers, *run.leaves]
         entry.event = dump_event(run.event)
         entry.release = self._release
         change.journal = dump(entry)

@@ -46,6 +46,11 @@ class Forgetting:
             found = await retention.silent(connection, before, now, after=after, limit=limit)
         return [(one.id, one.home) for one in found]
 
+    async def proved(self, ids: Collection[str]) -> set[retention.Answer]:
+        """The answers of these buyers that are kept as evidence: account, address, topic, verdict."""
+        async with self._history.connection() as connection:
+            return await retention.proved(connection, ids)
+
     async def old_orders(self, before: Ms, after: str, limit: int) -> list[str]:
         """Subjects of orders last told of before then, in their order from just after one."""
         async with self._history.connection() as connection:
@@ -54,7 +59,12 @@ class Forgetting:
     async def known_tasks(self, names: Collection[str]) -> set[str]:
         """Those of these tasks that are still held."""
         async with self._history.connection() as connection:
-            return await retention.known_tasks(connection, names)
+            return await retention.known(connection, t.tasks, names)
+
+    async def known_orders(self, subjects: Collection[str]) -> set[str]:
+        """Those of these orders that the ledger ever heard of."""
+        async with self._history.connection() as connection:
+            return await retention.known(connection, t.orders, subjects)
 
     async def orders(self, ids: Collection[str]) -> list[str]:
         """The subjects of all orders that these ids ever had."""

@@ -33,6 +33,8 @@ AGAIN_MS = 3_600_000  # a round begins an hour after the last one began
 CLOSED = ("done", "expired")
 Step = Callable[[AsyncConnection], Awaitable[bool]]
 """A page of something in one transaction: whether there may be more of it."""
+Answer = tuple[str, str, str, str]
+"""An answer about consent: account, address, topic, verdict."""
 
 
 class Retention:
@@ -206,6 +208,15 @@ async def silent(connection: AsyncConnection, old: Ms, now: Ms, *, after: str, l
     return [Named(row.id, row.home) for row in await connection.execute(query)]
 
 
+async def proved(connection: AsyncConnection, ids: Collection[str]) -> set[Answer]:
+    """The answers of these buyers that are kept as evidence."""
+    c, found = t.consents.c, set[Answer]()
+    for part in _parts(ids):
+        query = select(c.account, c.address, c.topic, c.verdict).where(c.buyer.in_(part))
+        found.update((row.account, row.address, row.topic, row.verdict) for row in await connection.execute(query))
+    return found
+
+
 async def old_orders(connection: AsyncConnection, old: Ms, *, after: str, limit: int) -> list[str]:
     """Subjects of orders that were last told of before then, in their order from just after one."""
     c = t.orders.c
@@ -213,11 +224,12 @@ async def old_orders(connection: AsyncConnection, old: Ms, *, after: str, limit:
     return list(await connection.scalars(query.order_by(c.subject).limit(limit)))
 
 
-async def known_tasks(connection: AsyncConnection, names: Collection[str]) -> set[str]:
-    """Those of these tasks that the ledger still holds."""
+async def known(connection: AsyncConnection, table: Table, names: Collection[str]) -> set[str]:
+    """Those of these (by the table's key) that the ledger holds."""
+    key = next(iter(table.primary_key.columns))
     found: set[str] = set()
     for part in _parts(names):
-        found.update(await connection.scalars(select(t.tasks.c.id).where(t.tasks.c.id.in_(part))))
+        found.update(await connection.scalars(select(key).where(key.in_(part))))
     return found
 
 
