@@ -124,7 +124,7 @@ def _task(stored: bytes, person: Person, *, own: bool) -> bytes:
         return stored
     bare = structs.replace(task, brief="", note="")
     if not about:
-        return pack(bare)
+        return pack(structs.replace(bare, home="" if task.home in person.subjects else task.home))
     home = task.home if subjects.kind(task.home) == "order" else ""
     return pack(structs.replace(bare, home=home, state="expired" if task.state == "open" else task.state))
 

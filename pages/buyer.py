@@ -74,7 +74,7 @@ class BuyerPages:
     async def _get(self, request: web.Request) -> web.StreamResponse:
         """Shows; changes nothing, whoever asks: previews, prefetches, robots."""
         visit, name = await self._door.visit(request), request.match_info.get("page", "").strip("/")
-        if name == "stop" or visit.link.kind == "out":
+        if _leads_out(visit, name):
             return await show.way_out(visit)
         if name not in SHOWS:
             raise StopError("nothing")
@@ -84,7 +84,7 @@ class BuyerPages:
 
     async def _post(self, request: web.Request) -> web.Response:
         visit, name = await self._door.visit(request), request.match_info.get("page", "").strip("/")
-        if name == "stop" or visit.link.kind == "out":
+        if _leads_out(visit, name):
             return await deeds.end_marketing(visit, self._door)
         if name not in DOES and name not in AT_THE_DOOR:
             raise StopError("nothing")
@@ -95,3 +95,8 @@ class BuyerPages:
         if not visit.known:
             return await show.doorstep(visit, opens=await self._door.opens(visit))
         return await DOES[name](visit, self._door)
+
+
+def _leads_out(visit: Visit, name: str) -> bool:
+    """Whether this ends marketing. A link for joining does not: anybody gets one by typing a number."""
+    return visit.link.kind == "out" or (name == "stop" and visit.link.kind != "join")

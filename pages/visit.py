@@ -67,8 +67,9 @@ class Visit:
 
     @property
     def locale(self) -> str:
-        """The language of the answer."""
-        return locale_of(self.request, self.deps.shop, self.buyer.locale)
+        """The language of the answer. Who types a number to join does not learn what its owner reads."""
+        own = self.buyer.locale if self.link.kind != "join" else ""
+        return locale_of(self.request, self.deps.shop, own)
 
     @property
     def base(self) -> str:

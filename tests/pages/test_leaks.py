@@ -13,6 +13,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
+import aiohttp
 import pytest
 
 from bot.access import create_token
@@ -256,6 +257,27 @@ async def test_who_types_a_members_number_learns_nothing(chat, member):
         assert found.member.number in visitor.text.replace(" ", "")
     assert (await at_phone(chat)).member == found.member
     assert PHONE in (await at_phone(chat)).phones
+
+
+async def test_who_types_a_members_number_changes_nothing(chat, inside, member):
+    """Anybody can type a number: what that leads to ends nobody's marketing, and does not speak the owner's language."""
+    await inside.get(member + "/settings")
+    await inside.send("/settings", tick=[mark(inside, "Messenger", "marketing"), mark(inside, "1234", "marketing")])
+    before = await at_phone(chat)
+    assert before.locale == "zh-CN"
+    async with Visitor(chat.harness.base) as visitor:
+        english = {"headers": {"Accept-Language": "en"}}
+        await visitor.get("/b/join", **english)
+        number = aiohttp.FormData({"csrf": csrf(visitor), "number": PHONE})
+        await visitor._take("POST", "/b/join", data=number, **english)
+        assert visitor.status == 200
+        assert '<html lang="en">' in visitor.text
+        path = visitor.path.partition("?")[0]
+        for method in ("GET", "POST"):
+            assert (await visitor._take(method, path + "/stop")).status == 404
+    after = await at_phone(chat)
+    assert [a.consent for a in after.addresses] == [a.consent for a in before.addresses]
+    assert not any(a.opted_out for a in after.addresses)
 
 
 def test_links_are_ended_from_the_command_line(config):
