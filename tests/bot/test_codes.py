@@ -108,6 +108,32 @@ async def test_a_country_and_a_day_have_their_sums(redis_client):
     assert [f.outcome for f in others].count("sent") == 5
 
 
+async def test_a_countrys_hour_slides(redis_client):
+    """What went out at the end of one hour counts in the next, and less and less of it: half of it after half an hour."""
+    one = await codes(redis_client, per_day=700)
+    border = NOW - NOW % HOUR_MS + HOUR_MS
+    for _ in range(80):
+        await one.proved(PHONE, border - 1)
+        await one.proved(PHONE, border)
+
+    async def sent(at: int, area: str) -> int:
+        found = [await one.request(f"+86{area}{n:04d}5678", at) for n in range(90)]
+        return [f.outcome for f in found].count("sent")
+
+    assert await sent(border - 1, "139") == 70
+    assert await sent(border, "138") == 0
+    assert await sent(border + HOUR_MS // 2, "137") == 35
+
+
+async def test_a_small_shops_country_still_gets_sixty_an_hour(redis_client):
+    """A tenth of a small daily sum would shut out a busy hour."""
+    one = await codes(redis_client, per_day=200)
+    for _ in range(60):
+        await one.proved(PHONE, NOW)
+    found = [await one.request(f"+86139{n:04d}5678", NOW) for n in range(70)]
+    assert [f.outcome for f in found].count("sent") == 60
+
+
 async def test_codes_that_never_come_back_stop_their_country(redis_client):
     """100 sent and hardly one typed back is pumping; a country whose buyers prove theirs goes on, and so does the next hour."""
     one = await codes(redis_client)
@@ -142,6 +168,17 @@ async def test_counters_do_not_stay(redis_client):
     assert await redis_client.hlen(keys.CODE_COUNTS) == 5
     await one.sweep(NOW + 2 * DAY_MS)
     assert await redis_client.hlen(keys.CODE_COUNTS) == 0
+
+
+async def test_what_still_counts_is_not_swept_with_what_is_over(redis_client):
+    """The first code of a number is a day old, nine others are not: still no eleventh within the day."""
+    one = await codes(redis_client)
+    assert (await one.request(PHONE, NOW)).outcome == "sent"
+    for n in range(9):
+        assert (await one.request(PHONE, NOW + 12 * HOUR_MS + n * HOUR_MS)).outcome == "sent"
+    await one.sweep(NOW + DAY_MS)
+    assert (await one.request(PHONE, NOW + DAY_MS)).outcome == "sent"
+    assert (await one.request(PHONE, NOW + DAY_MS)).outcome == "too_many"
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

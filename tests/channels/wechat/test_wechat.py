@@ -565,6 +565,19 @@ async def test_long_texts_end_with_a_line_and_links_stay_whole():
     assert json.loads(http.calls[1][2])["text"]["content"].startswith("<a href=")
 
 
+@pytest.mark.parametrize("refusal", [{"errcode": 45047}, {"errcode": 45009}, {"errcode": -1}, (502, b"bad")])
+async def test_a_later_piece_that_is_refused_is_in_doubt(refusal):
+    """Half of it was read already: trying again would repeat it. Where the first is refused, nothing was, and the rest waits."""
+    http = Http({"errcode": 0}, refusal)
+    with pytest.raises(InDoubtError):
+        await adapter(http).send(out(Text("好" * 1500)))
+    assert len(http.calls) == 2
+    http = Http({"errcode": 45047})
+    with pytest.raises(WindowClosedError):
+        await adapter(http).send(out(Text("好" * 1500)))
+    assert len(http.calls) == 1
+
+
 async def test_a_media_id_that_is_gone_is_made_once_more():
     """40007: uploaded again, sent again, once; the second 40007 is final."""
     http = Http({"media_id": "M1"}, {"errcode": 40007}, {"media_id": "M2"}, {"errcode": 0})
@@ -574,6 +587,10 @@ async def test_a_media_id_that_is_gone_is_made_once_more():
     with pytest.raises(ContentError):
         await adapter(http).send(out(Picture("801234567890", "卡号")))
     assert len(http.calls) == 4
+    http = Http({"media_id": "M1"}, {"errcode": 45001})  # whatever else is wrong with it stays wrong
+    with pytest.raises(ContentError):
+        await adapter(http).send(out(Picture("801234567890", "卡号")))
+    assert len(http.calls) == 2
 
 
 @pytest.mark.parametrize(
