@@ -80,9 +80,8 @@ def _turn(body: bytes, person: Person) -> bytes | None:
         tasks=_each(turn.tasks, lambda stored: _task(stored, person, own=own)),
         decisions=[_decision(one, person) for one in turn.decisions],
         notes=[] if own else [note for note in turn.notes if not person.told_in(note.summary)],
+        consents=[] if own else turn.consents,
     )
-    if hasattr(made, "consents"):
-        made = structs.replace(made, consents=[] if own else made.consents)
     packed = dump(made)
     # Of somebody else's turn the record is theirs: a number that both had is not taken from them.
     return None if person.told_in_bytes(packed) and own else packed

@@ -201,6 +201,24 @@ async def test_an_unclaimed_code_of_a_pool_is_nobodys(coupons):
     assert (await coupons.redeem("SHOPCODE2345", "1", NOW))[0] == "unknown"
 
 
+async def test_changes_at_once_are_all_kept(coupons):
+    """Ten staff each give the campaign one more: none is lost; it may shrink to what is claimed, and no further."""
+    await coupons.create(campaign(stock=1))
+
+    def more(one: Campaign) -> None:
+        one.stock += 1
+
+    await asyncio.gather(*(coupons.change("RACE", more) for _ in range(10)))
+    assert (await coupons.get("RACE"))[0].stock == 11
+    for n in range(3):
+        await coupons.claim("RACE", f"b{n}", NOW)
+    with pytest.raises(StockError):
+        await coupons.change("RACE", lambda one: setattr(one, "stock", 2))
+    await coupons.change("RACE", lambda one: setattr(one, "stock", 3))
+    assert (await coupons.get("RACE"))[1].remaining == 0
+    assert (await coupons.claim("RACE", "b3", NOW)).outcome == "sold_out"
+
+
 # --- merges -----------------------------------------------------------------------------------------------------------
 
 
@@ -228,6 +246,23 @@ async def test_who_both_had_one_keeps_both_and_gets_no_third(coupons):
         await coupons.redeem(code, f"order of {code}", NOW)
     assert (await coupons.claim("RACE", "older", NOW)).outcome == "limit"
     assert (await coupons.get("RACE"))[1].claimed == 2
+
+
+async def test_what_merged_buyers_hold_is_the_survivors_whatever_a_claim_comes_to(coupons):
+    """Of a campaign that has run out since: the coupon is the survivor's from that look on, once, and the limit holds."""
+    await coupons.create(campaign(per_buyer=3, stock=2))
+    held = [(await coupons.claim("RACE", f"loser{n}", NOW)).code for n in range(2)]
+    await coupons.redeem(held[0], "5001", NOW)
+    await coupons.redeem(held[1], "5002", NOW)
+    for _ in range(3):
+        assert (await coupons.claim("RACE", "older", NOW, merged=["loser0", "loser1"])).outcome == "sold_out"
+    assert {(await coupons.find(code)).buyer for code in held} == {"older"}
+    await coupons.change("RACE", lambda one: setattr(one, "stock", 9))
+    third = await coupons.claim("RACE", "older", NOW)  # by its own id alone: what they held is known by now
+    assert third.outcome == "won"
+    await coupons.redeem(third.code, "5003", NOW)
+    assert (await coupons.claim("RACE", "older", NOW, merged=["loser0"])).outcome == "limit"
+    assert (await coupons.claim("RACE", "loser0", NOW)).outcome == "won"  # nothing is kept under the old id
 
 
 # --- claims whose turn was never committed ----------------------------------------------------------------------------
@@ -262,7 +297,23 @@ async def test_an_uncommitted_claim_returns_after_ten_minutes(redis_client):
     await asyncio.gather(sweeping.sweep(), sweeping.sweep())
     assert (await coupons.get("RACE"))[1].remaining == 1
     assert await coupons.find(claim.code) is None
+    assert await coupons.tentative(clock.now() + TENTATIVE_MS) == []
+    assert await coupons.pool("RACE") == set()  # a code of ours is drawn, never given again
     assert (await coupons.claim("RACE", ids.new("b", 4), clock.now())).outcome == "won"
+
+
+async def test_whose_claim_came_to_nothing_may_claim_again(coupons):
+    """A coupon that was released counts against nobody's limit; the others of its buyer stay."""
+    await coupons.create(campaign(per_buyer=2))
+    first = await coupons.claim("RACE", "b1", NOW)
+    await coupons.redeem(first.code, "5001", NOW)
+    second = await coupons.claim("RACE", "b1", NOW)
+    await coupons.release("RACE", second.code)
+    third = await coupons.claim("RACE", "b1", NOW)
+    assert (third.outcome, third.code == second.code) == ("won", False)
+    await coupons.redeem(third.code, "5002", NOW)
+    assert (await coupons.claim("RACE", "b1", NOW)).outcome == "limit"
+    assert (await coupons.get("RACE"))[1].claimed == 2
 
 
 async def test_a_committed_claim_whose_confirmation_was_lost_is_kept(redis_client):

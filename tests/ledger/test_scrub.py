@@ -12,7 +12,7 @@ from bot.codec import dump_event, dump_message, dump_record, load_message, load_
 from bot.events import BuyerFacts, Event, MessageReceived
 from bot.journal import ConsentRecord, DecisionRecord, NoteRecord, RuleVerdict, SendEntry, TurnEntry, dump, load_turn
 from bot.messages import OutboundMessage, Text
-from bot.records import Address, Buyer, Coupon, Link, Member, Order, Parcel, Task
+from bot.records import AccountState, Address, Buyer, Coupon, Link, Member, Order, Parcel, Task
 from ledger.scrub import NOBODY, Person, scrubbed
 
 NOW = 1_790_049_600_000
@@ -152,6 +152,28 @@ def test_what_led_to_them_leads_nowhere():
     assert bare(turn(HOME, "b_me", record=dump_record(parcel))).record == b""
     beside = dump_record(parcel)
     assert bare(turn("parcel:sf:1", "", event=said("parcel:sf:1", PHONE), record=beside)).record == beside
+
+
+def test_somebody_elses_turn_keeps_a_record_that_names_nobody():
+    """Told by its event: an order of others that names the number forgets it, a link and an account of others stay."""
+    event = said("account:chat", f"of {PHONE}")
+    order = Order("7", "main", OTHER_ORDER, buyer=BuyerFacts(phones=(PHONE,)), placed_at=NOW)
+    left = load_record(bare(turn(OTHER_ORDER, "", record=dump_record(order))).record)
+    assert isinstance(left, Order)
+    assert (left.buyer, left.placed_at) == (None, NOW)
+    for record in (Link(OTHER_HOME, at=NOW, buyer="b_other"), AccountState("chat", alerts=["quota"])):
+        assert bare(turn("account:chat", "", event=event, record=dump_record(record))).record == dump_record(record)
+    named = dump_record(AccountState("chat", alerts=[f"refused {PHONE}"]))
+    assert bare(turn("account:chat", "", event=event, record=named)).record == b""
+
+
+def test_their_words_go_also_where_no_word_of_them_names_the_person():
+    """An id that is too short to be searched for, a name: whose message and work it is tells by the buyer."""
+    found = bare(turn(ORDER, "", messages=[message("b_me", "p1", "")], tasks=[task("b_me", "", "ask 阮清和")]))
+    assert load_message(found.messages[0]).content == Text("")
+    assert load_message(found.messages[0]).to == ""
+    work = msgspec.msgpack.decode(found.tasks[0], type=Task)
+    assert (work.brief, work.state) == ("", "expired")
 
 
 def test_a_turn_about_others_is_kept_to_the_byte():
