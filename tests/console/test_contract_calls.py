@@ -71,6 +71,23 @@ def test_the_same_key_gives_the_same_answer(gw: Served) -> None:
     assert gw.api("POST", "/campaigns", body, Idempotency_Key="idem-2").kind == "key-taken"
 
 
+def test_a_key_is_its_callers_and_its_operations(gw: Served) -> None:
+    """Another token, method or path is another call under the same key; a read is answered anew; names in any order are the same body."""
+    body = {"key": "IDEM6", **CAMPAIGN}
+    first = gw.api("POST", "/campaigns", body, Idempotency_Key="idem-6")
+    assert first.status == 201
+    turned = gw.api("POST", "/campaigns", dict(reversed(body.items())), Idempotency_Key="idem-6")
+    assert (turned.status, turned.json) == (201, first.json)
+    assert gw.api("POST", "/campaigns", body, role="marketing", Idempotency_Key="idem-6").kind == "key-taken"
+    path = "/campaigns/IDEM6"
+    assert gw.api("PATCH", path, {"stock": 60}, Idempotency_Key="idem-6").status == 200
+    for stock in (61, 62):
+        assert gw.api("GET", path, Idempotency_Key="idem-6").json["stock"] == stock - 1
+        assert gw.api("PATCH", path, {"stock": stock}).status == 200
+    assert gw.api("PATCH", path, {"stock": 60}, Idempotency_Key="idem-6").json["stock"] == 60
+    assert gw.get(path)["stock"] == 62
+
+
 def test_a_refusal_is_kept_too(gw: Served) -> None:
     """The answer under a key does not change with what happens later."""
     claim = {"buyer": gw.buyer("messenger-main", "8801")["id"]}
