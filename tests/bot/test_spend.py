@@ -81,6 +81,53 @@ async def test_a_receipt_of_the_next_day_corrects_the_day_it_was_reserved_on(red
     assert await total(redis_client, "2026-09-21") == 180_000
 
 
+async def test_a_receipt_corrects_the_last_day_that_reserved_for_it(redis_client):
+    """A text that was tried again the next day: what the provider counted is the second attempt, not both."""
+    one = spend(redis_client)
+    for attempt, at in ((1, NOW), (2, NOW + 4 * HOUR_MS)):
+        await one.reserve("sms", [Outlay("m1", attempt, CHINA, 1)], at)
+    await one.correct("sms", "m1", 3, NOW + 5 * HOUR_MS)
+    assert await total(redis_client, "2026-09-21") == 45_000
+    assert await total(redis_client, "2026-09-22") == 135_000
+    assert await total(redis_client, "2026-09") == 180_000
+    await one.correct("sms", "m1", 0, NOW + 5 * HOUR_MS)  # a receipt that does not say is none
+    assert await total(redis_client, "2026-09") == 180_000
+
+
+async def test_a_text_counts_one_part_at_least(redis_client):
+    """Also where nobody has counted its parts yet."""
+    one = spend(redis_client, "0.045")
+    assert await one.reserve("sms", [Outlay("m1", 1, CHINA, 0)], NOW) == set()
+    assert await one.reserve("sms", [Outlay("m2", 1, CHINA, 0)], NOW) == {"m2"}
+
+
+@pytest.mark.parametrize(("daily", "parts"), [("0.135", (1, 3)), ("0.045", (1,))])
+async def test_a_limit_is_told_as_reached_when_it_refuses_and_when_nothing_fits_any_more(redis_client, daily, parts):
+    """A long text that does not fit stops though a short one would; the last part that fits is the end without a refusal."""
+    one = spend(redis_client, daily)
+    for number, count in enumerate(parts):
+        await one.reserve("sms", [Outlay(f"m{number}", 1, CHINA, count)], NOW)
+    stream = f"inbox:{{p{one._store.partition('account:sms'):02d}}}"
+    bodies = [fields[b"b"] for _, fields in await redis_client.xrange(stream)]
+    assert [b"100 % of daily" in body for body in bodies] == [True]
+
+
+async def test_a_limit_is_used_up_while_not_even_the_cheapest_part_fits(redis_client):
+    """With room for one it is not; what was not accepted is room again; a settlement of yesterday says nothing of today."""
+    one = spend(redis_client, "0.09")
+    await one.reserve("sms", [Outlay("m1", 1, CHINA, 1)], NOW)
+    assert one.used_up == {}
+    await one.reserve("sms", [Outlay("m2", 1, CHINA, 1)], NOW)
+    assert set(one.used_up) == {"sms"}
+    await one.settle("sms", one.day(NOW), [Outlay("m2", 1, CHINA, 0)], NOW)
+    assert one.used_up == {}
+    await one.reserve("sms", [Outlay("m3", 1, CHINA, 1)], NOW)
+    tomorrow = NOW + 4 * HOUR_MS
+    await one.refresh(tomorrow)
+    await one.settle("sms", one.day(NOW), [Outlay("m3", 1, CHINA, 1)], tomorrow)
+    assert one.used_up == {}
+
+
 async def test_a_country_without_a_price_counts_at_the_dearest(redis_client):
     """A limit cannot be walked around by a country that the list forgets."""
     one = spend(redis_client)

@@ -86,6 +86,8 @@ def test_a_key_is_its_callers_and_its_operations(gw: Served) -> None:
         assert gw.api("PATCH", path, {"stock": stock}).status == 200
     assert gw.api("PATCH", path, {"stock": 60}, Idempotency_Key="idem-6").json["stock"] == 60
     assert gw.get(path)["stock"] == 62
+    assert gw.api("DELETE", "/products/idem?shop=main", Idempotency_Key="idem-7").status == 404
+    assert gw.api("DELETE", "/products/idem", Idempotency_Key="idem-7").kind == "key-reused"
 
 
 def test_a_refusal_is_kept_too(gw: Served) -> None:

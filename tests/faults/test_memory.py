@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
+from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from bot import bootstrap, housekeeping
+from bot import bootstrap, housekeeping, keys
 from bot.bootstrap import read_settings
 from bot.codes import Codes
+from bot.costs import Tariff
 from bot.coupons import Campaign, Coupons
 from bot.errors import StoreFullError
+from bot.spend import Limits, Outlay, Spend
 from bot.store import Store
 from tests.gateway import projecting, running
 from tests.servers import Valkey
@@ -134,6 +138,26 @@ async def test_at_the_limit_processes_keep_their_partitions_and_finish_their_wor
         await until(lambda: is_ready(gw), 10)
         await gw.say("p1", "你好")
         await gw.said("p1", 2)
+
+
+async def test_an_alert_that_cannot_be_stored_now_is_told_later(redis_client):
+    """A spend limit that is reached while memory is full: the texts stop at once, the account's record hears of it after that."""
+    store = Store(redis_client, 4, "one")
+    limits = Limits(Tariff("CNY", {"CN": Decimal("0.045")}), daily=Decimal("0.045"))
+    spend = Spend(store, {"sms": limits}, ZoneInfo("Asia/Shanghai"))
+    now = 1_790_000_000_000
+    await redis_client.config_set("maxmemory", 1)
+    try:
+        assert await spend.reserve("sms", [Outlay("m1", 1, "+8613900001234", 1)], now) == set()
+        assert set(spend.used_up) == {"sms"}
+    finally:
+        await redis_client.config_set("maxmemory", 0)
+    inbox = keys.inbox(store.partition("account:sms"))
+    assert await redis_client.xlen(inbox) == 0
+    for _ in range(2):
+        await spend.refresh(now)
+    [(_, fields)] = await redis_client.xrange(inbox)
+    assert b"100 % of daily_spend_limit" in fields[b"b"]
 
 
 async def test_one_reason_to_be_shut_does_not_end_another():

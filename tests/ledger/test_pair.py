@@ -109,6 +109,16 @@ async def test_an_emptied_store_is_refused_until_it_is_adopted(store, url):
     assert await held(url) == [1, 2, 3, 7]
 
 
+async def test_a_pair_without_a_history_is_made_anew(store, url):
+    """The store was emptied, or the other one written to, before anything was projected: nothing can be mixed."""
+    async with projecting(store, url):
+        async with asyncio.timeout(10):
+            while not await store.client.hget("meta", "epoch"):
+                await asyncio.sleep(0.02)
+    await store.client.flushall()
+    await first_life(store, url)
+
+
 async def test_another_ledger_is_refused(store, url, tmp_path):
     await first_life(store, url)
     other = database_url("sqlite:other.db", tmp_path)
@@ -142,6 +152,30 @@ async def test_a_store_that_was_restored_is_refused(store, url):
     async with projecting(store, url):
         await caught_up(store)
     assert await held(url) == [1, 2, 3, 4, 9]
+
+
+async def test_a_journal_that_is_gone_is_refused(store, url):
+    """Of one partition alone, with everything else as it was: what it held besides is not known."""
+    await first_life(store, url)
+    await store.client.delete(keys.journal(1))
+
+    assert "the store was set back" in await refusal(store, url)
+
+
+@pytest.mark.parametrize("marked", ["3-0", "2-0"], ids=["told", "not yet told"])
+@pytest.mark.parametrize("gone", [("3-0",), ("1-0", "2-0"), ("1-0", "2-0", "3-0")], ids=["newest", "oldest", "all"])
+async def test_entries_that_go_by_themselves_part_nobody(store, url, gone, marked):
+    """Old ones are swept, an erased buyer's are taken out, a crash leaves the mark behind the ledger: it goes on."""
+    await first_life(store, url)
+    await store.client.xdel(keys.journal(1), *gone)
+    if marked != "3-0" and "3-0" not in gone:
+        await store.client.hset(keys.LEDGER_MARKS, "1", marked)
+    await write(store, 9)
+
+    async with projecting(store, url):
+        await caught_up(store)
+    assert await held(url) == [1, 2, 3, 9]
+    assert (await commands.status(store, url)).well
 
 
 async def test_a_ledger_that_was_restored_goes_on_while_the_journals_reach_back(store, url, tmp_path):

@@ -881,6 +881,7 @@ def usage(minutes: int) -> dict[str, str]:
 THROTTLED = {"error": {"code": 613, "message": "slow"}}
 ERRORS = (
     row("1", failing(1, status=500), InDoubtError),
+    row("1 with another status", failing(1), InDoubtError),
     row("1/99", failing(1, 99), AccountError),
     row("1/1357046", failing(1, 1357046), InDoubtError),
     row("2", failing(2, status=500, is_transient=True), ProviderDownError),
