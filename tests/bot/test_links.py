@@ -46,6 +46,39 @@ def test_no_changed_digit_is_taken(link, place, digit):
         unseal(changed, KEY)
 
 
+def test_a_kind_of_a_newer_release_is_no_link_yet(monkeypatch):
+    """Two releases side by side: what this one does not know opens nothing, and fails at nothing."""
+    with monkeypatch.context() as newer:
+        newer.setattr("bot.links.KINDS", (*KINDS, "parcel"))
+        token = seal(Link("parcel", ids.derived("b", 7, "x"), 3, NOW), "0", KEY)
+    with pytest.raises(LinkError, match="does not know"):
+        unseal(token, KEY)
+
+
+async def test_two_that_draw_the_next_key_at_once_draw_one(redis_client):
+    """Neither's links are lost: what was sealed with the first stays readable."""
+    store = Store(redis_client, 4, "one")
+    one, two, three = Links(store), Links(store), Links(store)
+    await one.start(NOW)
+    await two.start(NOW)
+    await one.rotate(NOW + ROTATE_MS)
+    token = one.token("chat", ids.derived("b", 7, "x"), 0, NOW)
+    await two.rotate(NOW + ROTATE_MS)
+    await three.start(NOW + ROTATE_MS)
+    assert (await three.read(token)).kind == "chat"
+    assert (await two.read(token)) == (await three.read(token))
+
+
+async def test_letters_of_other_scripts_are_no_link(redis_client):
+    """Also behind a digit that names a key."""
+    links = Links(Store(redis_client, 4, "one"))
+    await links.start(NOW)
+    token = links.token("chat", ids.derived("b", 7, "x"), 0, NOW)
+    for wrong in (token[0] + "é" * 35, token[:-1] + "٣", token + "0", token[:-1], token[0], ""):
+        with pytest.raises(LinkError):
+            await links.read(wrong)
+
+
 def test_every_digit_of_one_link_counts():
     """All 35 places with all 62 digits, and two digits changed places: no other spelling of the same bytes either."""
     token = seal(Link("chat", ids.derived("b", 7, "x"), 3, NOW), "0", KEY)

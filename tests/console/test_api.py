@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
 
 from bot.access import COOKIE, create_token, open_session
 from console.web.words import WORDS
-from tests.gateway import running
+from tests.gateway import projecting, running
 from tests.shops.events import ORDER
 
 
@@ -196,3 +197,30 @@ async def test_a_page_that_needs_the_ledger_says_in_words_that_it_is_away(valkey
             page = await answer.text()
     assert (answer.status, answer.content_type) == (503, "text/html")
     assert WORDS["zh-CN"]["trouble"]["away_title"] in page
+
+
+async def test_what_could_not_be_done_just_now_is_not_kept_under_its_key(valkey, redis_client, tmp_path, monkeypatch):
+    """A 503 is no answer that a repeat should get for two days; a call whose process died gives its key free; the rest is kept."""
+
+    async def died(*_) -> None:
+        """Before it could say that it was done."""
+
+    async with running(valkey, tmp_path) as gw:
+        api = Api(gw, await create_token(gw.gateway.store, "tests", "owner"))
+        asked = {"where": {"all": []}}
+        status, problem = await api("POST", "/segments/preview", asked, **{"Idempotency-Key": "k1"})
+        assert status == 503, problem
+        with monkeypatch.context() as killed:
+            killed.setattr("console.api.once._free", died)
+            killed.setattr("console.api.once.HELD_MS", 300)
+            for _ in range(2):
+                assert (await api("POST", "/segments/preview", asked, **{"Idempotency-Key": "k2"}))[0] == 503
+        async with projecting(gw.gateway):
+            end = time.monotonic() + 30
+            while (await api("POST", "/segments/preview", asked, **{"Idempotency-Key": "k1"}))[0] == 503:
+                assert time.monotonic() < end
+                await asyncio.sleep(0.1)
+            assert (await api("POST", "/segments/preview", asked, **{"Idempotency-Key": "k1"}))[0] == 200
+        assert (await api("POST", "/campaigns", CAMPAIGN, **{"Idempotency-Key": "k3"}))[0] == 201
+        lives = [await redis_client.pttl(name) for name in await redis_client.keys("idem*")]
+        assert max(lives) > 47 * 3_600_000

@@ -206,6 +206,23 @@ async def test_a_ledger_that_was_restored_from_too_long_ago_is_refused(store, ur
     assert "the ledger was set back, and the journals do not reach back so far" in said
 
 
+async def test_a_ledger_from_before_its_first_entries_is_refused_once_these_are_swept(store, url, tmp_path):
+    """It belongs to the store and holds nothing of this partition, whose journal does not reach back to its beginning."""
+    await write(store, 1, partition=2)
+    async with projecting(store, url):
+        await caught_up(store)
+    shutil.copy(tmp_path / "ledger.db", tmp_path / "older.db")
+    await write(store, 1, 2, 3)
+    async with projecting(store, url):
+        await caught_up(store)
+    await store.client.xtrim(keys.journal(1), maxlen=0)
+    await write(store, 9)
+
+    said = await refusal(store, database_url("sqlite:older.db", tmp_path))
+
+    assert "the ledger was set back, and the journals do not reach back so far" in said
+
+
 async def test_a_pair_that_is_changed_beside_a_running_projector_is_noticed(store, url):
     await first_life(store, url)
     async with projecting(store, url):

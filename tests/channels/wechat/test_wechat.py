@@ -649,6 +649,8 @@ async def test_a_notice_that_may_not_be_sent_does_not_stop_the_chat():
             await adapter(Http({"errcode": code})).send(out(Notice("tpl", {"thing1": "a"})))
         assert type(caught.value) is error
         assert caught.value.alert
+    with pytest.raises(AccountError):  # a token that stays wrong is the account's, whatever is sent
+        await adapter(Http({"errcode": 40001}, {"errcode": 40001})).send(out(Notice("tpl", {"thing1": "a"})))
 
 
 async def test_an_error_says_what_support_asks_for():
