@@ -9,7 +9,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
 
@@ -167,6 +167,12 @@ def check(config: Config = DEFAULT) -> None:
 
     async def run() -> bool:
         gateway = await build(settings, "check")
+        try:
+            return await look(gateway)
+        finally:
+            await gateway.close()
+
+    async def look(gateway: Gateway) -> bool:
         good = await _store_is_safe(gateway)
         ledger = await commands.checked(gateway.history.engine.url)
         for line in ledger.lines:
@@ -183,7 +189,6 @@ def check(config: Config = DEFAULT) -> None:
         for fault in settings.live_faults:
             good = False
             typer.echo(fault, err=True)
-        await gateway.close()
         return good
 
     try:
@@ -507,9 +512,34 @@ def version() -> None:
 app.add_typer(commands_with(_settings, _with_store), name="ledger")
 
 
-def main() -> None:
-    """Entry point of the `touchpoint` script."""
-    app()
+def main() -> NoReturn:
+    """Entry point of the `touchpoint` script, of `serve`'s processes too."""
+    code: object = 0
+    try:
+        app()
+    except SystemExit as end:
+        code = end.code
+    except BaseException:  # noqa: BLE001  # told as Python would tell it
+        sys.excepthook(*sys.exc_info())
+        code = 1
+    _leave(code)
+
+
+def _leave(code: object) -> NoReturn:
+    """Ends the process without taking Python down, once all that was said is out.
+
+    The thread in which pyreqwest works may still be handing over the last answer, also after its client was closed. If it
+    meets Python's end there, it aborts the process: with exit code 134 and a stack, after everything went well.
+    """
+    if isinstance(code, str):
+        sys.stderr.write(f"{code}\n")
+    number = code if isinstance(code, int) else int(code is not None)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):  # nobody reads it any more, or it was closed
+            number = number or 1
+    os._exit(number)
 
 
 if __name__ == "__main__":

@@ -137,6 +137,57 @@ def test_faults_end_in_lines_and_a_code(config: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+ENDS = """
+import atexit, os, sys
+atexit.register(os.abort)  # what pyreqwest's thread may do while Python ends
+import bot.__main__ as cli
+@cli.app.command()
+def said(lines: int, code: int, words: str = "") -> None:
+    print("\\n".join(str(n) for n in range(lines)))
+    print("at last", file=sys.stderr, end="")
+    if code < 0: raise RuntimeError("went wrong")
+    sys.exit(words or code)
+cli.main()
+"""
+
+
+BUFFERED = {**os.environ, "PYTHONUNBUFFERED": ""}
+
+
+def said(*args: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", ENDS, "said", *args]
+    return subprocess.run(command, cwd=ROOT, env=BUFFERED, capture_output=True, text=True, timeout=50, check=False)
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (("0",), 0, "at last"),
+        (("3",), 3, "at last"),
+        (("1", "--words", "no such file"), 1, "at lastno such file\n"),
+    ],
+)
+def test_a_command_ends_with_its_code_and_all_its_words(args: tuple[str, ...], code: int, words: str) -> None:
+    """Not taken down by Python, which a thread of the HTTP library may abort: whatever waits in a buffer is out before."""
+    ended = said("20000", *args)
+    assert (ended.returncode, ended.stderr) == (code, words)
+    assert ended.stdout.splitlines() == [str(n) for n in range(20_000)]
+
+
+def test_a_command_that_breaks_says_how() -> None:
+    ended = said("1", "--", "-1")
+    assert (ended.returncode, ended.stdout) == (1, "0\n")
+    assert "went wrong" in ended.stderr
+
+
+def test_a_command_whose_reader_is_gone_ends_quietly() -> None:
+    command = [sys.executable, "-c", ENDS, "said", "3", "0"]
+    with subprocess.Popen(command, cwd=ROOT, env=BUFFERED, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as ended:
+        ended.stdout.close()  # type: ignore[union-attr]
+        assert ended.stderr.read() == b"at last"  # type: ignore[union-attr]
+    assert ended.returncode == 1
+
+
 def test_a_token_without_a_running_gateway(config: Path) -> None:
     """The token stands alone on the last line; the server started for the command ends with it."""
     done = touchpoint("token", "create", "ci", "--role", "owner", "--config", str(config))

@@ -80,3 +80,5 @@ if __name__ == "__main__":
         EXTRAS = replace(EXTRAS, audiences=FileAudiences(Path(audience)))
     process.build = functools.partial(build, extras=EXTRAS)
     uvloop.run(process.serve(read_settings(Path(sys.argv[1])), sys.argv[2]))
+    sys.stdout.flush()
+    os._exit(0)  # as `bot.__main__` does: while Python ends, a thread of pyreqwest's may abort the process
