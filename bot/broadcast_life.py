@@ -15,7 +15,7 @@ from typing import TypeAlias
 from msgspec import structs
 
 from bot import ids
-from bot.broadcasts import LIFE_MS, Broadcast, BroadcastState, Repeat
+from bot.broadcasts import LIFE_MS, MOST_STAGES, Broadcast, BroadcastState, Repeat, Stage
 from bot.errors import StateError
 from bot.events import Ms
 from bot.hours import instant, local
@@ -57,7 +57,9 @@ _SAID: dict[BroadcastState, str] = {
 def submit(broadcast: Broadcast, by: str, now: Ms, rules: Rules, *, recipients: int) -> Broadcast:
     """`recipients`: how many the audience is now; above the limit somebody else must approve."""
     need(broadcast, "draft", to="submitted")
-    asked = structs.replace(broadcast, submitted_by=by, recipients=recipients, approved_by="", why="")
+    asked = structs.replace(
+        broadcast, submitted_by=by, submitted_at=now, recipients=recipients, approved_by="", approved_at=0, why=""
+    )
     if rules.approve_above is not None and recipients > rules.approve_above:
         return structs.replace(asked, state="awaiting_approval")
     return _schedule(asked, now, rules)
@@ -67,7 +69,7 @@ def approve(broadcast: Broadcast, by: str, now: Ms, rules: Rules, *, alone: bool
     """`alone`: whoever submitted it also approves it, having typed the count of its recipients."""
     need(broadcast, "awaiting_approval", to="approved")
     _second(broadcast, by, alone=alone)
-    return _schedule(structs.replace(broadcast, approved_by=by), now, rules)
+    return _schedule(structs.replace(broadcast, approved_by=by, approved_at=now), now, rules)
 
 
 def _second(broadcast: Broadcast, by: str, *, alone: bool) -> None:
@@ -90,7 +92,9 @@ def withdraw(broadcast: Broadcast, now: Ms) -> Broadcast:
     need(broadcast, "awaiting_approval", "scheduled", to="taken back")
     if broadcast.state == "scheduled" and not broadcast.repeat and now >= max(broadcast.undo_until, broadcast.send_at):
         raise StateError("it begins just now: pause or cancel it")
-    return structs.replace(broadcast, state="draft", undo_until=0, submitted_by="", approved_by="")
+    return structs.replace(
+        broadcast, state="draft", undo_until=0, submitted_by="", submitted_at=0, approved_by="", approved_at=0
+    )
 
 
 def due(broadcast: Broadcast, now: Ms) -> bool:
@@ -141,7 +145,7 @@ def resume(
     going = structs.replace(broadcast, state=state, why="", looked_at=looked_at)
     if outgrown(broadcast, broadcast.frozen, rules):
         _second(broadcast, by, alone=alone)
-        going.approved_by, going.recipients = by, broadcast.frozen
+        going.approved_by, going.approved_at, going.recipients = by, now, broadcast.frozen
     if going.repeat is not None:
         going.next_at = occurrence(going.repeat, max(now, going.next_at), rules.zone)
     return going
@@ -154,6 +158,16 @@ def cancel(broadcast: Broadcast, now: Ms, why: str) -> Broadcast:
     return structs.replace(broadcast, state="cancelled", why=why, done_at=done_at)
 
 
+def passed(broadcast: Broadcast) -> tuple[Stage, ...]:
+    """What it went through, with the state that it has come into by its last change."""
+    known = broadcast.stages
+    if known and known[-1].state == broadcast.state:
+        return known
+    why = broadcast.why if broadcast.state in ("paused", "cancelled") else ""
+    stages = (*known, Stage(broadcast.state, broadcast.changed_at, broadcast.changed_by, why))
+    return stages if len(stages) <= MOST_STAGES else (stages[0], *stages[1 - MOST_STAGES :])
+
+
 def edit(broadcast: Broadcast, to: Broadcast) -> Broadcast:
     """A draft with other words: only what staff write is taken over."""
     need(broadcast, "draft", to="changed")
@@ -163,7 +177,7 @@ def edit(broadcast: Broadcast, to: Broadcast) -> Broadcast:
 
 _KEPT = (
     "id created_at created_by parent round state why submitted_by approved_by undo_until started_at frozen done_at version "
-    "recipients next_at missed pauses looked_at changed_by changed_at"
+    "recipients next_at missed pauses looked_at changed_by changed_at submitted_at approved_at stages"
 ).split()
 
 
@@ -217,6 +231,7 @@ def round_of(broadcast: Broadcast, at: Ms) -> Broadcast:
         missed=0,
         pauses=0,
         looked_at=(0, 0, 0),
+        stages=(),
         version=0,
     )
 

@@ -186,6 +186,7 @@ class Broadcasts:
 
     async def _put(self, broadcast: Broadcast, seen: int, by: str, task: Task | None = None) -> Broadcast:
         broadcast = structs.replace(broadcast, version=seen + 1, changed_by=by, changed_at=self._clock.now())
+        broadcast.stages = life.passed(broadcast)
         body = pack(broadcast)
         entry = BroadcastEntry(
             at=self._clock.now(),

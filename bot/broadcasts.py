@@ -36,6 +36,19 @@ class Repeat(Struct, frozen=True, omit_defaults=True):
     until: Ms = 0
 
 
+class Stage(Struct, frozen=True, array_like=True):
+    """A state that a broadcast came into: when, by whom (staff, a token, "engine"), and why where it was paused or cancelled."""
+
+    state: BroadcastState
+    at: Ms
+    by: str
+    why: str = ""
+
+
+MOST_STAGES = 100
+"""So many of them are kept: the first, and the newest."""
+
+
 class Broadcast(Struct, omit_defaults=True):
     """One broadcast as it is kept. Written by compare-and-set on `version`, which rises with every change.
 
@@ -70,7 +83,9 @@ class Broadcast(Struct, omit_defaults=True):
     state: BroadcastState = "draft"
     why: str = ""  # of a pause or a cancel: staff, errors, …
     submitted_by: str = ""
+    submitted_at: Ms = 0
     approved_by: str = ""
+    approved_at: Ms = 0
     undo_until: Ms = 0
     started_at: Ms = 0
     frozen: int = -1  # how many the audience holds; -1: not yet frozen
@@ -84,6 +99,7 @@ class Broadcast(Struct, omit_defaults=True):
     missed: int = 0  # of a weekly one: rounds whose time passed while nothing ran
     pauses: int = 0  # how often it was paused
     looked_at: tuple[int, int, int] = (0, 0, 0)  # ended, failed, refused by an account: what staff have seen of them
+    stages: tuple[Stage, ...] = ()  # what it went through, in order
     folded: dict[str, int] = field(default_factory=dict)  # counters that were taken from partitions, long after the end
     taken_in: dict[int, str] = field(
         default_factory=dict

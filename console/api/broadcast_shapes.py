@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec import structs
 
-from bot.broadcasts import Broadcast, Counts, Repeat, Template, Variant
+from bot.broadcasts import Broadcast, Counts, Repeat, Stage, Template, Variant
 from bot.events import Ms
 from bot.lint import Finding
 from console.api.broadcast_models import WEEKDAYS, BroadcastPatch, RepeatIn, TemplateIn, VariantIn
@@ -47,12 +47,15 @@ def broadcast(found: Broadcast, counts: Counts, warnings: Sequence[Finding], now
         "created_at": when(found.created_at),
         "created_by": found.created_by,
         "submitted_by": found.submitted_by or None,
+        "submitted_at": when(found.submitted_at),
         "approved_by": found.approved_by or None,
+        "approved_at": when(found.approved_at),
         "changed_by": found.changed_by or None,
         "recipients": found.recipients if found.submitted_by else None,
         "undo_until": when(found.undo_until),
         "started_at": when(found.started_at),
         "done_at": when(found.done_at),
+        "history": [_stage(one) for one in found.stages or _remembered(found)],
         "version": found.version,
         "counts": {name: getattr(counts, name) for name in SUMS},
         "skipped_by_reason": counts.skipped_by_reason,
@@ -62,6 +65,20 @@ def broadcast(found: Broadcast, counts: Counts, warnings: Sequence[Finding], now
         "progress": _progress(found, counts, now),
         "warnings": findings(warnings),
     }
+
+
+def _stage(one: Stage) -> dict[str, Any]:
+    return {"state": one.state, "at": when(one.at), "by": one.by, "why": one.why or None}
+
+
+def _remembered(found: Broadcast) -> list[Stage]:
+    """What is known of one that an older release made."""
+    stages = [Stage("draft", found.created_at, found.created_by)]
+    if found.started_at:
+        stages.append(Stage("sending", found.started_at, "engine"))
+    if found.done_at:
+        stages.append(Stage(found.state, found.done_at, "engine"))
+    return stages
 
 
 def _variant(one: Variant, counts: Counts) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from bot.messages import Text
 from bot.queries import message_place
 from bot.records import Buyer, Order, Task
 from console.api import shapes
-from console.api.http import Call
+from console.api.http import Call, begun
 from console.api.past import as_now, past
 from console.api.shared import buyer_of, orders_of, whereabouts
 from ledger import lookups
@@ -41,10 +41,11 @@ async def whole(call: Call, found: Buyer) -> web.StreamResponse:
         theirs = sorted({*await lookups.owned(connection, known), *await orders_of(call, found.id)})
         codes = await lookups.coupons(connection, known)
     partitions = sorted({*partitions, *map(call.deps.store.partition, theirs)})
-    document = _Document(
-        web.StreamResponse(headers={"Content-Type": "application/json; charset=utf-8", **call.headers})
-    )
-    await document.begin(call.request)
+    answer = web.StreamResponse(headers={"Content-Type": "application/json; charset=utf-8", **call.headers})
+    if not await begun(answer, call.request):
+        return answer
+    document = _Document(answer)
+    await document.begin()
     await document.fields(await _now(call, found, codes, theirs))
     await document.items("consent_evidence", _consents(call, known, found))
     await document.items("messages", _messages(call, known))
@@ -62,8 +63,7 @@ class _Document:
         self._response = response
         self._first = True
 
-    async def begin(self, request: web.Request) -> None:
-        await self._response.prepare(request)
+    async def begin(self) -> None:
         await self._response.write(b"{")
 
     async def _name(self, name: str) -> None:

@@ -119,7 +119,7 @@ async def _signed_in(deps: ApiDeps, request: web.Request, cookie: str) -> Caller
     session = await session_of(deps.store, cookie)
     if session is None:
         return None
-    if request.method != "GET" and not hmac.compare_digest(
+    if request.method not in ("GET", "HEAD") and not hmac.compare_digest(
         request.headers.get("X-CSRF-Token", "").encode("utf-8", "replace"), session.csrf.encode()
     ):
         raise Refusal(403, "not-from-here", "a session writes from the console's own pages only: load the page again")
@@ -187,3 +187,9 @@ def answer_of(status: int, body: Any, headers: Mapping[str, str] | None = None) 
     if body is None:
         return web.Response(status=status, headers=headers)
     return web.json_response(body, status=status, headers=headers)
+
+
+async def begun(answer: web.StreamResponse, request: web.Request) -> bool:
+    """Sends the headers of an answer that is written piece by piece; whether its body is to follow (a HEAD has none)."""
+    await answer.prepare(request)
+    return request.method != "HEAD"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from bot.clock import rfc3339
-from console.api.http import Call
+from console.api.http import Call, begun
 from console.api.past import past
 from console.api.shared import whereabouts
 from console.csvs import lines
@@ -25,7 +25,8 @@ async def consents(call: Call) -> web.StreamResponse:
         page = await lookups.consents(connection, buyers_wanted=known, limit=PAGE)
     headers = {"Content-Disposition": 'attachment; filename="consents.csv"', **call.headers}
     answer = web.StreamResponse(headers={"Content-Type": "text/csv; charset=utf-8", **headers})
-    await answer.prepare(call.request)
+    if not await begun(answer, call.request):
+        return answer
     await answer.write(lines([COLUMNS]))
     while page:
         rows = [

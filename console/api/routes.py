@@ -211,7 +211,9 @@ def add_routes(app: web.Application, deps: ApiDeps) -> None:
     from console.api.openapi import openapi  # noqa: PLC0415  # it reads the table above
 
     for route in ROUTES:
-        app.router.add_route(route.method, PREFIX + _pattern(route.path), serve(deps, route, once))
+        served_by = serve(deps, route, once)
+        for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):  # RFC 9110, 9.1
+            app.router.add_route(method, PREFIX + _pattern(route.path), served_by)
     document = openapi()
 
     async def description(_: web.Request) -> web.Response:

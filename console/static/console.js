@@ -86,6 +86,11 @@ export function moment(iso) {
   return new Intl.DateTimeFormat(facts.lang, format).format(new Date(iso));
 }
 
+/** A moment with its year and seconds, by the shop's clock. */
+export function stamp(iso) {
+  return new Intl.DateTimeFormat(facts.lang, { timeZone: facts.timezone, dateStyle: "medium", timeStyle: "medium", hour12: false }).format(new Date(iso));
+}
+
 /** A day and a time by the shop's clock, with the day of the week. */
 export function day(iso) {
   const format = { timeZone: facts.timezone, month: "short", day: "numeric", weekday: "short", hour: "2-digit", minute: "2-digit", hour12: false };

@@ -1,6 +1,6 @@
 // One broadcast: how far it is, live; what may be done with it; its tests.
 
-import { $, Refused, api, day, facts, make, number, reason, say, span, tell, words } from "./console.js";
+import { $, Refused, api, day, facts, make, number, reason, say, span, stamp, tell, words } from "./console.js";
 import { previewed } from "./preview.js";
 import { failed, told } from "./told.js";
 
@@ -32,6 +32,7 @@ function show(now) {
   for (const shown of document.querySelectorAll("[data-share]")) shown.textContent = share(now.counts, shown.dataset.share);
   $("results").hidden = !now.started_at && !now.counts.planned;
   progress(now);
+  past(now);
   reasons(now);
   deeds(now);
 }
@@ -53,6 +54,27 @@ function progress(now) {
   if (pace > 0 && done < total) line.push(make("span", { text: words("rate", { n: number(Math.round(pace * 10) / 10) }) }), make("span", { text: words("left", { time: span((total - done) / pace) }) }));
   if (now.state === "done") line.push(make("span", { text: words("finished") }));
   document.querySelector(".pace").replaceChildren(...line);
+}
+
+/** What it went through: who did what and when; what it did by itself. */
+function past(now) {
+  const lines = now.history.map((one, n) => {
+    const before = now.history[n - 1]?.state;
+    const by = one.by === "engine" ? facts.detail.by_itself : one.by;
+    const why = one.why && one.why !== "staff" ? make("small", { text: told(one.why) }) : null;
+    return make("li", {}, make("b", { text: deedOf(one.state, before) }), make("span", { text: by }), make("time", { datetime: one.at, text: stamp(one.at) }), why);
+  });
+  $("past").replaceChildren(...lines);
+}
+
+/** What brought it from one state into another, in a word. */
+function deedOf(state, before) {
+  const { created, withdrawn, submitted, approved, resumed, started, paused, cancelled, ended } = facts.detail;
+  if (state === "draft") return before ? withdrawn : created;
+  if (state === "awaiting_approval") return submitted;
+  if (state === "scheduled") return before === "awaiting_approval" ? approved : before === "paused" ? resumed : submitted;
+  if (state === "sending") return before === "paused" ? resumed : started;
+  return { paused, cancelled, done: ended }[state];
 }
 
 /** A part of its whole: delivered and read of what was sent, the rest of the plan. Of few it would say nothing. */

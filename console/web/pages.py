@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, get_args
 from zoneinfo import ZoneInfo
 
@@ -133,7 +132,6 @@ async def detail(visit: Visit) -> web.StreamResponse:
         if kept.repeat
         else [],
         parent=await desk.broadcasts.find(kept.parent) if kept.parent else None,
-        steps=_steps(visit, kept),
         versions=[_version(visit, one) for one in kept.variants],
         facts=facts,
     )
@@ -314,18 +312,3 @@ def _day(visit: Visit, at: Ms, *, time: bool = False) -> str:
             local(at, _zone(visit)), pattern + (" HH:mm" if time else ""), locale=visit.lang.replace("-", "_")
         )
     )
-
-
-def _steps(visit: Visit, kept: Broadcast) -> list[Mapping[str, str]]:
-    w = visit.words["detail"]
-    steps = [
-        ("created", kept.created_by, kept.created_at),
-        ("submitted", kept.submitted_by, 0),
-        ("approved", kept.approved_by, 0),
-    ]
-    steps += [("started", "", kept.started_at), ("ended", "", kept.done_at)]
-    return [{"word": w[name], "by": by, "at": when(visit, at), "iso": _iso(at)} for name, by, at in steps if by or at]
-
-
-def _iso(at: Ms) -> str:
-    return datetime.fromtimestamp(at / 1000, UTC).isoformat() if at else ""

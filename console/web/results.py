@@ -10,6 +10,7 @@ from aiohttp import web
 from bot.costs import cost
 from bot.hours import local
 from bot.queries import StoredMessage, message_place
+from console.api.http import begun
 from console.api.past import projected
 from console.csvs import lines
 from console.web.frame import HEADERS, Visit
@@ -28,7 +29,8 @@ async def download(visit: Visit) -> web.StreamResponse:
     answer = web.StreamResponse(
         headers={**HEADERS, "Content-Type": "text/csv; charset=utf-8", "Content-Disposition": named}
     )
-    await answer.prepare(visit.request)
+    if not await begun(answer, visit.request):
+        return answer
     await answer.write(b"\xef\xbb\xbf" + lines([[visit.words["csv"][name] for name in COLUMNS]]))
     while page:
         await answer.write(lines(_line(visit, message, name) for message, name in page))

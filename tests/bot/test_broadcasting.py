@@ -93,6 +93,34 @@ async def test_above_the_limit_somebody_else_approves(redis_client):
     assert (await broadcasts.approve(many.id, "lin", alone=True)).state == "scheduled"
 
 
+async def test_who_did_what_and_when_stays_with_it(redis_client):
+    """Every state that it came into, not every change; a weekly round begins its own; of very many the first and the newest."""
+    broadcasts = service(redis_client, approve_above=100)
+    made = await broadcasts.create(draft())
+    await broadcasts.update(structs.replace(made, title="双十一"), "wang")
+    asked = await broadcasts.submit(made.id, "lin", recipients=101)
+    assert (asked.submitted_at, asked.approved_at) == (asked.changed_at, 0)
+    await broadcasts.withdraw(made.id, "lin")
+    assert (await broadcasts.get(made.id)).submitted_at == 0
+    await broadcasts.submit(made.id, "lin", recipients=101)
+    approved = await broadcasts.approve(made.id, "wang")
+    assert (approved.approved_by, approved.approved_at) == ("wang", approved.changed_at)
+    await broadcasts.pause(made.id, "wang", why="too many failed")
+    ended = await broadcasts.cancel(made.id, "lin")
+    assert [(one.state, one.by, one.why) for one in ended.stages] == [
+        ("draft", "lin", ""), ("awaiting_approval", "lin", ""), ("draft", "lin", ""), ("awaiting_approval", "lin", ""),
+        ("scheduled", "wang", ""), ("paused", "wang", "too many failed"), ("cancelled", "lin", "staff"),
+    ]  # fmt: skip
+    assert [one.at for one in ended.stages] == sorted(one.at for one in ended.stages)
+    weekly = structs.replace(approved, repeat=Repeat(weekday=1, minute=600))
+    assert life.round_of(weekly, NOW).stages == ()
+    many = approved
+    for n in range(150):
+        many = structs.replace(many, state=("paused", "scheduled")[n % 2], changed_at=NOW + n)
+        many.stages = life.passed(many)
+    assert (len(many.stages), many.stages[0].state, many.stages[-1].at) == (100, "draft", NOW + 149)
+
+
 async def test_only_what_its_state_allows(broadcasts):
     made = await broadcasts.create(draft())
     for asked in (

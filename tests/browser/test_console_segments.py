@@ -362,6 +362,13 @@ async def test_a_second_person_approves_and_reads_the_results(browser, shop, no_
     await expect(page.locator("#state")).to_have_text(W["state"]["done"], timeout=30_000)
     said = {"reason": W["reason"]["unreachable"], "code": "10/2018108", "words": W["code"]["10/2018108"]}
     await expect(page.locator("#reasons")).to_contain_text(W["js"]["code_says"].format(**said))
+    d = W["detail"]
+    await expect(page.locator("#past b")).to_have_text(
+        [d[name] for name in ("created", "submitted", "approved", "started", "ended")]
+    )
+    await expect(page.locator("#past span")).to_have_text(
+        ["test-owner", "test-owner", "老板", d["by_itself"], d["by_itself"]]
+    )
     await clean(page, "zh-CN", "results")
     await page.get_by_role("link", name=W["reason"]["unreachable"]).click()
     await expect(page.locator("#messages tbody tr")).to_have_count(1, timeout=20_000)

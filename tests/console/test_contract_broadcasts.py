@@ -301,8 +301,17 @@ def test_a_second_person_approves_many(shop: Served) -> None:
     assert (wrong.status, wrong.kind, wrong.fields) == (409, "other-count", {"confirm"})
     approved = shop.api("POST", f"/broadcasts/{id}/approve", {"confirm": 4})
     assert (approved.json["state"], approved.json["approved_by"]) == ("scheduled", "test-owner")
+    assert [(one["state"], one["by"]) for one in approved.json["history"]] == [
+        ("draft", "test-marketing"), ("awaiting_approval", "test-marketing"), ("scheduled", "test-owner"),
+    ]  # fmt: skip
+    assert approved.json["history"][1]["at"] == approved.json["submitted_at"] <= approved.json["approved_at"]
     undone = shop.api("POST", f"/broadcasts/{id}/withdraw")
-    assert (undone.json["state"], undone.json["submitted_by"]) == ("draft", None)
+    assert [undone.json[name] for name in ("state", "submitted_by", "submitted_at", "approved_at")] == [
+        "draft",
+        None,
+        None,
+        None,
+    ]
     blank = shop.api("POST", f"/broadcasts/{id}/cancel", b"\t")
     assert (blank.status, blank.kind) == (400, "bad-body")  # no body is one thing, a body that is no JSON another
     cancelled = shop.api("POST", f"/broadcasts/{id}/cancel")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -10,7 +11,7 @@ from urllib.parse import quote
 
 import pytest
 
-from console.api.http import ROLES
+from console.api.http import ROLES, Route
 from console.api.routes import LATER, ROUTES
 from tests.console.served import Served, until
 
@@ -243,8 +244,32 @@ def test_unknown_paths_and_methods(gw: Served) -> None:
     assert gw.api("GET", "/nowhere").kind == "not-found"
     assert gw.raw("GET", "/nowhere").kind == "not-found"
     answer = gw.api("PUT", "/campaigns")
-    assert (answer.status, answer.kind, answer.headers["Allow"]) == (405, "wrong-method", "GET, POST")
+    assert (answer.status, answer.kind, answer.headers["Allow"]) == (405, "wrong-method", "GET, HEAD, POST")
     assert gw.raw("DELETE", "/healthz").kind == "wrong-method"
+
+
+@pytest.mark.parametrize("route", [route for route in ROUTES if route.method == "GET"], ids=lambda route: route.path)
+def test_head_answers_like_get_without_a_body(gw: Served, route: Route) -> None:
+    """RFC 9110, 9.3.2: status and headers, then nothing: the next answer of the connection begins where it should."""
+    path = "/api/v1" + fill(route.path)
+    if "{" not in route.path or route.path.startswith("/buyers/"):
+        path = path.replace("nothing", gw.buyer("messenger-main", "7004444")["id"])
+    query = "?phone=%2B8613900001234" if route.one_of else ""
+    headers = {"Authorization": f"Bearer {gw.token()}"}
+    connection = http.client.HTTPConnection("127.0.0.1", gw.port, timeout=20)
+    try:
+        told = []
+        for method in ("GET", "HEAD", "GET"):
+            connection.request(method, path + query, headers=headers)
+            answer = connection.getresponse()
+            raw = answer.read()
+            told.append((answer.status, answer.headers.get_content_type()))
+            assert bool(raw) == (method == "GET")
+            assert answer.status != 405
+        assert told[0] == told[1] == told[2]
+    finally:
+        connection.close()
+    assert gw.raw("HEAD", path, None, {}).status == 401
 
 
 @pytest.mark.parametrize("resource", LATER)

@@ -24,6 +24,15 @@ class CountsOut(Answer):
     in_doubt: int
 
 
+class StageOut(Answer):
+    """A state that it came into: when, by whom ("engine": by itself), and why where it was paused or cancelled."""
+
+    state: BroadcastState
+    at: datetime
+    by: str
+    why: str | None
+
+
 class TemplateOut(Answer):
     """An approved template and what its variables say."""
 
@@ -94,12 +103,15 @@ class BroadcastOut(Answer):
     created_at: datetime
     created_by: str
     submitted_by: str | None
+    submitted_at: datetime | None
     approved_by: str | None
+    approved_at: datetime | None
     changed_by: str | None
     recipients: int | None
     undo_until: datetime | None
     started_at: datetime | None
     done_at: datetime | None
+    history: list[StageOut]
     version: int
     counts: CountsOut
     skipped_by_reason: dict[str, int]
