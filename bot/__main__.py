@@ -182,6 +182,7 @@ def check(config: Config = DEFAULT) -> None:
         for one in await gateway.standings():
             try:
                 typer.echo(f"{one.name}: {await gateway.lines[one.name].channel.check()}")
+                await _allowed_one_by_one(gateway, one.name)
             except SendError as error:
                 good = False
                 typer.echo(f"{one.name}: {error}{f' (code {error.code})' if error.code else ''}", err=True)
@@ -210,6 +211,26 @@ async def _tell_club(gateway: Gateway) -> None:
     for key in sorted(filter(None, (gateway.settings.club.gift, *gateway.settings.club_rules.gifts))):
         if await gateway.campaigns.get(key) is None and not (gateway.sandbox and key == "WELCOME"):
             typer.echo(f"club: there is no campaign {key} yet; make it, or nobody gets it")
+
+
+async def _allowed_one_by_one(gateway: Gateway, account: str) -> None:
+    """Prints where an account's buyers allow its subscription notices, if its pages can be signed. Raises SendError."""
+    from bot.ports import AsksLeave  # noqa: PLC0415
+
+    of = [name for (name, at), one in gateway.settings.notices.items() if at == account and one.kind == "subscription"]
+    line = gateway.lines[account].channel
+    if not of or not isinstance(line, AsksLeave):
+        return
+    public = gateway.settings.server.public_url
+    if not public:
+        typer.echo(f"{account} notices: {', '.join(of)}: set server.public_url, so that buyers can allow them")
+        return
+    await line.sign(f"{public}/b/check")
+    host = public.partition("://")[2].partition("/")[0]
+    typer.echo(
+        f"{account} notices: {', '.join(of)}: allowed one by one at {public}/b/…/notices; {host} must be a JS-safe "
+        "domain of the account"
+    )
 
 
 def _told(one: Standing) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -11,6 +12,7 @@ from bot.access import Caller
 from bot.errors import GatewayError
 from bot.handling import AccountView
 from bot.phones import parse as parse_phone
+from bot.ports import AsksLeave
 from bot.records import Buyer
 from bot.visits import Visits
 from bot.wording import Wordings
@@ -20,10 +22,11 @@ from console.api.http import Call
 from console.api.past import past
 from pages import docs, landing, privacy
 from pages.buyer import BuyerPages
-from pages.deps import HistoryAwayError, PageDeps
+from pages.deps import Asking, HistoryAwayError, PageDeps
 from pages.landing import AccountState as AccountShown
 from pages.landing import LandingDeps
 from pages.sheet import Shop
+from sandbox.access import PHONE
 
 if TYPE_CHECKING:
     from bot.bootstrap import Gateway
@@ -84,8 +87,31 @@ def _deps(gateway: Gateway, shop: Shop, wordings: Wordings, api: ApiDeps) -> Pag
         lane_to=gateway.resolver.lane_to,
         parse_phone=lambda text: parse_phone(text, settings.brand.country),
         shut_because=lambda: gateway.door.shut_because,
+        public_url=settings.public_url,
+        asking=_asking(gateway),
         export=export,
     )
+
+
+def _asking(gateway: Gateway) -> dict[str, Asking]:
+    """The accounts with subscription notices, in the configuration's order. A simulated phone says itself whose it is."""
+    found: dict[str, dict[str, list[str]]] = {}
+    for (notice, account), config in gateway.settings.notices.items():
+        if config.kind == "subscription":
+            found.setdefault(account, {}).setdefault(config.template_id, []).append(notice)
+    asking = {}
+    for account, templates in found.items():
+        line = gateway.lines[account].channel
+        assert isinstance(line, AsksLeave)
+        asking[account] = Asking(
+            line, {id: tuple(names) for id, names in templates.items()}, partial(_is_inside, gateway, account, line)
+        )
+    return asking
+
+
+def _is_inside(gateway: Gateway, account: str, line: AsksLeave, request: web.Request) -> bool:
+    simulated = gateway.sandbox and request.cookies.get(PHONE, "").partition(":")[0] == account
+    return simulated or line.is_inside(request.headers.get("User-Agent", ""))
 
 
 def _shop(settings: Settings) -> Shop:

@@ -8,7 +8,7 @@ import structlog
 from aiohttp import web
 
 from bot.errors import StoreError
-from pages import deeds, show
+from pages import deeds, leave, show
 from pages.deps import PageDeps
 from pages.joining import Joining
 from pages.visit import Door, StopError, Visit, check_form, form_of, stop
@@ -21,6 +21,7 @@ SHOWS: Mapping[str, Show] = {
     "wallet": show.wallet,
     "orders": show.orders,
     "settings": show.settings,
+    "notices": leave.notices,
     "profile": show.profile,
     "sample": show.sample,
     "data": show.data,

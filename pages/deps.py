@@ -16,12 +16,22 @@ from bot.errors import GatewayError
 from bot.handling import AccountView
 from bot.intake import Appender
 from bot.links import Links
+from bot.ports import AsksLeave
 from bot.queries import Queries
 from bot.records import Buyer
 from bot.store import Store
 from bot.visits import Visits
 from bot.wording import Wordings
 from pages.sheet import Shop
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """An account whose notices need the buyer's leave: by template, the wordings that it carries."""
+
+    line: AsksLeave
+    templates: Mapping[str, tuple[str, ...]]
+    is_inside: Callable[[web.Request], bool]
 
 
 class HistoryAwayError(GatewayError):
@@ -32,7 +42,7 @@ class HistoryAwayError(GatewayError):
 class PageDeps:
     """Store, look-ups and facts. `lane_to` names the SMS account that reaches a number, "" for none.
 
-    `export` writes everything that is held of a buyer, with these headers; raises HistoryAwayError while the ledger is away.
+    `asking`: the accounts whose notices need the buyer's leave. `export` writes everything that is held of a buyer, with these headers; raises HistoryAwayError while the ledger is away.
     """
 
     shop: Shop
@@ -52,4 +62,6 @@ class PageDeps:
     lane_to: Callable[[str], str]
     parse_phone: Callable[[str], str]
     shut_because: Callable[[], str]
+    public_url: str
+    asking: Mapping[str, Asking]
     export: Callable[[web.Request, Buyer, Mapping[str, str]], Awaitable[web.StreamResponse]]

@@ -1,4 +1,4 @@
-"""How a buyer page is made: one frame, one stylesheet, no script; and the headers under which it goes out.
+"""How a buyer page is made: one frame, one stylesheet, no script but on one page; and the headers under which it goes out.
 
 Nothing of a page is kept by caches, shown in frames, found by search engines, or told to where its links lead.
 """
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from functools import cache, partial
+from types import MappingProxyType
 
 from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -24,9 +25,26 @@ from pages.words import FOLDER, NAMES, accepted, known, say
 LANGUAGE = "tp_lang"
 STYLE = BASE + (FOLDER / "page.css").read_text("utf-8")
 _HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
+_POLICY = {
+    "default-src": "'none'",
+    "style-src": f"'sha256-{_HASH}'",
+    "img-src": "data:",
+    "form-action": "'self'",
+    "base-uri": "'none'",
+    "frame-ancestors": "'none'",
+}
+
+
+NOTHING_ELSE: Mapping[str, str] = MappingProxyType({})
+
+
+def policy(sources: Mapping[str, str]) -> str:
+    """What a page may load: our stylesheet and pictures in the page itself, and what else this one names, by directive."""
+    return "; ".join(f"{directive} {allowed}" for directive, allowed in {**_POLICY, **sources}.items())
+
+
 HEADERS = {
-    "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{_HASH}'; img-src data:; form-action 'self'; "
-    "base-uri 'none'; frame-ancestors 'none'",
+    "Content-Security-Policy": policy({}),
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -87,9 +105,10 @@ def page(
     *,
     status: int = 200,
     base: str = "/b",
+    sources: Mapping[str, str] = NOTHING_ELSE,
     **values: object,
 ) -> web.Response:
-    """A page by its template's name, e.g. `privacy`."""
+    """A page by its template's name, e.g. `privacy`. `sources`: what it loads besides."""
     sheet = _environment(locale).get_template(f"{template}.html")
     # The same page in another language, without what else the query carried.
     languages = [(one, NAMES[one], f"{request.path}?lang={one}") for one in LOCALES if request.method == "GET"]
@@ -102,7 +121,8 @@ def page(
         style=Markup(STYLE),  # noqa: S704  # a file of ours
         **values,
     )
-    answer = web.Response(status=status, text=body, content_type="text/html", headers=HEADERS)
+    headers = {**HEADERS, "Content-Security-Policy": policy(sources)}
+    answer = web.Response(status=status, text=body, content_type="text/html", headers=headers)
     if known(request.query.get("lang", "")):
         answer.set_cookie(
             LANGUAGE, locale, path="/b", max_age=31_536_000, httponly=True, samesite="Lax", secure=shop.secure

@@ -22,10 +22,10 @@ from bot.codec import dump_entry
 from bot.errors import GatewayError, RequestError
 from bot.events import Event, StaffAsked
 from bot.links import OPENS_MS, REVOKED_MASK, Link, LinkError
-from bot.records import Buyer
+from bot.records import Address, Buyer
 from bot.visits import STAYS_MS, digest, new_secret
 from pages.deps import PageDeps
-from pages.sheet import locale_of, page
+from pages.sheet import NOTHING_ELSE, locale_of, page
 
 COOKIE = "tp_visit"
 MOST_BODY = 16_384
@@ -76,12 +76,20 @@ class Visit:
         """Where this buyer's pages begin."""
         return f"/b/{self.token}"
 
+    @property
+    def asked_at(self) -> Address | None:
+        """The buyer's address that there are notices to allow at: the one used last."""
+        able = [one for one in self.buyer.addresses if one.account in self.deps.asking]
+        return max(able, key=lambda one: one.last_in, default=None)
+
     def one(self, name: str, most: int = 200) -> str:
         """A field of the form, trimmed and cut; "" where it is missing."""
         return next(iter(self.form.get(name, ())), "").strip()[:most]
 
-    def show(self, template: str, *, status: int = 200, **values: object) -> web.Response:
-        """One of the buyer's pages."""
+    def show(
+        self, template: str, *, status: int = 200, sources: Mapping[str, str] = NOTHING_ELSE, **values: object
+    ) -> web.Response:
+        """One of the buyer's pages. `sources`: what it loads besides."""
         shown = page(
             self.request,
             self.deps.shop,
@@ -89,9 +97,11 @@ class Visit:
             self.locale,
             status=status,
             base=self.base,
+            sources=sources,
             csrf=csrf_of(self.secret),
             known=self.known,
             words=self.words,
+            allows=self.asked_at is not None,
             **values,
         )
         if self.fresh:

@@ -10,6 +10,9 @@ from bot.problems import problem
 
 LOOPBACK = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
 COOKIE = "touchpoint_sandbox"
+PHONE = "touchpoint_phone"
+"""Names the simulated phone, `account:id`, in whose app the browser shows a page of the gateway's."""
+
 PASSED_ON = frozenset({"X-Forwarded-For", "X-Real-IP", "Forwarded"})
 
 

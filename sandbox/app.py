@@ -20,7 +20,7 @@ from bot.bodies import body_of
 from bot.clock import rfc3339
 from bot.errors import RequestError
 from bot.problems import problem
-from sandbox.access import COOKIE, holds, refusal
+from sandbox.access import COOKIE, PHONE, holds, refusal
 from sandbox.outward import Outward
 from sandbox.providers.alibaba import AlibabaProvider
 from sandbox.providers.common import World
@@ -29,6 +29,7 @@ from sandbox.providers.twilio import TwilioProvider
 from sandbox.providers.wechat import WeChatProvider
 from sandbox.shop import VERBS, ShopProvider
 from sandbox.state import Phones, SandboxClock
+from sandbox.wechat_app import WeChatApp
 
 STATIC = Path(__file__).parent / "static"
 ASSETS = frozenset(path.name for path in STATIC.glob("*.*") if path.suffix in (".css", ".js"))
@@ -138,6 +139,9 @@ class Sandbox:
         route.add_post("/sandbox/phones/{account}/{id}/start", self._guarded(self.start))
         route.add_post("/sandbox/phones/{account}/{id}/leave", self._guarded(self.leave))
         route.add_post("/sandbox/phones/{account}/{id}/staff", self._guarded(self.staff))
+        route.add_get("/sandbox/phones/{account}/{id}/open", self._guarded(self.open))
+        if "wechat" in self.providers:
+            WeChatApp(self).add_routes(app, self._guarded)
         route.add_post("/sandbox/shops/{shop}/{verb}", self._guarded(self.shop))
         route.add_post("/sandbox/faults/{account}", self._guarded(self.faults))
         route.add_get("/sandbox/ledger/{account}", self._guarded(self.ledger))
@@ -159,7 +163,8 @@ class Sandbox:
 
         return guarded
 
-    async def _body(self, request: web.Request) -> dict[str, Any]:
+    async def body(self, request: web.Request) -> dict[str, Any]:
+        """The JSON object that a request carries. Raises RequestError."""
         raw = await body_of(request, MOST_BODY)
         try:
             value = json.loads(raw) if raw else {}
@@ -234,7 +239,7 @@ class Sandbox:
 
     async def advance(self, request: web.Request) -> web.StreamResponse:
         """Moves the virtual clock forward; answers when every process has it."""
-        body = await self._body(request)
+        body = await self.body(request)
         seconds = body.get("advance_s")
         if body.get("to") == "next":
             due = await self.deps.clock.next_due()
@@ -260,7 +265,7 @@ class Sandbox:
     async def say(self, request: web.Request) -> web.StreamResponse:
         """The buyer writes `text`, or takes the choice `tap` (its payload or label)."""
         name, provider, id = self._account(request)
-        body = await self._body(request)
+        body = await self.body(request)
         text, tap = body.get("text") or "", body.get("tap") or ""
         if not isinstance(text, str) or not isinstance(tap, str) or bool(text) == bool(tap):
             raise RequestError('write {"text": "…"} or {"tap": "…"}', field="text")
@@ -287,7 +292,7 @@ class Sandbox:
     async def start(self, request: web.Request) -> web.StreamResponse:
         """The buyer follows the account or opens the chat; with {"scene": "…"} by a QR code or a link."""
         name, provider, id = self._account(request)
-        scene = (await self._body(request)).get("scene", "")
+        scene = (await self.body(request)).get("scene", "")
         if not isinstance(scene, str) or len(scene) > 64:
             raise RequestError("scene must be a text of at most 64 characters", field="scene")
         return _answered(await provider.start(name, id, scene))
@@ -297,12 +302,22 @@ class Sandbox:
         name, provider, id = self._account(request)
         return _answered(await provider.leave(name, id))
 
+    async def open(self, request: web.Request) -> web.StreamResponse:
+        """A page of the gateway's, ?to=/b/…, as this phone's own browser shows it."""
+        name, _, id = self._account(request)
+        to = request.query.get("to", "")
+        if not re.fullmatch(r"/b/[0-9A-Za-z]+(/[\w-]*)?(\?[\w=&%-]*)?", to):
+            raise RequestError("to must be the path of a buyer page, such as /b/…", field="to")
+        answer = web.Response(status=302, headers={"Location": to})
+        answer.set_cookie(PHONE, f"{name}:{id}", httponly=True, samesite="Lax")
+        return answer
+
     async def staff(self, request: web.Request) -> web.StreamResponse:
         """Staff in the provider's own screen: {"do": "open" | "switch" | "say" | "close", "by": "…", "text": "…"}."""
         name, provider, id = self._account(request)
         if not isinstance(provider, WeChatProvider):
             raise _not_found("no-sessions", "only WeChat has customer-service sessions")
-        body = await self._body(request)
+        body = await self.body(request)
         do, by, text = body.get("do"), body.get("by", "kf2001@sandbox"), body.get("text", "")
         if do not in ("open", "switch", "say", "close"):
             raise RequestError('do must be "open", "switch", "say" or "close"', field="do")
@@ -324,7 +339,7 @@ class Sandbox:
             return problem(404, "unknown-account", f"there is no shop {name!r}")
         if verb not in VERBS:
             return problem(404, "unknown-verb", f"a shop can {', '.join(VERBS)}")
-        done = await self.shops[name].act(verb, await self._body(request))
+        done = await self.shops[name].act(verb, await self.body(request))
         if verb == "abandon":
             await self.phones.saw({"abandoned"})
         if "detail" in done:
@@ -335,7 +350,7 @@ class Sandbox:
         """The next calls to this account's provider fail as told."""
         name, provider, _ = self._account(request)
         known = (*FAULTS, *(WECHAT_FAULTS if isinstance(provider, WeChatProvider) else ()))
-        wanted = (await self._body(request)).get("next")
+        wanted = (await self.body(request)).get("next")
         if (
             not isinstance(wanted, list)
             or not all(isinstance(w, str) and (w in known or _ERRCODE.fullmatch(w)) for w in wanted)

@@ -15,6 +15,7 @@ REFUSED = {
     40035: "invalid parameter",
     40037: "invalid template_id",
     41005: "media data missing",
+    43101: "user refuse to accept the msg",
     44001: "empty media data",
     44004: "text content is empty",
     45002: "content size out of limit",

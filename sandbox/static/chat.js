@@ -167,8 +167,8 @@ function drawLine(phone, message, page, { isLast, ends }) {
   const w = page.w();
   if (message.kind === "menu") return el("p", { className: "note", textContent: w.tapped + (w.menu[message.text] || message.text) });
   if (message.kind === "follow") return el("p", { className: "note", textContent: w.followed });
-  const bubble = el("div", { className: `bubble ${message.kind}`, dir: "auto" }, ...inside(message, page));
-  for (const link of message.links || []) bubble.append(button(link.label, () => page.follow(link.url), "link row-link"));
+  const bubble = el("div", { className: `bubble ${message.kind}`, dir: "auto" }, ...inside(message, page, phone));
+  for (const link of message.links || []) bubble.append(button(link.label, () => page.follow(link.url, phone), "link row-link"));
   const who = message.from === "shop" ? face(page) : el("span", { className: "face", ariaHidden: "true" }, icon("person"));
   const line = el("div", { className: `line ${message.from}${ends ? " ends" : ""}` }, el("div", { className: "said" }, who, bubble));
   if (message.from === "carrier" || message.from === "platform") return line;
@@ -182,15 +182,15 @@ function drawLine(phone, message, page, { isLast, ends }) {
   return line;
 }
 
-function inside(message, page) {
+function inside(message, page, phone) {
   if (message.kind === "image") return [el("img", { src: message.image, alt: page.w().card })];
-  if (message.kind === "card") return [el("b", { textContent: message.title }), el("div", {}, ...linked(message.text || "", page))];
-  return linked(message.text || "", page);
+  if (message.kind === "card") return [el("b", { textContent: message.title }), el("div", {}, ...linked(message.text || "", page, phone))];
+  return linked(message.text || "", page, phone);
 }
 
-function linked(text, page) {
+function linked(text, page, phone) {
   const parts = text.split(/(https?:\/\/[\w.:/?=&%#-]+)/);
-  return parts.map((part, i) => (i % 2 === 0 ? part : button(part.replace(/^https?:\/\//, ""), () => page.follow(part), "link")));
+  return parts.map((part, i) => (i % 2 === 0 ? part : button(part.replace(/^https?:\/\//, ""), () => page.follow(part, phone), "link")));
 }
 
 function meta(message, page) {

@@ -80,9 +80,9 @@ async function say(account, body, shown = body.text) {
 }
 
 /** Where a link in a message leads: the gateway's own pages open; the invented shop's are played here; others are only named. */
-function follow(url) {
+function follow(url, phone) {
   const own = url.match(/^https?:\/\/[^/]+(\/b\/.*)$/); // by whatever address this page was reached
-  if (own) return window.open(own[1], "_blank", "noopener");
+  if (own) return window.open(`/sandbox/phones/${phone.account}/${encodeURIComponent(phone.id)}/open?to=${encodeURIComponent(own[1])}`, "_blank", "noopener");
   const [, place, id] = url.match(/\/sandbox\/(pay|order|cart)\/([\w-]+)/) || [];
   if (place === "pay") return page.shop("pay", { order: id });
   if (place === "cart") return page.shop("place");

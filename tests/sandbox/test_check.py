@@ -54,3 +54,24 @@ async def test_each_account_with_right_and_wrong_secrets(valkey, redis_client, t
             assert words in said[account], (right, said)
             assert all(said[name] == WELL[name] for name in WELL if name != account), (right, said)
             assert not re.search("sandbox-|sandboxAccess|a1b2c3", str(said))
+
+
+async def test_where_buyers_allow_notices_is_told(valkey, redis_client, tmp_path):
+    """The page and the domain that the console must know; without a public address, that it is missing."""
+    async with running(valkey, tmp_path) as sandbox:
+        path = tmp_path / "config.toml"
+        for text, words in (
+            (
+                path.read_text(),
+                f"allowed one by one at {sandbox.base}/b/…/notices; {sandbox.base[7:]} must be a JS-safe domain",
+            ),
+            (
+                re.sub(r"\npublic_url = .*", "", path.read_text()),
+                "set server.public_url, so that buyers can allow them",
+            ),
+        ):
+            (tmp_path / "other.toml").write_text(text)
+            done = await asyncio.to_thread(CliRunner().invoke, app, ["check", "--config", str(tmp_path / "other.toml")])
+            [line] = [one for one in done.output.splitlines() if one.startswith("wechat-main notices: ")]
+            assert "order_shipped, review_invite" in line
+            assert words in line

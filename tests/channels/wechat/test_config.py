@@ -45,6 +45,12 @@ def faults(tmp_path, **changes) -> list[str]:
         ({"mode": "encrypted"}, "mode = 'encrypted'", "'safe', 'compatible' or 'plain'"),
         ({"reply": "passive"}, "reply = 'passive'", 'write "auto" or "api"'),
         ({"api_base": "api.weixin.qq.com"}, "api_base = 'api.weixin.qq.com'", 'such as "https://api.weixin.qq.com"'),
+        ({"js_sdk": "res.wx.qq.com/a.js"}, "js_sdk = 'res.wx.qq.com/a.js'", 'such as "https://res.wx.qq.com/open/js/'),
+        (
+            {"js_sdk": "https://x.example/a.js;x"},
+            "js_sdk = 'https://x.example/a.js;x'",
+            "must be the address of a script",
+        ),
         ({"timestamp_tolerance_s": -1}, "timestamp_tolerance_s = '-1'", "greater than or equal to 0"),
     ],
 )
@@ -60,3 +66,32 @@ def test_all_faults_come_at_once(tmp_path):
     """And good settings have none."""
     assert faults(tmp_path) == []
     assert len(faults(tmp_path, app_id="x", token="!", api_base="x", encoding_aes_key="x")) == 4
+
+
+def test_which_accounts_have_subscription_notices(tmp_path):
+    """Of another channel, of no kind that there is, or one id of two kinds: named with what would be right."""
+    path = tmp_path / "config.toml"
+    wechat = "\n".join(f'{key} = "{value}"' for key, value in GOOD.items())
+    twilio = 'type = "twilio"\naccount_sid = "AC00112233445566778899aabbccddeeff"\nauth_token = "a1b2c3d4e5f60718293a4b5c6d7e8f90"\nfrom_number = "+15005550006"'
+
+    def told(notices: str) -> list[str]:
+        path.write_text(
+            f'[brand]\nname = "x"\n[channels.wechat-main]\n{wechat}\n[channels.sms-main]\n{twilio}\n{notices}'
+        )
+        try:
+            load(path, channels.ALL, env={})
+        except ConfigError as error:
+            return [one for one in error.faults if one.startswith("notices")]
+        return []
+
+    one = '[notices.order_shipped.{}]\ntemplate_id = "t1"\nkind = "{}"\n'
+    assert told(one.format("wechat-main", "subscription")) == []
+    [line] = told(one.format("sms-main", "subscription"))
+    assert (
+        'sms-main has no subscription notices; write "template", or name a channel that has them: wechat-main' in line
+    )
+    [line] = told(one.format("wechat-main", "subscribe"))
+    assert "notices.order_shipped.wechat-main.kind = 'subscribe': must be 'template' or 'subscription'" in line
+    other = '[notices.order_paid.wechat-main]\ntemplate_id = "t1"\n'
+    [line] = told(one.format("wechat-main", "subscription") + other)
+    assert "notices.order_shipped.wechat-main has the same template_id as 'subscription'; it is of one kind" in line
