@@ -48,7 +48,7 @@ async def whole(call: Call, found: Buyer) -> web.StreamResponse:
     await document.begin()
     await document.fields(await _now(call, found, codes, theirs))
     await document.items("consent_evidence", _consents(call, known, found))
-    await document.items("messages", _messages(call, known))
+    await document.items("messages", _messages(call, known, found.name))
     await document.items("decisions", _decisions(call, known))
     await document.items("tasks", _tasks(call, known))
     await document.items("timeline", _timeline(call, known))
@@ -155,14 +155,14 @@ async def _consents(call: Call, known: set[str], found: Buyer) -> AsyncIterator[
     ]  # fmt: skip
 
 
-async def _messages(call: Call, known: set[str]) -> AsyncIterator[list[dict[str, Any]]]:
+async def _messages(call: Call, known: set[str], name: str) -> AsyncIterator[list[dict[str, Any]]]:
     pages = _pages(
         call,
         lambda c, at: lookups.messages(c, buyers_wanted=known, before=at, limit=PAGE),
         lambda m: message_place(m[0]),
     )
     async for page in pages:
-        yield [shapes.message(*one) for one in await as_now(call, page)]
+        yield [shapes.message(*one, name) for one in await as_now(call, page)]
 
 
 async def _decisions(call: Call, known: set[str]) -> AsyncIterator[list[dict[str, Any]]]:

@@ -11,7 +11,7 @@ from bot import ids, keys
 from bot.clock import HOUR_MS
 from bot.errors import PayloadError
 from bot.events import Event
-from bot.queries import Place, message_place
+from bot.queries import Place, StoredMessage, message_place
 from bot.records import Task
 from console.api import shapes
 from console.api.http import Call
@@ -128,12 +128,19 @@ async def get_message(call: Call) -> tuple[int, Any]:
     id = call.request.match_info["id"]
     found = await call.deps.queries.message(id)
     if found is not None:
-        return 200, shapes.message(found, await _whose(call, found.message.home))
+        owner = await _whose(call, found.message.home)
+        return 200, shapes.message(found, owner, await _name(call, found.message.buyer or owner))
     if ids.partition_in(id) is not None:
         async with call.deps.history.connection() as connection:
             if (past_one := await lookups.message(connection, id)) is not None:
-                return 200, shapes.message(*past_one)
+                found, owner = past_one
+                return 200, shapes.message(found, owner, await _name(call, found.message.buyer or owner))
     raise Refusal(404, "not-found", "there is no message with this id (yet)")
+
+
+async def _name(call: Call, buyer: str) -> str:
+    known = await call.deps.queries.buyer(buyer) if buyer else None
+    return known.name if known is not None else ""
 
 
 async def list_messages(call: Call) -> tuple[int, Any]:
@@ -142,6 +149,13 @@ async def list_messages(call: Call) -> tuple[int, Any]:
     state, broadcast, reason = call.query("state"), call.query("broadcast"), call.query("reason")
     # The ledger is not told of a claim: what is being sent is queued there.
     states = {"queued": {"queued"}, "sending": {"queued"}}.get(state, {state} if state else set())
+    names: dict[str, str] = {}
+
+    async def now(rows: Rows[StoredMessage]) -> Rows[StoredMessage]:
+        async with call.deps.history.connection() as connection:
+            names.update(await lookups.names(connection, {found.message.buyer or owner for found, owner in rows}))
+        return await as_now(call, rows)
+
     return await _as_they_are(
         call,
         partitions,
@@ -154,10 +168,10 @@ async def list_messages(call: Call) -> tuple[int, Any]:
             before=before,
             limit=call.limit + 1,
         ),
-        lambda rows: as_now(call, rows),
+        now,
         keep=lambda found: (not state or found.state == state) and _because(found.reason, reason),
         place=message_place,
-        shape=shapes.message,
+        shape=lambda found, owner: shapes.message(found, owner, names.get(found.message.buyer or owner, "")),
     )
 
 

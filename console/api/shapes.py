@@ -154,13 +154,14 @@ def coupon(state: CouponState, now: Ms) -> dict[str, Any]:
     }
 
 
-def message(found: StoredMessage, buyer: str) -> dict[str, Any]:
-    """A message with its history. `buyer` is whose order it was about, "" where nobody is known."""
+def message(found: StoredMessage, buyer: str, name: str) -> dict[str, Any]:
+    """A message with its history. `buyer` is whose order it was about, "" where nobody is known; `name` the buyer's, "" untold."""
     m: OutboundMessage = found.message
     text = getattr(m.content, "text", "") or getattr(m.content, "alt", "")
     return {
         "id": m.id,
         "buyer": m.buyer or buyer or None,
+        "name": name or None,
         "account": m.account or None,
         "to": m.to or None,
         "purpose": m.purpose,

@@ -4,6 +4,7 @@ import { builder } from "./conditions.js";
 import { $, Refused, api, day, facts, make, number, tell, words } from "./console.js";
 import { lengths } from "./counter.js";
 import { clearFaults, showFaults } from "./faults.js";
+import { fitting, guard } from "./form.js";
 import { previewed } from "./preview.js";
 import { instant, rounds, wall } from "./schedule.js";
 import { failed } from "./told.js";
@@ -18,33 +19,20 @@ const texts = () => all('[data-field="text"] textarea');
 // --- who gets it -----------------------------------------------------------------------------------------------------
 
 const audience = builder($("builder"), () => edited(), { field: "member.is", op: "=", value: true });
-let asked = ""; // the conditions whose count is shown, or on its way
-let asking = 0;
+const fit = fitting();
 
 /** How many fit now: told a moment after the last change. */
 function counting() {
   const how = of("audience").value;
   const shown = how === "saved" ? $("segment-count") : $("builder-count");
   if (how === "everybody" || (how === "conditions" && (audience.empty() || audience.missing()))) {
-    asked = "";
+    fit.forget();
     $("builder-count").textContent = "";
     return;
   }
   const where = how === "saved" ? facts.segments.find((one) => one.id === $("segment").value)?.where : audience.where();
-  const mine = JSON.stringify([how, where]);
-  if (!where || mine === asked) return;
-  asked = mine;
-  clearTimeout(asking);
-  shown.textContent = words("loading");
-  asking = setTimeout(async () => {
-    try {
-      const found = await api("POST", "/segments/preview", { where });
-      if (asked === mine) shown.textContent = found.count ? words("fit_now", { n: number(found.count) }) : words("count_none");
-    } catch (error) {
-      if (!(error instanceof Refused)) throw error;
-      if (asked === mine) shown.textContent = failed(error);
-    }
-  }, 500);
+  const tell = (text) => (shown.textContent = text);
+  if (where) fit.ask(where, tell, ({ count }) => tell(count ? words("fit_now", { n: number(count) }) : words("count_none")), how);
 }
 
 function segmentTold() {
@@ -293,7 +281,7 @@ form.addEventListener("submit", (event) => {
   busy($("save"), async () => {
     const written = body();
     const made = facts.found ? await api("PATCH", `/broadcasts/${facts.found.id}`, { ...written, version: facts.found.version }) : await api("POST", "/broadcasts", written);
-    left = true;
+    sent();
     location.href = `/console/broadcasts/${made.id}`;
   });
 });
@@ -320,15 +308,9 @@ for (const button of all(".variable")) {
     edited();
   });
 }
-let [touched, left] = [false, false];
-form.addEventListener("input", () => {
-  touched = true;
-  edited();
-});
+const sent = guard(form);
+form.addEventListener("input", edited);
 form.addEventListener("change", edited);
-addEventListener("beforeunload", (event) => {
-  if (touched && !left) event.preventDefault();
-});
 
 if (facts.found) show(facts.found);
 else audience.add();

@@ -3,29 +3,25 @@
 import { $, Refused, api, facts, make, moment, reason, tell, words } from "./console.js";
 import { failed } from "./told.js";
 
-const AT_ONCE = 4;
 let cursor = "";
 const { id, state, why } = facts;
 const rows = $("messages").tBodies[0];
-const names = new Map(); // buyer → promise of the name
 
 async function page() {
   const query = new URLSearchParams({ broadcast: id, limit: "50", ...(state && { state }), ...(why && { reason: why }), ...(cursor && { cursor }) });
   const found = await api("GET", `/messages?${query}`);
-  const made = found.items.map((one) => [one, row(one)]);
-  rows.append(...made.map(([, line]) => line));
+  rows.append(...found.items.map(row));
   cursor = found.next_cursor;
   $("messages").hidden = !rows.rows.length;
   $("more").hidden = !cursor;
   $("loading").hidden = true;
   if (!rows.rows.length && cursor) return page();
   $("none").hidden = Boolean(rows.rows.length);
-  named(made);
 }
 
 function row(one) {
   const shown = one.reason ? `${facts.message_states[one.state]} · ${reason(one.reason)}` : facts.message_states[one.state];
-  const buyer = one.buyer ? make("a", { href: `/api/v1/buyers/${one.buyer}`, title: words("raw") }, make("span", { "data-name": one.buyer }), " ", make("code", { text: one.buyer })) : "–";
+  const buyer = one.buyer ? make("a", { href: `/api/v1/buyers/${one.buyer}`, title: words("raw") }, make("span", { text: one.name || "" }), " ", make("code", { text: one.buyer })) : "–";
   const because = `/api/v1/decisions?message=${one.id}`;
   return make(
     "tr",
@@ -36,19 +32,6 @@ function row(one) {
     make("td", { class: "text" }, one.text ? make("a", { class: "plain", href: `/api/v1/messages/${one.id}`, title: words("raw"), text: one.text }) : "–"),
     make("td", { class: "when", text: one.history.length ? moment(one.history.at(-1).at) : "" }),
   );
-}
-
-/** Names come after the rows, a few at a time. */
-async function named(made) {
-  const waiting = made.filter(([one]) => one.buyer);
-  const next = async () => {
-    for (let found = waiting.shift(); found; found = waiting.shift()) {
-      const [one, line] = found;
-      if (!names.has(one.buyer)) names.set(one.buyer, api("GET", `/buyers/${one.buyer}`).then((buyer) => buyer.name || "", () => ""));
-      line.querySelector("[data-name]").textContent = await names.get(one.buyer);
-    }
-  };
-  await Promise.all(Array.from({ length: AT_ONCE }, next));
 }
 
 async function more() {

@@ -3,34 +3,22 @@
 import { builder } from "./conditions.js";
 import { $, Refused, api, facts, make, number, tell, words } from "./console.js";
 import { clearFaults, showFaults } from "./faults.js";
+import { fitting, guard } from "./form.js";
 import { failed } from "./told.js";
 
 const found = facts.found;
 const form = $("segment");
-let [touched, left, asking, asked] = [false, false, 0, ""];
+const fit = fitting();
+const sent = guard(form);
 
 const who = builder($("builder"), () => edited(), { field: "member.is", op: "=", value: true });
 
 function edited() {
-  const where = who.where();
-  const mine = JSON.stringify(where);
-  if (who.empty() || who.missing() || mine === asked) return;
-  asked = mine;
-  clearTimeout(asking);
-  $("count").textContent = words("loading");
-  asking = setTimeout(() => counted(where, mine), 400);
-}
-
-async function counted(where, mine) {
-  try {
-    const answer = await api("POST", "/segments/preview", { where });
-    if (asked !== mine) return;
-    $("count").textContent = answer.count ? words("count", { n: number(answer.count) }) : words("count_none");
-    $("sample").replaceChildren(...answer.sample.map((one) => make("li", {}, make("span", { text: one.name || one.id }))));
-  } catch (error) {
-    if (!(error instanceof Refused)) throw error;
-    if (asked === mine) $("count").textContent = failed(error);
-  }
+  if (who.empty() || who.missing()) return;
+  fit.ask(who.where(), (text) => ($("count").textContent = text), ({ count, sample }) => {
+    $("count").textContent = count ? words("count", { n: number(count) }) : words("count_none");
+    $("sample").replaceChildren(...sample.map((one) => make("li", {}, make("span", { text: one.name || one.id }))));
+  });
 }
 
 function lacking() {
@@ -47,7 +35,7 @@ async function doing(button, work) {
   button.disabled = true;
   try {
     await work();
-    left = true;
+    sent();
     location.href = "/console/segments";
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
@@ -79,14 +67,8 @@ $("delete")?.addEventListener("click", () => {
 $("sure").addEventListener("close", () => {
   if ($("sure").returnValue === "go") doing($("delete"), () => api("DELETE", `/segments/${found.id}?version=${found.version}`));
 });
-form.addEventListener("input", () => {
-  touched = true;
-  edited();
-});
+form.addEventListener("input", edited);
 form.addEventListener("change", edited);
-addEventListener("beforeunload", (event) => {
-  if (touched && !left) event.preventDefault();
-});
 
 if (found) {
   $("name").value = found.name;

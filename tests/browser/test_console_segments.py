@@ -377,9 +377,12 @@ async def test_a_second_person_approves_and_reads_the_results(browser, shop, no_
     await page.get_by_role("link", name=W["reason"]["opted_out"]).click()
     await expect(page.locator("#messages tbody tr")).to_have_count(1, timeout=20_000)
     await expect(page.locator("#messages")).to_contain_text(buyers["7300002"])
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
     await page.goto(clerk.url + "/messages")
     await expect(page.locator("#messages tbody tr")).to_have_count(3, timeout=20_000)
     await expect(page.locator("#messages")).to_contain_text("欧阳示例")
+    assert not [one for one in asked if "/buyers" in one]  # names come with the messages
     await expect(page.locator("#messages")).to_contain_text(W["js"]["code_says"].format(**said))
     await clean(page, "zh-CN", "messages")
     async with page.expect_download() as waiting:

@@ -102,6 +102,7 @@ def test_a_message_from_plan_to_delivery(gw: Served) -> None:
         "parts",
         "cost",
         "again_of",
+        "name",
         "history",
     } == set(first)
     gw.told("messenger-main", "您的衬衫到店了", "7720101")

@@ -23,6 +23,7 @@ class Message(Answer):
 
     id: str
     buyer: str | None
+    name: str | None
     account: str | None
     to: str | None
     purpose: Literal["reply", "code", "service", "marketing"]
