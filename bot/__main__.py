@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -123,12 +125,28 @@ def serve(config: Config = DEFAULT) -> None:
         raise typer.Exit(1) from error
 
 
+Tied = Annotated[bool, typer.Option("--tied", help="End as by SIGTERM when stdin does.")]
+
+
+def _tie() -> None:
+    """Ends this process as SIGTERM does once its starter is gone, which holds the other end of its stdin."""
+
+    def watch() -> None:
+        while os.read(0, 1024):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True, name="tie").start()
+
+
 @app.command(hidden=True)
-def worker(config: Config = DEFAULT, owner: str = "solo") -> None:
+def worker(config: Config = DEFAULT, owner: str = "solo", tied: Tied = False) -> None:  # noqa: FBT002  # a flag
     """One gateway process; started by serve."""
     from bot import log  # noqa: PLC0415
     from bot.process import run  # noqa: PLC0415
 
+    if tied:
+        _tie()
     log.configure()
     try:
         run(_settings(config), owner)
@@ -138,13 +156,15 @@ def worker(config: Config = DEFAULT, owner: str = "solo") -> None:
 
 
 @app.command(hidden=True)
-def projector(config: Config = DEFAULT, owner: str = "projector") -> None:
+def projector(config: Config = DEFAULT, owner: str = "projector", tied: Tied = False) -> None:  # noqa: FBT002  # a flag
     """Copies what happens into the ledger; started by serve."""
     from bot import log  # noqa: PLC0415
     from bot.opening import open_store  # noqa: PLC0415
     from ledger import projector as projection  # noqa: PLC0415
     from ledger.database import database_url  # noqa: PLC0415
 
+    if tied:
+        _tie()
     log.configure()
     os.nice(PROJECTOR_NICE)
     settings = _settings(config)

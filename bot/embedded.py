@@ -11,6 +11,8 @@ import fcntl
 import hashlib
 import importlib.util
 import os
+import re
+import signal
 import socket
 import subprocess
 import tempfile
@@ -22,6 +24,7 @@ from bot.errors import ConfigError, StoreError
 SCHEME = "embedded:"
 LONGEST_SOCKET = 107  # sun_path of sockaddr_un, without its closing zero
 START_S = 20.0
+STOP_S = 10.0
 
 
 def directory_of(url: str, root: Path) -> Path:
@@ -207,12 +210,24 @@ class EmbeddedServer:
         """Whether at its last start by this object it dropped the tail of a damaged file."""
         return "Truncating the AOF" in self._log(self._log_start)
 
-    def stop(self) -> None:
-        """Stops the server if this object started it."""
-        if self.process is not None and self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+    def stop(self, *, adopted: bool = False) -> None:
+        """Stops the server if this object started it; with `adopted` also one whose starter is gone."""
+        if self.process is not None:
+            if self.process.poll() is None:
+                self.process.terminate()
+                try:
+                    self.process.wait(STOP_S)
+                except subprocess.TimeoutExpired:
+                    self.process.kill()
+                    self.process.wait()
+        elif adopted and (number := self._running()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, signal.SIGTERM)
+            end = time.monotonic() + STOP_S
+            while self.alive() and time.monotonic() < end:
+                time.sleep(0.02)
+
+    def _running(self) -> int:
+        """The process of the server that answers on this data, 0 if there is none."""
+        found = re.search(rb"\bprocess_id:(\d+)", self._ask(b"INFO server\r\n"))
+        return int(found[1]) if found else 0

@@ -33,6 +33,17 @@ def join(directory: Path) -> tuple[int, bool]:
     return mark, alone
 
 
+def is_last(mark: int) -> bool:
+    """Whether no other serve has its mark on the same data; from then on none comes until this process ends."""
+    if mark < 0:
+        return False
+    try:
+        fcntl.flock(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def check_port(host: str, port: int, *, shared: bool) -> None:
     """Raises ConfigError where the port cannot be had. `shared`: another serve on the same data may have it too."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -1,7 +1,7 @@
 """`serve`: keeps the embedded server and the gateway processes alive. Light: imports nothing of the web or the engine.
 
 Children are started by exec (`python -m bot worker`), never forked. A dead child is restarted with a growing pause, and
-its partitions are freed at once, since a dead process sends nothing any more.
+its partitions are freed at once, since a dead process sends nothing any more. If this process dies, they end by themselves.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bot.embedded import SCHEME, EmbeddedServer, directory_of
-from bot.errors import StoreError
-from bot.sole import check_port, join
+from bot.errors import ConfigError, StoreError
+from bot.sole import check_port, is_last, join
 
 if TYPE_CHECKING:
     from bot.settings import Settings
@@ -107,7 +107,20 @@ class Supervisor:
                     "restart. Not meant? Ctrl-C ends this one and leaves the other.",
                     flush=True,
                 )
-        check_port(section.host, section.port, shared=not alone)
+        end = time.monotonic() + STOP_S
+        while True:
+            try:
+                check_port(section.host, section.port, shared=not alone)
+            except ConfigError:
+                # The processes of a serve that was killed are on their way out: its server is there, and no serve.
+                if (
+                    not (alone and EmbeddedServer(directory_of(url, self.settings.root)).alive())
+                    or time.monotonic() > end
+                ):
+                    raise
+                time.sleep(0.1)
+            else:
+                return
 
     def _stop(self, *_: object) -> None:
         self.stopping = True
@@ -158,10 +171,11 @@ class Supervisor:
     def _start(self, child: _Child) -> None:
         child.owner = f"{os.uname().nodename}-{os.getpid()}-{child.index}-{secrets.token_hex(3)}"
         command = [sys.executable, "-m", "bot", child.role, "--config", str(self.settings.path.resolve())]
-        command += ["--owner", child.owner]
+        command += ["--owner", child.owner, "--tied"]
         # -m finds the package from the checkout, wherever serve was called.
         env = {**os.environ, "PYTHONPATH": os.pathsep.join([_ROOT, os.environ.get("PYTHONPATH", "")])}
-        child.process = subprocess.Popen(command, env=env, start_new_session=True)  # noqa: S603  # our own program
+        # Tied to the other end of its stdin: it ends when this process does, be it by kill -9.
+        child.process = subprocess.Popen(command, env=env, start_new_session=True, stdin=subprocess.PIPE)  # noqa: S603  # our own program
         child.started_at = time.monotonic()
 
     def _watch(self) -> None:
@@ -179,6 +193,8 @@ class Supervisor:
                 child.pause_s = FIRST_PAUSE_S
             name = "the projector" if child.role == "projector" else f"process {child.index}"
             print(f"{name} ended ({_words(code)}); starting it again", file=sys.stderr, flush=True)
+            if child.process.stdin is not None:
+                child.process.stdin.close()
             self._free(child.owner)
             child.process, child.restart_at = None, now + child.pause_s
             child.pause_s = min(child.pause_s * 2, LONGEST_PAUSE_S)
@@ -241,7 +257,7 @@ class Supervisor:
                 process.kill()
                 process.wait()
         if self.server is not None:
-            self.server.stop()
+            self.server.stop(adopted=is_last(self.mark))
         return 0
 
 

@@ -63,7 +63,7 @@ def serving(config: Path, **env: str) -> Iterator[subprocess.Popen[str]]:
         cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), **env}, stdout=out, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     try:
-        until(lambda: "ready after" in (config.parent / "out").read_text(), 25)
+        until(lambda: "ready after" in (config.parent / "out").read_text(), 60)
         process.took = time.monotonic() - started
         yield process
     finally:
@@ -83,7 +83,7 @@ def say(config: Path, account: str, id: str, text: str) -> None:
     request = urllib.request.Request(f"{base}/say", data=body, headers={"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=5) as answer:
         assert answer.status in (200, 202, 204)
-    until(lambda: len(str(get(f"{base}/messages"))) > len(text) + 200, 10)
+    until(lambda: len(str(get(f"{base}/messages"))) > len(text) + 200, 30)
 
 
 def ledger_holds(config: Path, text: str) -> bool:
@@ -305,11 +305,11 @@ def test_serve_from_start_to_end(config: Path) -> None:
         )  # it makes way for the workers
         os.kill(first[0], signal.SIGKILL)
         until(lambda: len(set(children(process.pid)) - set(first)) == 1, 30)
-        until(lambda: ready(config), 10)
+        until(lambda: ready(config), 40)
         server = int((data / "valkey.pid").read_text())
         os.kill(server, signal.SIGKILL)
         until(lambda: "the embedded server ended" in (config.parent / "out").read_text(), 30)
-        until(lambda: ready(config), 10)
+        until(lambda: ready(config), 40)
         asked = time.monotonic()
         process.send_signal(signal.SIGTERM)
         assert process.wait(12) == 0

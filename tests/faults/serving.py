@@ -26,6 +26,7 @@ class Served(Harness):
 
     process: subprocess.Popen[bytes]
     out: Path
+    port: int
 
     def said_by_supervisor(self) -> str:
         """Everything that it and its processes printed."""
@@ -55,9 +56,9 @@ class Served(Harness):
 
 @asynccontextmanager
 async def serving(
-    folder: Path, *, env: dict[str, str] | None = None, processes: int = 1, name: str = "serve"
+    folder: Path, *, env: dict[str, str] | None = None, processes: int = 1, name: str = "serve", port: int = 0
 ) -> AsyncIterator[Served]:
-    """Starts `serve` with its data under `folder`; a second one with another name shares them."""
+    """Starts `serve` with its data under `folder`; a second one with another name shares them. `port` 0: any that is free."""
     graph = FakeGraph()
     app = web.Application()
     app.router.add_route("*", "/{tail:.*}", graph.handle)
@@ -66,7 +67,7 @@ async def serving(
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     provider = f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
-    port = free_port()
+    port = port or free_port()
     values = {"port": port, "redis": "embedded:var/valkey", "secret": APP_SECRET, "graph": provider, "shop": SHOP_KEY}
     text = CONFIG.format_map({"extra": "", "policy": "", "server": "", "marketing_hours": "always", **values})
     config = folder / f"{name}.toml"
@@ -79,7 +80,7 @@ async def serving(
         )
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session:
         served = Served(None, f"http://127.0.0.1:{port}", graph, session)
-        served.process, served.out = process, out
+        served.process, served.out, served.port = process, out, port
         try:
             await served.ready()
             yield served
