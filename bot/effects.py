@@ -39,6 +39,7 @@ class Say(Struct, frozen=True):
     accounts: tuple[str, ...] = ()  # only these accounts, if any are given
     ask_phone: bool = False
     needs_window: bool = False  # an open chat window only: neither SMS nor template
+    spares_texts: bool = False  # a chat window or its template: what is no text message worth
     confirms_opt_out: bool = False  # the one reply that an opt-out still gets
     topic: str = ""  # of marketing: "coupons", or a product's subject, goes to who asked for that alone
     after: tuple[Effect, ...] = ()  # applied only if the message goes: what is marked as asked was asked

@@ -62,6 +62,7 @@ class Plan(Struct, frozen=True):
     not_after: Ms = 0
     confirms_opt_out: bool = False
     needs_window: bool = False  # never by SMS, never by a template without the buyer's leave (review invitations)
+    spares_texts: bool = False  # never by SMS, but by a template
     templates: frozenset[str] = frozenset()  # accounts for which this very message brings an approved template
     topic: str = (
         ""  # "coupons", or a product's subject: that the buyer asked for this is enough, without consent to all
@@ -179,7 +180,7 @@ def _refused(
 ) -> tuple[Rule, SkipReason] | None:
     """Why this address cannot be used, or None."""
     able = settings.accounts[address.account]
-    if plan.needs_window and not (able.windows and able.free_text):
+    if (plan.needs_window or plan.spares_texts) and not (able.windows and able.free_text):
         return Rule.WINDOW, SkipReason.WINDOW_CLOSED  # whatever the buyer agreed to there
     if address.blocked and not plan.confirms_opt_out:
         return Rule.BLOCKED, SkipReason.BLOCKED

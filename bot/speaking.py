@@ -73,6 +73,7 @@ class Speaker:
             not_after=effect.not_after,
             confirms_opt_out=effect.confirms_opt_out,
             needs_window=effect.needs_window,
+            spares_texts=effect.spares_texts,
             templates=frozenset(effect.script.templates) if effect.script else frozenset(),
             topic=effect.topic,
         )

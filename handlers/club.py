@@ -55,6 +55,7 @@ def completed(turn: Turn) -> Sequence[Effect]:
         touch=touch.key,
         source=touch.source,
         order=order,
+        spares_texts=True,
     )
     return [said]
 

@@ -231,6 +231,16 @@ def test_what_needs_a_chat_never_goes_by_text():
     assert told(decide(plan("marketing", text(), chat(), needs_window=True), SHOP)) == (SEND, "", "chat")
 
 
+def test_what_is_not_worth_a_text_goes_by_chat_or_its_template():
+    """That an order is complete: in the window, else by a template, never by SMS."""
+    asked = {"key": "order_shipped", "spares_texts": True}
+    assert told(decide(plan("service", text(), chat(), **asked), SHOP)) == (SEND, "", "chat")
+    shut = decide(plan("service", text(), chat(windows={}), **asked), SHOP)
+    assert (*told(shut), shut.notice) == (SEND, "", "chat", True)
+    cn = Address("cn", "+8613900001234", consent=GRANTED)
+    assert told(decide(plan("service", text(), cn, **asked), SHOP)) == (NO, "window_closed", "")
+
+
 def test_of_several_refusals_the_buyers_own_will_is_told():
     """Opted out in the chat and no template by SMS: the opt-out is the reason staff read."""
     cn = Address("cn", "+8613900001234", consent=GRANTED)

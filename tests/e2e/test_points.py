@@ -117,6 +117,20 @@ async def test_a_completed_order_brings_points_and_they_are_told_once(chat):
     assert (await chat.api("POST", "/segments/preview", segment))[1]["count"] == 1
 
 
+async def test_outside_the_chat_window_no_text_message_says_so(chat):
+    """The points are there; a text would cost more than the news is worth, though the number is known."""
+    await chat.harness.advance(2 * DAY)
+    await tell(chat.harness, "order.paid", order("8801"))
+    await tell(chat.harness, "order.completed", order("8801"))
+    await chat.harness.idle()
+    assert (await card(chat)).member.points == 188
+    assert told(chat) == []
+    assert told(chat, "付款")  # that one was worth a text
+    await chat.harness.projected()
+    _, found = await chat.api("GET", f"/decisions?buyer={(await card(chat)).id}&limit=200")
+    assert "window_closed" in {one["reason"] for one in found["items"]}
+
+
 async def test_what_counts_is_paid_completed_kept_and_since_the_card(chat):
     """Each alone brings nothing; nor what went back before, a cancelled order, another currency, or one of before the card."""
     gw = chat.harness
