@@ -4,6 +4,7 @@ The order makes it safe to break off at any moment, and to derive anew at any mo
 one transaction with marks on the rows that they told of (`rooted`: a rebuild keeps these as they stand) and with the place up
 to which they are gone (`positions.floor`); then the lines and rows that are too old themselves, whose raw entries are gone by
 then, so that no rebuild brings them back. Evidence of consents stays with its buyer, and for its own time after.
+Ways that no buyer goes any more go as well, once a day, whatever is kept.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from ledger.lookups import Named
 PAGE = 500
 GROUP = 16  # places that a step looks at, at most
 AGAIN_MS = 3_600_000  # a round begins an hour after the last one began
+WAYS_MS = 86_400_000
 CLOSED = ("done", "expired")
 Step = Callable[[AsyncConnection], Awaitable[bool]]
 """A page of something in one transaction: whether there may be more of it."""
@@ -46,14 +48,18 @@ class Retention:
         self._terms = terms
         self._steps: deque[Step] = deque()
         self._next_at: Ms = 0
+        self._ways_at: Ms = 0
 
     async def step(self, now: Ms) -> bool:
         """One page; whether anything was to be done. `now`: the gateway's time. Raises LedgerError."""
         if not self._steps:
-            if now < self._next_at or not (self._terms.keep or self._terms.raw):
+            if now < self._next_at:
                 return False
             self._steps.extend(_round(before(self._terms, now), self._partitions, now))
             self._next_at = now + AGAIN_MS
+            if now >= self._ways_at:
+                self._steps.append(_ways)
+                self._ways_at = now + WAYS_MS
         done = 0
         async with writing(self._engine) as connection:
             if await fact(connection, REBUILD):
@@ -181,6 +187,14 @@ async def _tasks(connection: AsyncConnection, old: Ms) -> bool:
 async def _evidence(connection: AsyncConnection, now: Ms) -> bool:
     c = t.consents.c
     await connection.execute(delete(t.consents).where(c.kept_until > 0, c.kept_until <= now))
+    return False
+
+
+async def _ways(connection: AsyncConnection) -> bool:
+    """Those that nobody's addresses come to now. A batch that names one again waits, and writes it anew."""
+    await connection.execute(select(t.positions.c.partition).order_by(t.positions.c.partition).with_for_update())
+    if not await fact(connection, REBUILD):
+        await connection.execute(delete(t.ways).where(t.ways.c.way.not_in(select(t.buyers.c.way).distinct())))
     return False
 
 

@@ -129,13 +129,18 @@ class Book:
         self.unreadable += done.unreadable
 
     async def dump(self) -> dict[str, list[tuple]]:
-        """Every derived table, in the order of its key; scores follow from the whole shop and the day (`ledger.scores`)."""
+        """Every derived table, in the order of its key; scores follow from the whole shop and the day (`ledger.scores`).
+
+        Of `ways` those that a buyer goes: the others stand there until somebody has time to let them go.
+        """
         found = {}
         async with self.engine.connect() as connection:
             for table in (*DERIVED, tables.journal):
                 columns = [c for c in table.columns if c.name not in ("r", "f", "m")]
                 rows = await connection.execute(select(*columns).order_by(*table.primary_key.columns))
                 found[table.name] = [tuple(row) for row in rows]
+            gone = set(await connection.scalars(select(tables.buyers.c.way)))
+        found["ways"] = [row for row in found["ways"] if row[0] in gone]
         return found
 
     async def close(self) -> None:

@@ -52,7 +52,7 @@ async def write(store, *numbers, partition=1):
         await store.client.xadd(keys.journal(partition), body, id=f"{number}-0")
 
 
-async def caught_up(store, timeout=10):
+async def caught_up(store, timeout=40):
     async with asyncio.timeout(timeout):
         while await Queries(store).unprojected():
             await asyncio.sleep(0.02)
