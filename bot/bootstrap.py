@@ -51,6 +51,7 @@ from bot.phones import parse as parse_phone
 from bot.planner import Planner
 from bot.ports import Capabilities, Channel, ChannelType, ShopType, Source, Toolkit
 from bot.problems import as_problems
+from bot.proxies import PROXIES, Proxies
 from bot.queries import Queries, as_dict
 from bot.records import AccountState, Record
 from bot.resolver import EffectResolver
@@ -255,6 +256,7 @@ async def build(settings: Settings, owner: str, extras: Extras | None = None) ->
     audiences = extras.audiences or audiences_of(settings, clock, catalogue, able)
     appender, door = Appender(store, replicas=settings.redis.replicas_to_wait_for), Door()
     app = web.Application(client_max_size=4 * 1024 * 1024 + 1, middlewares=[as_problems])
+    app[PROXIES] = Proxies(settings.server.trusted_proxies)
     ledger_url = database_url(settings.ledger.url, settings.root)
     history = History(ledger_url)
     past = Forgetting(history)

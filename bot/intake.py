@@ -30,6 +30,7 @@ from bot.errors import (
 from bot.metrics import EVENTS, IGNORED, REDIS_TROUBLE, WEBHOOKS, child
 from bot.ports import Answer, RawRequest, Source, Verified
 from bot.problems import problem, unavailable
+from bot.proxies import sender_of
 from bot.store import Store
 
 STORE_DEADLINE_S = 0.9
@@ -249,7 +250,7 @@ class Intake:
             headers=request.headers,
             query=query,
             body=body,
-            remote=request.remote or "",
+            remote=sender_of(request),
             received_at=self._clock.real(),
             purpose=purpose,
         )

@@ -31,6 +31,7 @@ from bot.hours import Hours
 from bot.keeping import Terms
 from bot.notice_config import NoticeConfig, notice_faults
 from bot.ports import ChannelType, ShopType
+from bot.proxies import Network, network
 
 PREFIX = "TOUCHPOINT__"
 SECRET_WORDS = ("secret", "token", "key", "password")
@@ -118,6 +119,7 @@ class Server(Section):
     port: int = Field(default=8080, ge=1, le=65535)
     public_url: WebUrl = ""
     processes: int = Field(default=0, ge=0, le=64)
+    trusted_proxies: tuple[Annotated[Network, BeforeValidator(network)], ...] = ()
 
 
 class RedisSection(Section):
@@ -294,7 +296,8 @@ def load(
             tables = {name: _rooted(table, path) for name, table in tables.items()}
         parts[kind] = _accounts(kind, tables, types[kind], faults)
     subscribing = {t.name for t in channel_types if t.capabilities.subscriptions}
-    parts["notices"] = _notices(data.get("notices", {}), parts["channels"], subscribing, faults)
+    named = list(data["channels"]) if isinstance(data.get("channels"), dict) else []
+    parts["notices"] = _notices(data.get("notices", {}), parts["channels"], named, subscribing, faults)
     _cross_check(parts, data, faults)
     if faults:
         raise ConfigError(faults)
@@ -427,6 +430,7 @@ _CURES = {
     "string_type": "must be a text, in quotes",
     "list_type": 'must be a list, such as ["a", "b"]',
     "dict_type": "must be a table",
+    "tuple_type": 'must be a list, such as ["a", "b"]',
     "date_from_datetime_parsing": 'must be a day, such as "2026-11-01"',
 }
 _PATTERNS = {
@@ -486,7 +490,7 @@ def _good_name(name: str) -> bool:
 
 
 def _notices(
-    data: Any, channels: Mapping[str, Any], subscribing: AbstractSet[str], faults: list[str]
+    data: Any, channels: Mapping[str, Any], named: Sequence[str], subscribing: AbstractSet[str], faults: list[str]
 ) -> dict[tuple[str, str], NoticeConfig]:
     found: dict[tuple[str, str], NoticeConfig] = {}
     if not isinstance(data, dict):
@@ -498,8 +502,8 @@ def _notices(
             continue
         for account, table in accounts.items():
             where = f"notices.{notice}.{account}"
-            if channels and account not in channels:
-                faults.append(f"{where}: there is no channel named {account!r}{_near(account, list(channels))}")
+            if named and account not in named:  # one with faults of its own is there all the same
+                faults.append(f"{where}: there is no channel named {account!r}{_near(account, named)}")
             config = _validate(NoticeConfig, table, where, faults)
             if config is not None:
                 found[notice, account] = config

@@ -7,6 +7,7 @@ from aiohttp import web
 from bot import subjects
 from bot.links import Link
 from bot.phones import takes_texts
+from bot.proxies import sender_of
 from bot.records import Buyer
 from bot.visits import new_secret
 from pages.deeds import draw_code
@@ -46,8 +47,8 @@ class Joining:
         number = deps.parse_phone(given)
         if not number or not takes_texts(number):
             return self._page(request, given, "number")
-        if is_public(request.remote or ""):
-            sender = f"join|{request.remote}"
+        if is_public(who := sender_of(request)):
+            sender = f"join|{who}"
             if self._guesses.over(sender):
                 raise StopError("too_many")
             self._guesses.missed(sender)

@@ -6,6 +6,9 @@ from ipaddress import ip_address
 
 from aiohttp import web
 
+from bot.proxies import proxies_of
+from bot.proxies import sender_of as sent_from
+
 LONGEST_BROWSER = 200
 
 
@@ -20,9 +23,12 @@ def is_public(sender: str) -> bool:
 def address_of(request: web.Request) -> str:
     """The visitor's IP address, "" where nobody knows it.
 
-    Who comes from a public address is believed by the connection alone. A proxy in front stands on a private one: of what it
+    Where the configuration names its proxies (`[server] trusted_proxies`), they are believed and nobody else. Else: who comes from a public address is believed by the connection alone. A proxy in front stands on a private one: of what it
     passes on the last public address counts, which is the one that it saw itself; those before it are the sender's own words.
     """
+    if proxies_of(request).named:
+        sender = sent_from(request)
+        return sender if is_public(sender) else ""
     remote = request.remote or ""
     if is_public(remote):
         return str(ip_address(remote))

@@ -22,6 +22,7 @@ from bot.codec import dump_entry
 from bot.errors import GatewayError, RequestError
 from bot.events import Event, StaffAsked
 from bot.links import OPENS_MS, REVOKED_MASK, Link, LinkError
+from bot.proxies import sender_of
 from bot.records import Address, Buyer
 from bot.visits import STAYS_MS, digest, new_secret
 from pages.deps import PageDeps
@@ -216,7 +217,7 @@ class Door:
 
     async def visit(self, request: web.Request) -> Visit:
         """Who comes. Raises StopError where the link opens nothing, StoreError."""
-        deps, token, sender = self._deps, request.match_info["token"], request.remote or ""
+        deps, token, sender = self._deps, request.match_info["token"], sender_of(request)
         try:
             link = await deps.links.read(token)
         except LinkError:

@@ -7,6 +7,8 @@ import hmac
 from aiohttp import web
 
 from bot.problems import problem
+from bot.proxies import PASSED_ON as XFF
+from bot.proxies import proxies_of, sender_of
 
 LOOPBACK = ("127.0.0.1", "::1", "::ffff:127.0.0.1")
 COOKIE = "touchpoint_sandbox"
@@ -35,5 +37,8 @@ def refusal(request: web.Request, *, by_token: bool) -> web.Response | None:
 
 
 def _is_local(request: web.Request) -> bool:
-    """From this machine itself; what a proxy passes on comes from anywhere."""
-    return request.remote in LOOPBACK and not any(name in request.headers for name in PASSED_ON)
+    """From this machine itself; what a proxy passes on comes from anywhere, unless one that is trusted names this machine."""
+    if not any(name in request.headers for name in PASSED_ON):
+        return request.remote in LOOPBACK
+    proxies = proxies_of(request)
+    return proxies.trusts(request.remote or "") and XFF in request.headers and sender_of(request) in LOOPBACK

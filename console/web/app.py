@@ -12,6 +12,7 @@ from aiohttp import web
 from bot.access import COOKIE, LOCKED_MS, ROLES, close_session, guessed, locked_out, open_session
 from bot.bodies import form_of
 from bot.errors import LedgerError, RequestError, StoreError
+from bot.proxies import sender_of
 from console.api.refusals import Refusal
 from console.web import pages, results, segments
 from console.web.frame import HEADERS, STATIC, ConsoleDeps, Visit, page, release, visit_of
@@ -106,7 +107,7 @@ async def _sign_in(visit: Visit) -> web.StreamResponse:
         return page(visit, "trouble.html", status=403, what="not_from_here")
     form = await form_of(request, MOST_FORM)
     code, token, onward = ("".join(form.get(name, ())).strip() for name in ("code", "token", "next"))
-    who = request.remote or ""
+    who = sender_of(request)
     if await locked_out(deps.store, who):
         answer = page(visit, "sign_in.html", status=429, code="", next=onward, fault="locked_out")
         answer.headers["Retry-After"] = str(LOCKED_MS // 1000)

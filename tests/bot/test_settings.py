@@ -95,7 +95,7 @@ def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
         ("[channels.sms-cn]", "[channels.SMS_cn]", "1 to 32 of a-z, 0-9 and -"),
         ("[shops.main]", "[shops.sms-main]", "a channel has the same name"),
         ('type = "twilio"', 'type = ["twilio"]', "must be one of"),
-        ("[brand]", "[notices]\norder_shipped = 1\n[brand]", "notices.order_shipped"),
+        ("[brand]", "[notices]\norder_paid = 1\n[brand]", "notices.order_paid"),
         ("[brand]", "trackers = 1\n[brand]", "trackers: write one table per account"),
         ("[brand]", "when = 2026-13-45\n[brand]", "is not TOML"),
     ],
@@ -122,6 +122,21 @@ BASE = TEXT.replace("# large_order = 2000", "large_order = 2000")
         ('host = "127.0.0.1"', 'host = "not a host"', "server.host = 'not a host': must be an address of this machine"),
         ('host = "127.0.0.1"', 'host = ""', "server.host = '': must be an address of this machine"),
         ("processes = 0", "processes = 1.5", "server.processes = '1.5': must be a whole number"),
+        (
+            'host = "127.0.0.1"',
+            'trusted_proxies = "10.0.0.0/8"',
+            "server.trusted_proxies = '10.0.0.0/8': must be a list",
+        ),
+        (
+            'host = "127.0.0.1"',
+            'trusted_proxies = ["10.0.0.0/8", "nginx"]',
+            "server.trusted_proxies.1 = 'nginx': must be an address or a network",
+        ),
+        (
+            'host = "127.0.0.1"',
+            'trusted_proxies = ["0.0.0.0/0"]',
+            "server.trusted_proxies.0 = '0.0.0.0/0': takes in half the internet",
+        ),
         ('"embedded:var/valkey"', '"redis://host:port"', "redis.url: its port must be a number"),
         (
             '"embedded:var/valkey"',
@@ -215,7 +230,7 @@ BASE = TEXT.replace("# large_order = 2000", "large_order = 2000")
         ),
         ("[brand]", "[broadcasts]\napprove_above = -1\n[brand]", "broadcasts.approve_above = '-1': must be"),
         ("[brand]", "[notices.order_shipped.wechat-man]\ntemplate_id = 'x'\n[brand]", "did you mean wechat-main?"),
-        ("[brand]", "[notices.order_shipped.wechat-main]\n[brand]", "template_id: is missing; set it in"),
+        ("[brand]", "[notices.order_paid.wechat-main]\n[brand]", "template_id: is missing; set it in"),
     ],
 )
 def test_plain_words_for_each_fault(tmp_path: Path, old: str, new: str, told: str) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
+
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 from sqlalchemy import select
 
+from bot.proxies import PROXIES, Proxies
 from ledger import tables as t
 from pages.sender import address_of
 from tests.e2e.test_numbers import change
@@ -217,4 +221,23 @@ async def test_an_answer_on_a_page_keeps_where_it_came_from(valkey, redis_client
 )
 def test_whose_address_counts(remote, passed_on, found):
     request = make_mocked_request("GET", "/", headers={"X-Forwarded-For": passed_on})
+    assert address_of(request.clone(remote=remote)) == found
+
+
+@pytest.mark.parametrize(
+    ("remote", "passed_on", "found"),
+    [
+        ("10.0.0.2", "9.9.9.9, 203.0.114.7", "203.0.114.7"),
+        ("10.0.0.2", "203.0.114.7, 104.16.0.9", "203.0.114.7"),  # the CDN is trusted: not its address, but whom it saw
+        ("104.16.0.9", "9.9.9.9, 203.0.114.7", "203.0.114.7"),
+        ("192.168.0.2", "203.0.114.7", ""),  # on a private address, but not named: not believed
+        ("203.0.114.9", "1.1.1.1", "203.0.114.9"),
+        ("10.0.0.2", "203.0.114.7, unknown", ""),
+        ("10.0.0.2", "192.168.1.5", ""),  # a visitor of the house: nobody's proof
+    ],
+)
+def test_whose_address_counts_behind_named_proxies(remote, passed_on, found):
+    app = web.Application()
+    app[PROXIES] = Proxies((ip_network("10.0.0.0/8"), ip_network("104.16.0.0/13")))
+    request = make_mocked_request("GET", "/", headers={"X-Forwarded-For": passed_on}, app=app)
     assert address_of(request.clone(remote=remote)) == found

@@ -309,10 +309,29 @@ async def test_another_sites_page_may_not_move_the_sandbox(sandbox):
     """A POST from a foreign origin, and any call passed on by a proxy, is refused without the token."""
     status, _ = await sandbox.post("/sandbox/clock", {"advance_s": 1}, headers={"Origin": "https://evil.example"})
     assert status == 403
-    status, _ = await sandbox.get("/sandbox/clock", headers={"X-Forwarded-For": "203.0.113.9"})
-    assert status == 403
+    for claimed in ("203.0.113.9", "127.0.0.1"):
+        status, _ = await sandbox.get("/sandbox/clock", headers={"X-Forwarded-For": claimed})
+        assert status == 403
     status, _ = await sandbox.post("/sandbox/clock", {"advance_s": 1}, headers={"Origin": sandbox.base})
     assert status == 200
+
+
+def with_proxies(text: str) -> str:
+    return text.replace("[server]\n", '[server]\ntrusted_proxies = ["127.0.0.0/8", "::1"]\n')
+
+
+async def test_this_machine_through_a_trusted_proxy(valkey, redis_client, tmp_path):
+    """Only a proxy that the configuration trusts may say that somebody is here; what the sender wrote before it does not count."""
+    async with running(valkey, tmp_path, change=with_proxies) as sandbox:
+        for headers, status in (
+            ({"X-Forwarded-For": "127.0.0.1"}, 200),
+            ({"X-Forwarded-For": "203.0.113.9"}, 403),
+            ({"X-Forwarded-For": "127.0.0.1, 203.0.113.9"}, 403),
+            ({"Forwarded": "for=127.0.0.1"}, 403),
+            ({"X-Real-IP": "127.0.0.1"}, 403),
+            ({"X-Forwarded-For": "unknown"}, 403),
+        ):
+            assert (await sandbox.get("/sandbox/clock", headers=headers))[0] == status, headers
 
 
 async def test_a_gateway_that_refuses_is_shown(sandbox):
