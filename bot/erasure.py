@@ -20,7 +20,7 @@ import msgspec
 import structlog
 from msgspec import structs
 
-from bot import erasing, ids, keys
+from bot import erasing, ids, keys, subjects
 from bot.clock import SystemClock
 from bot.codec import dump_entry, dump_message, load_message, load_record, pack
 from bot.erasing import Wanted
@@ -84,26 +84,30 @@ class Erasure:
         await self._store.command("HSETNX", keys.ERASING, wanted.id, erasing.dump(wanted))
 
     async def _collect(self) -> None:
-        """Those whose turn of erasure has come by whatever way: a shop's word, the API."""
+        """Those whose turn of erasure has come by whatever way: a shop's word, the API.
+
+        The partition's own note stays until all is done: on a cluster a server that fails over may forget what was taken from it.
+        """
         told = await self._store.together([("HGETALL", keys.erasures(p)) for p in range(self._store.partitions)])
-        for partition, rows in enumerate(told):
+        for rows in told:
             flat = rows if isinstance(rows, dict) else dict(zip(rows[::2], rows[1::2], strict=True))
             for id, stored in flat.items():
-                await self._take(erasing.load(stored))
-                await self._store.command("HDEL", keys.erasures(partition), id)
+                if not await self._store.command("HEXISTS", keys.ERASING, id):
+                    await self._take(erasing.load(stored))
 
     async def advance(self) -> None:
         """One round over all who are being erased."""
-        await self._collect()
-        found = await self._store.command("HVALS", keys.ERASING)
+        told = [("EXISTS", keys.erasures(p)) for p in range(self._store.partitions)]
+        named = await self._store.together([("EXISTS", keys.ERASING), *told])
         rewrite = self._embedded and await self._store.command("GET", keys.ERASING_REWRITE)
-        if not found and not rewrite:
+        if not any(named) and not rewrite:
             return
         lock = secrets.token_hex(8)
         if not await self._store.command("SET", keys.ERASING_LOCK, lock, "NX", "PX", LOCK_MS):
             return
         try:
-            for stored in found:
+            await self._collect()
+            for stored in await self._store.command("HVALS", keys.ERASING):
                 wanted = erasing.load(stored)
                 if wanted.next_at <= self._clock.real():
                     await self._pass(wanted)
@@ -148,6 +152,8 @@ class Erasure:
             asks = not wanted.aged or await self._store.command("HLEN", keys.ERASING) == 1
             if asks:
                 await self._store.command("SET", keys.ERASING_REWRITE, ASKED)
+            note = keys.erasures(self._store.partition(wanted.subjects[0]))
+            await self._store.command("HDEL", note, wanted.id)
             await self._store.command("HDEL", keys.ERASING, wanted.id)
             if asks:
                 await self._store.command("SET", keys.ERASING_REWRITE, ASKED)
@@ -167,6 +173,9 @@ class Erasure:
                 await self._values(wanted)
         visits = [(partition, id) for id in wanted.ids if (partition := ids.partition_in(id)) is not None]
         await self._store.together([("DEL", keys.visits(partition, id)) for partition, id in visits])
+        # Messages are forgotten after 48 hours, what was not read of them later: their names hold the address.
+        reach = [subject.split(":", 2)[1:] for subject in wanted.subjects if subjects.kind(subject) == "address"]
+        await self._store.together([("DEL", keys.unread(p, *to)) for p, _ in visits for to in reach])
         places = self._places(wanted)
         for partition in places:
             await self._stream(keys.dead(partition), wanted, str(wanted.until))

@@ -144,6 +144,11 @@ def later(partition: int) -> str:
     return f"later:{tag(partition)}"
 
 
+def unread(partition: int, account: str, to: str) -> str:
+    """Sorted set, 9 days after its last change: the last messages to an address, by the time of their claim."""
+    return f"unread:{tag(partition)}:{account}:{to}"
+
+
 def seen(partition: int, day: int) -> str:
     """Set of event digests of one day (days since 1970)."""
     return f"seen:{tag(partition)}:{day}"

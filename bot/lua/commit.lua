@@ -99,7 +99,9 @@ local function remember(tag, id, provider, state)
   redis.call('HSET', 'pid:' .. tag .. ':' .. today, provider, id)
   local v = redis.call('HMGET', 'msg:' .. tag .. ':' .. id, 'a', 'to', 'c')
   if state == 'sent' and v[3] then
-    redis.call('ZADD', 'unread:' .. tag .. ':' .. v[1] .. ':' .. v[2], v[3], id)
+    local wm = 'unread:' .. tag .. ':' .. v[1] .. ':' .. v[2]
+    redis.call('ZADD', wm, v[3], id)
+    redis.call('PEXPIRE', wm, 777600000) -- see settle.lua
   end
 end
 

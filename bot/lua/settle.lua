@@ -52,6 +52,7 @@ for i = 1, #KEYS do
       local wm = 'unread:' .. tag .. ':' .. account .. ':' .. to
       redis.call('ZADD', wm, v[7] or at, id) -- the claim's time: the provider's own is never before it
       redis.call('ZREMRANGEBYRANK', wm, 0, -51)
+      redis.call('PEXPIRE', wm, 777600000) -- 9 days, as provider ids: no receipt comes later
     end
     local settled = before > RANK.in_doubt
     if again ~= '' and not settled then

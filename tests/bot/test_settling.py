@@ -9,6 +9,7 @@ import pytest
 
 from bot import keys
 from bot.change import Change, Claimed, QueuedMessage, Settlement, StatusChange
+from bot.clock import DAY_MS
 from bot.store import Hint, Store
 from tests.bot.test_store import NOW, owned
 
@@ -218,7 +219,21 @@ async def test_all_up_to_a_time_are_told_of_once(store):
     assert len(await told(store)) == 2
     await report(store, StatusChange(f"{ACCOUNT}:one", str(NOW), "read", NOW, ""))
     assert [await field(store, id) for id in ("m1", "m2")] == ["read", "read"]
-    assert await store.command("ZCARD", f"unread:{keys.tag(P)}:{ACCOUNT}:one") == 0
+    assert await store.command("ZCARD", keys.unread(P, ACCOUNT, "one")) == 0
+
+
+async def test_who_reads_nothing_is_not_remembered_for_ever(store):
+    """Nine days after the last message to an address no receipt comes any more; an echo tells of one like an answer."""
+    await queue(store, "m1")
+    await pull(store)
+    await settle(store, "m1", 1, "sent", unread=True, at=NOW)
+    waits = keys.unread(P, ACCOUNT, "one")
+    assert 8 * DAY_MS < await store.command("PTTL", waits) <= 9 * DAY_MS
+    await store.command("DEL", waits)
+    await queue(store, "m2")
+    await pull(store)
+    await report(store, StatusChange("ref", "m2", "sent", NOW, "", b"digest"))
+    assert 8 * DAY_MS < await store.command("PTTL", waits) <= 9 * DAY_MS
 
 
 async def test_what_says_nothing_new_is_not_told(store):

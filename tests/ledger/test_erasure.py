@@ -43,6 +43,19 @@ async def journal_names(gw, word: str) -> bool:
     return any(word.encode() in fields[b"b"] for stream in streams for _, fields in stream)
 
 
+async def names_of(gw, word: str) -> list[str]:
+    """Keys whose names hold a word."""
+    return [name.decode() async for names in gw.gateway.store.scan("*") for name in names if word.encode() in name]
+
+
+async def two_days_pass(store) -> None:
+    """Settled messages are forgotten, as they are 48 hours after they were planned."""
+    for p in range(64):
+        for id in await store.command("ZRANGE", keys.messages(p), 0, -1):
+            await store.command("UNLINK", keys.message(p, id.decode()))
+            await store.command("ZREM", keys.messages(p), id)
+
+
 async def order(gw, id: str, buyer: dict) -> None:
     facts = {
         "id": id, "number": f"#{id}", "pay_state": "paid", "total": {"amount": "88.00", "currency": "CNY"},
@@ -61,10 +74,18 @@ async def test_it_waits_for_the_projection(valkey, redis_client, tmp_path) -> No
         await gw.said(PSID, 1)
         await gw.idle()
         buyer = await gw.gateway.queries.buyer_by_address("messenger-main", PSID)
+        await two_days_pass(gw.gateway.store)
+        assert [name for name in await names_of(gw, PSID) if name.startswith("unread:")]
         await erase(gw, buyer.id)
         await asyncio.sleep(4)  # some passes
         assert not await erased(gw)
         assert await journal_names(gw, PSID)
+        await gw.gateway.store.command("DEL", keys.ERASING)  # another server of a cluster failed over, and forgot
+
+        async def taken_up() -> bool:
+            return not await erased(gw)
+
+        await until(taken_up)
         projector = Projector(gw.gateway.store, gw.gateway.history.engine.url, "late", currency="CNY")
         task = asyncio.create_task(projector.run())
         await until(lambda: erased(gw))
@@ -77,6 +98,8 @@ async def test_it_waits_for_the_projection(valkey, redis_client, tmp_path) -> No
             states = list(await connection.scalars(select(t.messages.c.state)))
             assert states
             assert set(states) == {"sent"}
+        assert await gw.gateway.store.command("EXISTS", *(keys.erasures(p) for p in range(64))) == 0
+        assert await names_of(gw, PSID) == []
         projector.stop()
         await task
 
