@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-from bot import ids, subjects
+from bot import identity, ids, subjects
 from bot.clock import DAY_MS, HOUR_MS, MINUTE_MS
 from bot.codec import dump_record
-from bot.events import BuyerFacts
+from bot.events import Absorbed, BuyerFacts, MergeAsked
 from bot.records import Buyer, Coupon, Link, Timer
 from tests.bot.test_orders import T, event, order_facts
 from tests.desk import PARTITIONS, PHONE, Desk
@@ -107,3 +107,40 @@ def test_a_message_by_the_api_that_meets_a_merge():
     assert message.content.text == "您的裤子改好了"
     assert message.id != id
     assert ids.partition_in(message.id) == subjects.partition_of(f"phone:{PHONE}", PARTITIONS)
+
+
+def test_two_identities_of_one_buyer_lead_to_one_merge():
+    """The second answer comes when the first was followed: it reaches the survivor through the link, who loses to nobody."""
+    mail = "lin@shop.test"
+    desk = strangers()
+    desk.post(paid(BuyerFacts(phones=(PHONE,), email=mail), "4001"))
+    desk.settle()
+    older = desk.buyer(f"phone:{PHONE}")
+    assert older.emails == [mail]
+    for holds in (True, False):
+        desk.holds_sends = holds
+        desk.post(paid(BuyerFacts(address="chat:p1", phones=(PHONE,), email=mail), f"500{holds:d}"))
+        desk.advance(SECOND_MS)
+    desk.settle()
+    assert isinstance(desk.record("address:chat:p1"), Link)
+    survivor = desk.record(f"phone:{PHONE}")
+    assert isinstance(survivor, Buyer)
+    assert (survivor.id, survivor.merging) == (older.id, None)
+    desk.advance(2 * MINUTE_MS)
+    assert isinstance(desk.record(f"phone:{PHONE}"), Buyer)
+
+
+def test_who_is_asked_to_lose_to_themselves_loses_nothing():
+    """Links are followed: an old request may come home."""
+    buyer = Buyer("b_1", f"phone:{PHONE}", T)
+    found = identity.handle(buyer, MergeAsked(survivor=buyer.home, identity="email:x@x.test"), T)
+    assert (found.merging, found.mails) == (None, [])
+
+
+def test_an_erased_buyers_snapshot_brings_nothing_back():
+    """Erased while the merge was under way: the survivor takes nothing of it."""
+    gone = Buyer("b_2", "address:chat:p1", T, erased=True, merged=["b_3"])
+    buyer = Buyer("b_1", f"phone:{PHONE}", T)
+    found = identity.handle(buyer, Absorbed(dump_record(gone), gone.home, f"phone:{PHONE}"), T)
+    assert found.granted == ""
+    assert buyer == Buyer("b_1", f"phone:{PHONE}", T)

@@ -19,7 +19,7 @@ from bot.coupons import Campaign
 from bot.errors import StoreError
 from bot.events import Event, OrderBrief, StaffAsked
 from bot.keeping import OPEN_MS, Terms, before, held_by, last_sign, may_go, months_from
-from bot.records import Address, Buyer, Coupon, Member
+from bot.records import Address, Awaited, Buyer, Consent, Coupon, Member, Merging, Task, Waiting
 from ledger import commands, retention
 from ledger import tables as t
 from tests.bot.test_store import owned
@@ -280,6 +280,68 @@ def test_nobody_goes_who_gave_a_sign_or_holds_something(buyer, silent_since, sin
         assert not [
             o for o in buyer.orders if o.pay == "paid" and o.ship != "delivered" and now - o.placed_at <= OPEN_MS
         ]
+
+
+NOW = 1_790_000_000_000
+PLACED = NOW - 500 * DAY_MS  # long ago; what is under way was placed within a year
+BOUGHT = {"id": "1", "shop": "main", "pay": "paid", "placed_at": NOW - 300 * DAY_MS}
+
+
+@pytest.mark.parametrize(
+    ("held", "by"),
+    [
+        ({}, ""),
+        ({"member": Member("8012")}, "member card"),
+        ({"coupons": [Coupon("A", "MAY")]}, "coupon"),  # without an end
+        ({"coupons": [Coupon("A", "MAY", expires_at=NOW + 1)]}, "coupon"),
+        ({"coupons": [Coupon("A", "MAY", expires_at=NOW)]}, ""),
+        ({"coupons": [Coupon("A", "MAY", "redeemed"), Coupon("B", "MAY", "expired")]}, ""),
+        ({"orders": [OrderBrief(**BOUGHT, ship="in_transit")]}, "order"),
+        ({"orders": [OrderBrief(**{**BOUGHT, "pay": "authorized"})]}, "order"),
+        ({"orders": [OrderBrief(**BOUGHT, ship="delivered")]}, ""),
+        ({"orders": [OrderBrief(**BOUGHT, ship="returned")]}, ""),
+        ({"orders": [OrderBrief(**BOUGHT, ship="delivered", refund="requested")]}, "order"),
+        ({"orders": [OrderBrief(**BOUGHT, ship="delivered", refund="succeeded")]}, ""),
+        ({"orders": [OrderBrief(**{**BOUGHT, "placed_at": NOW - OPEN_MS - 1}, ship="in_transit")]}, ""),
+        ({"waiting": {"w": Waiting(b"", "m_1")}}, "message"),
+        ({"merging": Merging("h2", "phone:+1", NOW)}, "message"),
+    ],
+)
+def test_what_holds_a_silent_buyers_record(held, by) -> None:
+    """Each thing that is still to come, by itself; without it the record goes."""
+    buyer = Buyer("b", "h", PLACED, **held)
+    assert held_by(buyer, NOW) == by
+    assert may_go(buyer, NOW, NOW) == (not by)
+
+
+@pytest.mark.parametrize(
+    "sign",
+    [
+        {"last_order_at": NOW},
+        {"left_club_at": NOW},
+        {"proved_at": {"+1": NOW}},
+        {"addresses": [Address("a", "1"), Address("a", "2", last_in=NOW)]},
+        {"addresses": [Address("a", "1", followed_at=NOW)]},
+        {"addresses": [Address("a", "1", consent=Consent(at=NOW))]},
+        {"addresses": [Address("a", "1", consent=Consent(coupons_at=NOW))]},
+        {"orders": [OrderBrief(**{**BOUGHT, "pay": "unpaid", "placed_at": NOW})]},
+        {"orders": [OrderBrief(**BOUGHT, ship="delivered", paid_at=NOW)]},
+        {"coupons": [Coupon("A", "MAY", "redeemed", claimed_at=NOW)]},
+        {"tasks": {"t": Task("t", "parcel", "t", "h", "", NOW)}},
+        {"awaits": [Awaited("product:main:1", "", NOW, "a", "1", "w")]},
+    ],
+)
+def test_what_is_a_sign_of_life(sign) -> None:
+    """Each by itself, to the instant."""
+    buyer = Buyer("b", "h", PLACED, **sign)
+    assert last_sign(buyer) == NOW
+    assert may_go(buyer, NOW + 1, NOW + 1)
+    assert not may_go(buyer, NOW, NOW + 1)
+
+
+def test_who_is_erased_goes_no_second_time() -> None:
+    """The empty record that an erasure leaves."""
+    assert not may_go(Buyer("b", "h", PLACED, erased=True), NOW, NOW)
 
 
 @given(st.integers(17 * 10**11, 4 * 10**12), st.integers(-600, 600))
