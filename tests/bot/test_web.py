@@ -5,6 +5,8 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from bot import keys
+from bot.leases import Leases
 from bot.web import add_up
 from tests.gateway import running
 from tests.servers import Valkey
@@ -76,3 +78,20 @@ async def test_health_with_and_without_redis(tmp_path) -> None:
             valkey.start()
     finally:
         valkey.stop()
+
+
+async def test_a_partition_without_an_owner_is_not_ready(valkey, redis_client, tmp_path, monkeypatch) -> None:
+    """Its buyers would wait: 503 until somebody has it; messages go on to be taken in meanwhile."""
+
+    async def nobody(_: Leases) -> None:
+        """As on machines that are too few."""
+
+    async with running(valkey, tmp_path) as gw:
+        monkeypatch.setattr(Leases, "renew", nobody)
+        await redis_client.hset(keys.lease(5), "u", 0)
+        async with gw.session.get(gw.base + "/readyz") as answer:
+            found = await answer.json()
+            assert (answer.status, found["ready"], found["redis"]) == (503, False, True)
+            assert found["partitions_served"] < 64
+        assert (await gw.post_messenger(gw.item("p1", text="你好")))[0] == 200
+        monkeypatch.undo()
