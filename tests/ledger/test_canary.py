@@ -215,11 +215,11 @@ def forms(word: str) -> set[bytes]:
     return {plain, escaped, quote(word, safe="").encode(), plain.hex().encode()}
 
 
-def found_in(data: bytes) -> set[str]:
-    return {word for word in CANARIES if any(form in data for form in forms(word))}
+def found_in(data: bytes, words: tuple[str, ...] = CANARIES) -> set[str]:
+    return {word for word in words if any(form in data for form in forms(word))}
 
 
-def redis_holds(world: World) -> dict[str, set[str]]:
+def redis_holds(world: World, wanted: tuple[str, ...] = CANARIES) -> dict[str, set[str]]:
     """Every key that holds one, by typed reads."""
     client = redis.Redis(unix_socket_path=EmbeddedServer(world.folder / "var" / "valkey").socket)
     found = {}
@@ -241,26 +241,26 @@ def redis_holds(world: World) -> dict[str, set[str]]:
                 continue
             case other:
                 raise AssertionError(other)
-        if words := found_in(b"\n".join([name, *parts])):
+        if words := found_in(b"\n".join([name, *parts]), wanted):
             found[name.decode()] = words
     client.close()
     return found
 
 
-def files_hold(world: World) -> dict[str, set[str]]:
+def files_hold(world: World, wanted: tuple[str, ...] = CANARIES) -> dict[str, set[str]]:
     """Every file below the data's folder that holds one: append-only files, SQLite's, whatever else lies there."""
     return {
         str(path.relative_to(world.folder)): words
         for path in world.folder.rglob("*")
-        if path.is_file() and (words := found_in(path.read_bytes()))
+        if path.is_file() and (words := found_in(path.read_bytes(), wanted))
     }
 
 
-def dump_holds(world: World, request) -> set[str]:
+def dump_holds(world: World, request, wanted: tuple[str, ...] = CANARIES) -> set[str]:
     """What pg_dump writes of a PostgreSQL ledger."""
     if not world.url.startswith("postgresql"):
         return set()
-    return found_in(request.getfixturevalue("postgresql").dump(world.url).encode())
+    return found_in(request.getfixturevalue("postgresql").dump(world.url).encode(), wanted)
 
 
 async def derived(world: World) -> dict[str, list]:
@@ -290,6 +290,11 @@ async def test_after_an_erasure_the_canary_is_nowhere(world, request, capfd) -> 
     else:
         ledger = dump_holds(world, request)
     assert ledger == set(CANARIES)
+    found = await world.gw.gateway.queries.buyer(buyer)
+    card = (found.member.number,)  # drawn, so it is looked for apart
+    assert redis_holds(world, card)
+    assert any("appendonly" in name for name in files_hold(world, card))
+    assert dump_holds(world, request, card) or any("ledger.db" in name for name in files_hold(world, card))
     counts = {name: len(rows) for name, rows in (await derived(world)).items()}
 
     await world.api("DELETE", f"/buyers/{buyer}", status=202)
@@ -299,9 +304,10 @@ async def test_after_an_erasure_the_canary_is_nowhere(world, request, capfd) -> 
         return not await store.command("HLEN", "erasing") and not await store.command("EXISTS", "erasing:rewrite")
 
     await world.until(erased, "the erasure ends", 90)
-    assert redis_holds(world) == {}
-    assert files_hold(world) == {}
-    assert dump_holds(world, request) == set()
+    everything = (*CANARIES, *card)
+    assert redis_holds(world, everything) == {}
+    assert files_hold(world, everything) == {}
+    assert dump_holds(world, request, everything) == set()
     out, err = capfd.readouterr()
     assert found_in((out + err).encode()) == set()
     assert await world.api("GET", f"/buyers/{buyer}") == {"id": buyer, "erased": True}
