@@ -221,6 +221,11 @@ async def test_what_could_not_be_done_just_now_is_not_kept_under_its_key(valkey,
                 assert time.monotonic() < end
                 await asyncio.sleep(0.1)
             assert (await api("POST", "/segments/preview", asked, **{"Idempotency-Key": "k1"}))[0] == 200
+        text = {"phone": "+8613900001234", "purpose": "service", "text": "您的衬衫到店了"}
+        gw.gateway.door.shut("test", "nothing is stored just now")
+        assert (await api("POST", "/messages", text, **{"Idempotency-Key": "k4"}))[0] == 503
+        gw.gateway.door.open("test")
+        assert (await api("POST", "/messages", text, **{"Idempotency-Key": "k4"}))[0] == 202
         assert (await api("POST", "/campaigns", CAMPAIGN, **{"Idempotency-Key": "k3"}))[0] == 201
         lives = [await redis_client.pttl(name) for name in await redis_client.keys("idem*")]
         assert max(lives) > 47 * 3_600_000

@@ -89,6 +89,12 @@ def test_a_key_is_its_callers_and_its_operations(gw: Served) -> None:
     assert gw.get(path)["stock"] == 62
     assert gw.api("DELETE", "/products/idem?shop=main", Idempotency_Key="idem-7").status == 404
     assert gw.api("DELETE", "/products/idem", Idempotency_Key="idem-7").kind == "key-reused"
+    product = {"title": "衬衫", "variants": []}
+    assert gw.api("PUT", "/products/idem?shop=main", product, Idempotency_Key="idem-7").status == 201
+    assert gw.api("DELETE", "/products/idem?shop=main").status == 200
+    segment = gw.api("POST", "/segments", {"name": "idem", "where": {"all": []}}, Idempotency_Key="idem-6")
+    assert segment.status == 201
+    assert gw.api("DELETE", f"/segments/{segment.json['id']}").status == 200
 
 
 def test_a_refusal_is_kept_too(gw: Served) -> None:

@@ -16,6 +16,7 @@ import pytest
 import redis
 from sqlalchemy import select
 
+from bot import keys
 from bot.access import create_token
 from bot.embedded import EmbeddedServer
 from ledger import batch, schema
@@ -292,6 +293,8 @@ async def test_after_an_erasure_the_canary_is_nowhere(world, request, capfd) -> 
     assert ledger == set(CANARIES)
     found = await world.gw.gateway.queries.buyer(buyer)
     card = (found.member.number,)  # drawn, so it is looked for apart
+    letter = f"a webhook that nobody could read names the card {card[0]}"
+    await world.gw.gateway.store.command("XADD", keys.dead(3), "*", "k", "webhook", "b", letter)
     assert redis_holds(world, card)
     assert any("appendonly" in name for name in files_hold(world, card))
     assert dump_holds(world, request, card) or any("ledger.db" in name for name in files_hold(world, card))
