@@ -41,8 +41,12 @@ def shopful(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     made = Shopful(url, folder, 600, seed=7)
 
     async def views(refs: Any) -> dict[str, ItemView]:
-        price = Money(Decimal("259.00"), "CNY")
-        return {"p0001": ItemView("p0001", "main", "p0001", "外套", price=price)} if "p0001" in refs else {}
+        prices = {"p0001": "259.00", "p0001-OTHER": "259.00", "p0003": "200.00"}
+        return {
+            ref: ItemView(ref, "main", ref[:5], "外套", price=Money(Decimal(price), "CNY"))
+            for ref, price in prices.items()
+            if ref in refs
+        }
 
     made.audiences = LedgerAudiences(  # type: ignore[attr-defined]
         made.url, moment=lambda: Moment(made.now, made.zone, "CNY"), accounts=ACCOUNTS, views=views
@@ -223,11 +227,13 @@ def test_who_bought_the_same_item(shopful: Any) -> None:
     shopful.run(buy(at))
     try:
         found = frozen(shopful, a_broadcast("c_same", exclude=("bought_in_2_days",), items=("p0001",)))
+        size = frozen(shopful, a_broadcast("c_size", exclude=("bought_in_2_days",), items=("p0001-OTHER",)))
         others = frozen(shopful, a_broadcast("c_same2", exclude=("bought_in_2_days",), items=("p0399-XXL",)))
     finally:
         shopful.run(buy(item["paid_at"]))
 
     assert item["buyer"] not in found
+    assert size == found
     assert item["buyer"] in others
 
 
@@ -238,7 +244,9 @@ def test_nothing_dear_to_who_spends_little(shopful: Any) -> None:
 
     assert little
     assert set(frozen(shopful, a_broadcast("c_dear", exclude=switch, items=("p0001",)))) == everybody - little
-    assert set(frozen(shopful, a_broadcast("c_cheap", exclude=switch, items=("p0002",)))) == everybody
+    assert set(frozen(shopful, a_broadcast("c_both", exclude=switch, items=("p0003", "p0001")))) == everybody - little
+    for n, items in enumerate((("p0002",), ("p0003",), ("p0002", "p0003"), ())):  # over 200 is more than 200
+        assert set(frozen(shopful, a_broadcast(f"c_cheap{n}", exclude=switch, items=items))) == everybody
 
 
 def test_a_switch_that_is_none_is_told(shopful: Any) -> None:

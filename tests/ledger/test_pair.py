@@ -178,6 +178,15 @@ async def test_entries_that_go_by_themselves_part_nobody(store, url, gone, marke
     assert (await commands.status(store, url)).well
 
 
+async def test_a_journal_without_entries_parts_nobody(store, url):
+    """All swept, the mark a crash behind: what it last gave out says that it is the one."""
+    await first_life(store, url)
+    await store.client.xtrim(keys.journal(1), maxlen=0)
+    await store.client.hset(keys.LEDGER_MARKS, "1", "2-0")
+
+    assert (await commands.status(store, url)).well
+
+
 async def test_a_ledger_that_was_restored_goes_on_while_the_journals_reach_back(store, url, tmp_path):
     await first_life(store, url)
     shutil.copy(tmp_path / "ledger.db", tmp_path / "older.db")
