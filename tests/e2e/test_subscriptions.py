@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from bot import ids, keys
 from bot.journal import load_turn
 from pages.show import plain
 from tests.channels.lend import provider
@@ -150,6 +151,34 @@ async def test_results_find_their_messages(wechat):
         ("wechat-main", "delivered", ""), ("wechat-main", "failed", "rejected:43116"), ("wechat-main", "sent", ""),
     ]  # fmt: skip
     assert len((await wechat.address(ONE)).grants[SHIPPED].out) == 1
+
+
+async def test_a_result_is_never_that_of_a_notice_that_waits(wechat):
+    """The first one was given back to the queue: the result is the second's, which was handed over."""
+    await wechat.allow(ONE, times=2)
+    for number in ("1", "2"):
+        await wechat.shipped(number, ONE)
+    first, second = (await wechat.address(ONE)).grants[SHIPPED].out
+    client, partition = wechat.harness.gateway.store.client, ids.partition_in(first)
+    await client.hset(keys.message(partition, first), "s", "queued")
+    await wechat.result(ONE, 1800000000000000001)
+    states = [await client.hget(keys.message(partition, one), "s") for one in (first, second)]
+    assert states == [b"queued", b"delivered"]
+
+
+async def test_where_answers_name_an_id_results_may_come_in_any_order(wechat):
+    """The id counts before the order."""
+    wechat.peer.names_notices = True
+    await wechat.allow(ONE, times=2)
+    for number in ("1", "2"):
+        await wechat.shipped(number, ONE)
+    sent = [place for place, body in enumerate(wechat.peer.sent, 1) if body.get("template_id") == SHIPPED]
+    await wechat.result(ONE, 3_300_000_000_000_000_000 + sent[1], code=43116)
+    await wechat.result(ONE, 3_300_000_000_000_000_000 + sent[0])
+    assert await wechat.rows("order_shipped") == [
+        ("wechat-main", "delivered", ""), ("wechat-main", "failed", "rejected:43116"),
+    ]  # fmt: skip
+    assert (await wechat.address(ONE)).grants[SHIPPED].out == []
 
 
 async def test_what_certainly_did_not_go_gives_its_leave_back(wechat):

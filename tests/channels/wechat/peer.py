@@ -31,7 +31,8 @@ def account(base: str, name: str = "wechat-main", **changes: str | None) -> str:
 class WeChatPeer:
     """`answers` are given to sends in turn: an errcode, (errcode, errmsg) or "drop"; with none left a send is accepted.
 
-    `leave` counts what buyers allowed: subscription notices go only while something is left, and their answers name no id.
+    `leave` counts what buyers allowed: subscription notices go only while something is left, and their answers name no id but
+    with `names_notices`.
     `token` is the valid one; `gives` what stable_token answers un-forced, where that differs.
     """
 
@@ -43,7 +44,7 @@ class WeChatPeer:
         self.answers: list[object] = []
         self.uploads: list[bytes] = []
         self.leave: Counter[tuple[str, str]] = Counter()  # by openid and template
-        self.tickets = 0
+        self.tickets, self.names_notices = 0, False
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         assert request.method == ("GET" if request.path == TICKET else "POST")
@@ -106,7 +107,7 @@ class WeChatPeer:
         if code:
             return self._refuse(code, message)
         self.sent.append(body)
-        named = "template_id" in body and not noticed
+        named = "template_id" in body and (not noticed or self.names_notices)
         more = {"msgid": 3_300_000_000_000_000_000 + len(self.sent)} if named else {}
         return web.json_response({"errcode": 0, "errmsg": "ok", **more})
 
