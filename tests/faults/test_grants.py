@@ -27,6 +27,8 @@ from tests.servers import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 TAPS, PARCELS = 3, 5
+PATIENCE_S = 90.0
+TAKEN = Counter[str]()
 CONFIG = f"""
 [brand]
 name = "小满衣橱"
@@ -69,8 +71,8 @@ class Processes:
 
 
 async def told(push, *args: object, **more: object) -> None:
-    """As providers and shops do: again until it is taken."""
-    end = time.monotonic() + 40
+    """As providers and shops do: again until it is taken. Processes that are killed take long to come back on a busy machine."""
+    end = time.monotonic() + PATIENCE_S
     while True:
         try:
             await push(*args, **more)
@@ -78,6 +80,7 @@ async def told(push, *args: object, **more: object) -> None:
             assert time.monotonic() < end
             await asyncio.sleep(0.2)
         else:
+            TAKEN["pushes"] += 1
             return
 
 
@@ -106,12 +109,18 @@ async def live(wechat: Leaves, openid: str, number: int) -> None:
                 await told(wechat.answer, openid, SHIPPED, "accept", at=now + place)
         if place < PARCELS:
             await told(ship, wechat, openid, f"{number}{place}")
-        await asyncio.sleep(random.random() / 2)
+        await asyncio.sleep(random.random() / 4)
+
+
+async def taken(count: int) -> None:
+    """Until so many pushes were taken."""
+    while TAKEN["pushes"] < count:
+        await asyncio.sleep(0.02)
 
 
 async def ended(store: Store, count: int) -> dict[str, list[tuple[str, str, int]]]:
     """The shipping notices by buyer's address, (account, state, leave) each, once all are planned and ended."""
-    end = time.monotonic() + 40
+    end = time.monotonic() + PATIENCE_S
     while True:
         found: dict[str, list[tuple[str, str, int]]] = {}
         async for name in store.client.scan_iter("msg:*"):
@@ -126,11 +135,12 @@ async def ended(store: Store, count: int) -> dict[str, list[tuple[str, str, int]
         await asyncio.sleep(0.2)
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(300)
 async def test_no_tap_is_used_twice_and_none_is_lost(valkey, redis_client, tmp_path):
     """WeChat would let more through; some of its answers are lost. Each tap went out once, or is in doubt, or is left."""
+    TAKEN.clear()
     peer, port = WeChatPeer(), free_port()
-    buyers = [f"oBuyer{number:02}" for number in range(8)]
+    buyers = [f"oBuyer{number:02}" for number in range(5)]
     async with provider(peer) as (base, _), aiohttp.ClientSession() as session:
         path = tmp_path / "config.toml"
         path.write_text(CONFIG.format(port=port, redis=valkey.url) + account(base) + NOTICES)
@@ -142,8 +152,8 @@ async def test_no_tap_is_used_twice_and_none_is_lost(valkey, redis_client, tmp_p
                 peer.leave[openid, SHIPPED] = 100
             peer.answers = [random.choice([0, 0, 0, "drop", -1]) for _ in range(30)]
             lives = [asyncio.create_task(live(wechat, one, 10 + n)) for n, one in enumerate(buyers)]
-            for index in (0, 1, 0):
-                await asyncio.sleep(1.3)
+            for count, index in ((6, 0), (30, 1)):
+                await taken(count)
                 await processes.kill(index)
             await asyncio.gather(*lives)
             store = Store(connect(valkey.url), 64, "look")
