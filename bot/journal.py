@@ -50,7 +50,7 @@ class ConsentRecord(Struct, frozen=True, omit_defaults=True):
 
     account: str
     address: str
-    topic: str  # service, marketing, calls, coupons
+    topic: str  # service, marketing, calls, coupons; notice:<template>: one more notice of it
     verdict: str
     at: Ms
     wording: str = ""

@@ -221,7 +221,7 @@ consents = Table(
     _text("buyer"),
     _text("account"),
     _text("address"),
-    _text("topic"),  # marketing, coupons, calls, service
+    _text("topic"),  # marketing, coupons, calls, service; notice:<template> for single notices
     _text("verdict"),
     _ms("at"),
     _text("wording"),  # key and version of what was shown

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 
-from bot import grants
+from bot import buyers, grants
 from bot.codec import dump_record, load_record
 from bot.events import GrantChanged
 from bot.records import Address, Buyer
@@ -104,6 +104,22 @@ def test_what_is_kept_stays_small_and_survives_the_record():
     assert "m3" not in address.grants[T].out
     buyer = Buyer("b1", "address:wechat:o1", 1, addresses=[address])
     assert load_record(dump_record(buyer)) == buyer
+
+
+def test_a_merge_keeps_what_was_allowed_and_the_stricter_no():
+    """The same chat under two records: each tap once, a no of either ends what was before it."""
+    mine, theirs = Address("wechat", "o1"), Address("wechat", "o1")
+    for at in (10, 30):
+        yes(at, mine)
+    yes(20, theirs)
+    yes(40, theirs)
+    no(25, theirs)
+    yes(5, theirs, "other")
+    survivor = Buyer("b1", "address:wechat:o1", 1, addresses=[mine])
+    buyers.merge(survivor, Buyer("b2", "phone:+8613900001234", 2, addresses=[theirs]))
+    [found] = survivor.addresses
+    assert (found.grants[T].given, found.grants["other"].given) == ([30, 40], [5])
+    assert (found.grants[T].at, found.grants[T].verdict) == (40, "granted")
 
 
 class Leaves(RuleBasedStateMachine):

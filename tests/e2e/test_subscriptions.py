@@ -15,7 +15,7 @@ from tests.channels.twilio.peer import TwilioPeer
 from tests.channels.twilio.peer import account as twilio_account
 from tests.channels.wechat.peer import WeChatPeer, account
 from tests.e2e.wechat import WeChat
-from tests.gateway import running
+from tests.gateway import rfc, running
 
 ONE, TWO = "oFAKEbuyer0001", "oFAKEbuyer0002"
 PHONE = "+8613900001234"
@@ -242,6 +242,20 @@ async def test_leave_is_kept_as_evidence(wechat):
         (f"notice:{SHIPPED}", "granted", "wechat-main:page"),
         (f"notice:{REVIEW}", "refused", "wechat-main:page"),
     ]
+
+
+async def test_a_review_invitation_needs_marketing_consent_besides(wechat):
+    """Three days after delivery the window is shut: who agreed to marketing and allowed one is asked; who only allowed one is not."""
+    for openid, number, words in ((ONE, "1", "恢复"), (TWO, "2", "你好")):
+        await wechat.ask(openid, words)
+        await wechat.allow(openid, REVIEW)
+        parcel = {"id": f"s{number}", "carrier": "sf", "tracking_no": f"SF{number}", "state": "delivered"}
+        parcel["scan_at"] = rfc(time.time())
+        await wechat.order("shipment.updated", number, openid, shipment=parcel)
+    await wechat.harness.advance(3 * 86400 + 60)
+    await wechat.ended("review_invite", ("wechat-main", "sent", ""), ("", "skipped", "no_consent"))
+    assert [body["touser"] for body in wechat.peer.sent if body.get("template_id") == REVIEW] == [ONE]
+    assert (await wechat.left(ONE, REVIEW), await wechat.left(TWO, REVIEW)) == (0, 1)
 
 
 async def test_somebody_unknown_who_allows_one_is_reached_without_following(wechat):

@@ -11,6 +11,8 @@ import time
 import pytest
 from structlog.testing import capture_logs
 
+from bot.tokens import RedisTokens
+from channels.wechat.api import Api
 from channels.wechat.jssdk import signature
 from tests.channels.lend import provider
 from tests.channels.wechat.peer import WeChatPeer, account
@@ -102,7 +104,7 @@ async def test_without_a_ticket_the_page_stays_whole(wechat):
 
 
 async def test_many_pages_at_once_ask_for_one_ticket(wechat):
-    """One refresher; everybody else waits for what it gets."""
+    """One refresher; everybody else waits for what it gets, another process, too."""
     link = await link_of(wechat)
     async with Visitor(wechat.harness.base) as visitor:
         await visitor.get(link)
@@ -116,6 +118,10 @@ async def test_many_pages_at_once_ask_for_one_ticket(wechat):
                 return "<wx-open-subscribe" in await answer.text()
 
         assert all(await asyncio.gather(*(once() for _ in range(8))))
+    gateway = wechat.harness.gateway
+    others = RedisTokens(gateway.store.scripts, gateway.clock)  # as another process has them
+    api = Api(gateway.settings.channels["wechat-main"], gateway.http, others, gateway.clock)
+    assert await api.ticket() == "TICKET-1"
     assert wechat.peer.tickets == 1
 
 
