@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from bot.events import GrantChanged, Ms
 from bot.records import Address, Grant
 
-MOST_LEFT = 20
-MOST_OUT = 20
+MOST_LEFT = 10
+MOST_OUT = 10
 MOST_TEMPLATES = 25
 """What is kept per address: a record is read and written in every turn. WeChat's accounts have 25 templates at most."""
 

@@ -30,6 +30,7 @@ ABOUT = {
     "parcel_out": "out", "parcel_pickup": "pickup", "parcel_delivered": "delivered", "refund_received": "refund",
     "payment_reminder": "payment", "payment_reminder_returning": "payment", "review_invite": "review",
     "cart_1": "cart", "cart_2": "cart", "cart_3": "cart", "stock_back": "stock", "coupon_expiring": "coupon",
+    "order_completed": "completed",
 }  # fmt: skip
 """What a notice is about, as a word of `notices.about_…`."""
 

@@ -35,7 +35,7 @@ export const EN = {
   order: { unpaid: "awaits payment", paid: "paid", cancelled: "cancelled", ship: "shipped", arrive: "in the city", out: "out for delivery", deliver: "delivered", complete: "complete", refund: "refund asked for" },
   purpose: { reply: "reply", code: "code", service: "service", marketing: "marketing" },
   rule: {
-    consent: "consent to offers", opt_out: "opted out", blocked: "stopped at the carrier", staff_own: "staff are in the chat", window: "reply window", quota: "replies left", address: "a way to reach", reason_holds: "reason still true", in_city_hold: "it may go out for delivery within the half hour",
+    consent: "consent to offers", opt_out: "opted out", blocked: "stopped at the carrier", staff_own: "staff are in the chat", window: "reply window", quota: "replies left", address: "a way to reach", grant: "a notice that the buyer allowed", reason_holds: "reason still true", in_city_hold: "it may go out for delivery within the half hour",
     not_after: "latest time", conversation: "the buyer is chatting", reachable: "can be reached",
   },
   key: {

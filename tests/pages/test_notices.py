@@ -11,9 +11,12 @@ import time
 import pytest
 from structlog.testing import capture_logs
 
+from bot.locales import LOCALES
 from bot.tokens import RedisTokens
 from channels.wechat.api import Api
 from channels.wechat.jssdk import signature
+from pages import leave
+from pages.words import say
 from tests.channels.lend import provider
 from tests.channels.wechat.peer import WeChatPeer, account
 from tests.e2e.test_subscriptions import NOTICES, REVIEW, SHIPPED, Leaves
@@ -101,6 +104,30 @@ async def test_without_a_ticket_the_page_stays_whole(wechat):
         await visitor.get(f"{link}/notices", headers=INSIDE)
         assert "<wx-open-subscribe" in visitor.text
         assert "TICKET" not in visitor.text
+
+
+async def test_a_slow_wechat_holds_no_page_up(wechat, monkeypatch):
+    """The page goes without a button; the ticket that comes later serves the next one."""
+    monkeypatch.setattr(leave, "PATIENCE_S", 0.3)
+    link = await link_of(wechat)
+    async with Visitor(wechat.harness.base) as visitor:
+        await visitor.get(link)
+        await visitor.send("/open")
+        wechat.peer.answers = ["slow"]
+        await visitor.get(f"{link}/notices", headers=INSIDE)
+        assert (visitor.status, "暂时没有加载出来" in visitor.text) == (200, True)
+        end = time.monotonic() + 20
+        while "<wx-open-subscribe" not in visitor.text:
+            assert time.monotonic() < end
+            await asyncio.sleep(0.2)
+            await visitor.get(f"{link}/notices", headers=INSIDE)
+    assert wechat.peer.tickets == 1
+
+
+def test_every_notice_has_its_words():
+    """In each language; a wording that nobody thought of is about the orders."""
+    for locale in LOCALES:
+        assert [say(locale, f"notices.about_{one}") for one in {*leave.ABOUT.values(), "other"}]
 
 
 async def test_many_pages_at_once_ask_for_one_ticket(wechat):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 
@@ -59,15 +60,17 @@ class WeChatPeer:
             self.uploads.append(raw)
             return web.json_response({"type": "image", "media_id": f"M{len(self.uploads)}", "created_at": 1})
         if request.path == TICKET:
-            return self._ticket(request)
+            return await self._ticket(request)
         assert request.path in ("/cgi-bin/message/custom/send", "/cgi-bin/message/template/send", SUBSCRIPTION)
         return self._take(request, raw)
 
-    def _ticket(self, request: web.Request) -> web.StreamResponse:
+    async def _ticket(self, request: web.Request) -> web.StreamResponse:
         assert request.query["type"] == "jsapi"
         self.tickets += 1
         answer = self.answers.pop(0) if self.answers else 0
-        if isinstance(answer, int) and answer:
+        if answer == "slow":
+            await asyncio.sleep(1.5)
+        elif isinstance(answer, int) and answer:
             return self._refuse(answer, "error rid: 66aa0011-22bb3344-55cc6677")
         ticket = f"TICKET-{self.tickets}"
         return web.json_response({"errcode": 0, "errmsg": "ok", "ticket": ticket, "expires_in": 7200})
