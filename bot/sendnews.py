@@ -23,7 +23,8 @@ def of_grant(message: OutboundMessage, error: SendError | None, now: Ms) -> list
     It is good for another one, unless the provider knows of none, or of nobody, there: then all that was given up to when the message
     was planned is void. One event per message, however often it is told.
     """
-    assert isinstance(message.content, Notice)
+    if not isinstance(message.content, Notice):  # its buyer was erased meanwhile
+        return []
     gone = isinstance(error, NoGrantError | UnreachableError)
     body = GrantChanged(message.content.template_id, "void" if gone else "back", message=message.id)
     at = message.created_at if gone else message.grant
