@@ -41,7 +41,7 @@ from bot.errors import (
 from bot.events import Event
 from bot.http import PyreqwestHttp
 from bot.messages import OutboundMessage, Picture, Receipt, Text
-from bot.ports import Channel, ChannelType, HttpResponse, Parsed, RawRequest, Token, Toolkit, Verified
+from bot.ports import AsksLeave, Channel, ChannelType, HttpResponse, Parsed, RawRequest, Token, Toolkit, Verified
 from tests.contracts.fake import Got, Provider, Reply, closed_port
 from tests.contracts.mutations import ODD_BODIES, Mutator, json_mutations
 
@@ -255,6 +255,11 @@ class ChannelContract:
         """A misspelt key does not pass in silence."""
         with pytest.raises(ValidationError):
             configured(self.case, misspelt="x")
+
+    def test_leave_can_be_asked_for_where_notices_need_it(self, channel: Channel) -> None:
+        """A line with subscription notices signs the pages on which buyers allow them, and no other line says that it does."""
+        assert channel.capabilities.subscriptions == isinstance(channel, AsksLeave)
+        assert channel.capabilities == self.case.type.capabilities or not channel.capabilities.subscriptions
 
     # --- verify ----------------------------------------------------------------------------------------------------
 
