@@ -16,14 +16,12 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 import typer
 
 from bot.broadcast_commands import app as broadcast_app
-from bot.errors import ConfigError, GatewayError, SendError
+from bot.errors import ConfigError, GatewayError
 from ledger.cli import commands_with
 
 if TYPE_CHECKING:
-    from bot.bootstrap import Gateway
     from bot.settings import Settings
     from bot.sheets import Sheet
-    from bot.standing import Standing
     from bot.store import Store
 
 app = typer.Typer(
@@ -183,34 +181,14 @@ def check(config: Config = DEFAULT) -> None:
     """Check the configuration and reach every provider that can be reached."""
     settings = _settings(config)
     from bot.bootstrap import build  # noqa: PLC0415
-    from ledger import commands  # noqa: PLC0415
+    from bot.checking import checked  # noqa: PLC0415
 
     async def run() -> bool:
         gateway = await build(settings, "check")
         try:
-            return await look(gateway)
+            return await checked(gateway)
         finally:
             await gateway.close()
-
-    async def look(gateway: Gateway) -> bool:
-        good = await _store_is_safe(gateway)
-        ledger = await commands.checked(gateway.history.engine.url)
-        for line in ledger.lines:
-            typer.echo(line, err=not ledger.well)
-        good = good and ledger.well
-        await _tell_club(gateway)
-        for one in await gateway.standings():
-            try:
-                typer.echo(f"{one.name}: {await gateway.lines[one.name].channel.check()}")
-                await _allowed_one_by_one(gateway, one.name)
-            except SendError as error:
-                good = False
-                typer.echo(f"{one.name}: {error}{f' (code {error.code})' if error.code else ''}", err=True)
-            good = _told(one) and good
-        for fault in settings.live_faults:
-            good = False
-            typer.echo(fault, err=True)
-        return good
 
     try:
         with _server(settings):
@@ -221,65 +199,6 @@ def check(config: Config = DEFAULT) -> None:
     if not good:
         raise typer.Exit(1)
     typer.echo("all well")
-
-
-async def _tell_club(gateway: Gateway) -> None:
-    """Prints what the club gives, and which of its campaigns are not there yet."""
-    from bot.club import told  # noqa: PLC0415
-
-    typer.echo(f"club: {told(gateway.settings.club_rules)}")
-    for key in sorted(filter(None, (gateway.settings.club.gift, *gateway.settings.club_rules.gifts))):
-        if await gateway.campaigns.get(key) is None and not (gateway.sandbox and key == "WELCOME"):
-            typer.echo(f"club: there is no campaign {key} yet; make it, or nobody gets it")
-
-
-async def _allowed_one_by_one(gateway: Gateway, account: str) -> None:
-    """Prints where an account's buyers allow its subscription notices, if its pages can be signed. Raises SendError."""
-    from bot.ports import AsksLeave  # noqa: PLC0415
-
-    of = [name for (name, at), one in gateway.settings.notices.items() if at == account and one.kind == "subscription"]
-    line = gateway.lines[account].channel
-    if not of or not isinstance(line, AsksLeave):
-        return
-    public = gateway.settings.server.public_url
-    if not public:
-        typer.echo(f"{account} notices: {', '.join(of)}: set server.public_url, so that buyers can allow them")
-        return
-    await line.sign(f"{public}/b/check")
-    host = public.partition("://")[2].partition("/")[0]
-    typer.echo(
-        f"{account} notices: {', '.join(of)}: allowed one by one at {public}/b/…/notices; {host} must be a JS-safe "
-        "domain of the account"
-    )
-
-
-def _told(one: Standing) -> bool:
-    """Prints what was told of an account and still stands, with its cure; False if its provider has blocked it."""
-    from bot.clock import rfc3339  # noqa: PLC0415
-    from pages.landing_words import WORDS  # noqa: PLC0415
-
-    words = WORDS["en"]
-    for alert in one.troubles:
-        typer.echo(
-            f"{one.name}: since {rfc3339(alert.at)}: {alert.detail or alert.kind}. {words['alert_' + alert.word]}"
-        )
-    if one.state == "blocked" and not any(alert.kind == "block" for alert in one.troubles):
-        typer.echo(f"{one.name}: {words['alert_block']}")
-    return one.state != "blocked"
-
-
-async def _store_is_safe(gateway: Gateway) -> bool:
-    from bot import storecheck  # noqa: PLC0415
-
-    section = gateway.settings.redis
-    found = await storecheck.inspect(gateway.store, replicas=section.replicas_to_wait_for, url=section.url)
-    for fault in found:
-        typer.echo(f"{fault} ({fault.void})", err=True)
-    if not found:
-        typer.echo("redis: keeps what it acknowledges")
-    for note in await storecheck.observe(gateway.store, url=section.url):
-        typer.echo(f"redis: {note}")
-    return not found or section.allow_unsafe
 
 
 @token_app.command("create")

@@ -109,6 +109,20 @@ def _asking(gateway: Gateway) -> dict[str, Asking]:
     return asking
 
 
+async def allowed_at(gateway: Gateway, account: str) -> str:
+    """Where an account's buyers allow its subscription notices, "" for an account without any. Raises SendError if pages cannot be signed."""
+    of = [name for (name, at), one in gateway.settings.notices.items() if at == account and one.kind == "subscription"]
+    line, public = gateway.lines[account].channel, gateway.settings.server.public_url
+    if not of or not isinstance(line, AsksLeave):
+        return ""
+    named = ", ".join(of)
+    if not public:
+        return f"{named}: set server.public_url, so that buyers can allow them"
+    await line.sign(f"{public}/b/check")
+    host = public.partition("://")[2].partition("/")[0]
+    return f"{named}: allowed one by one at {public}/b/…/notices; {host} must be a JS-safe domain of the account"
+
+
 def _is_inside(gateway: Gateway, account: str, line: AsksLeave, request: web.Request) -> bool:
     simulated = gateway.sandbox and request.cookies.get(PHONE, "").partition(":")[0] == account
     return simulated or line.is_inside(request.headers.get("User-Agent", ""))
