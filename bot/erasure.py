@@ -102,8 +102,8 @@ class Erasure:
         rewrite = self._embedded and await self._store.command("GET", keys.ERASING_REWRITE)
         if not any(named) and not rewrite:
             return
-        lock = secrets.token_hex(8)
-        if not await self._store.command("SET", keys.ERASING_LOCK, lock, "NX", "PX", LOCK_MS):
+        lock = f"{self._store.owner} {secrets.token_hex(8)}"
+        if not await self._lock(lock):
             return
         try:
             await self._collect()
@@ -115,6 +115,18 @@ class Erasure:
                 await self._rewrite(rewrite)
         finally:
             await self._store.scripts.run("erase_value", [keys.ERASING_LOCK], [lock])
+
+    async def _lock(self, lock: str) -> bool:
+        """Whether this process erases now. What a process holds that is gone, or stands still, nobody waits for."""
+        wanted = ("SET", keys.ERASING_LOCK, lock, "NX", "PX", LOCK_MS)
+        if await self._store.command(*wanted):
+            return True
+        held = await self._store.command("GET", keys.ERASING_LOCK) or b""
+        ends = await self._store.command("ZSCORE", keys.PROCESSES, held.rpartition(b" ")[0])
+        if ends is not None and float(ends) > await self._server_ms():
+            return False
+        await self._store.scripts.run("erase_value", [keys.ERASING_LOCK], [held])
+        return bool(await self._store.command(*wanted))
 
     async def _rewrite(self, asked: bytes) -> None:
         """The append-only file holds every write since it was last written anew."""

@@ -10,8 +10,11 @@ from sqlalchemy import select
 
 from bot import ids, keys, subjects
 from bot.access import create_token
+from bot.clock import SystemClock
 from bot.erasure import Erasure
 from bot.queries import ERASED
+from bot.records import Buyer
+from bot.store import Store
 from ledger import tables as t
 from ledger.projector import Projector
 from tests.gateway import rfc, running
@@ -186,3 +189,38 @@ async def test_at_no_moment_is_the_id_unknown(valkey, redis_client, tmp_path, mo
         await erase(gw, buyer.id)
         await until(lambda: asyncio.sleep(0, seen))
         assert all(found is not None and found.erased for found in seen), seen
+
+
+class Nowhere:
+    """A ledger with nothing in it."""
+
+    async def covers(self, _: object) -> bool:
+        return True
+
+    async def orders(self, _: object) -> list:
+        return []
+
+    async def forget(self, _: object) -> None:
+        return
+
+    compact = None
+
+
+async def test_nobody_waits_for_an_eraser_that_is_gone(redis_client) -> None:
+    """Its lock is another's at once where its lease is over; not while it lives."""
+    store, clock = Store(redis_client, 64, "second"), SystemClock()
+    eraser = Erasure(store, clock, Nowhere())
+    await eraser.begin(Buyer(id="b_1", home="address:a:1", created_at=0))
+    first = Store(redis_client, 64, "first")
+    await first.beat(60_000)
+    for held, takes in (("first aaaa", False), ("gone bbbb", True), ("first cccc", False)):
+        await store.command("SET", keys.ERASING_LOCK, held, "PX", 60_000)
+        before = await store.command("HGET", keys.ERASING, "b_1")
+        await eraser.advance()
+        assert (await store.command("HGET", keys.ERASING, "b_1") != before) is takes
+        assert await store.command("GET", keys.ERASING_LOCK) == (None if takes else held.encode())
+    await first.beat(1)
+    await asyncio.sleep(0.01)
+    clock.real = lambda: 2**50  # whoever is being erased is looked at again
+    await eraser.advance()
+    assert await store.command("GET", keys.ERASING_LOCK) is None
