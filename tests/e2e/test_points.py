@@ -11,6 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bot.access import create_token
+from bot.codec import dump_entry
+from bot.events import Event, StaffAsked
 from bot.records import Buyer
 from tests.channels.lend import provider
 from tests.channels.twilio.peer import TwilioPeer, account
@@ -93,6 +95,12 @@ async def lines(chat, kind: str) -> list[str]:
     return [one["summary"] for one in reversed(found["items"]) if one["kind"] == kind]
 
 
+async def skipped(chat) -> list[dict]:
+    """The decisions that nothing was to be said."""
+    found = (await chat.api("GET", f"/decisions?buyer={(await card(chat)).id}&outcome=skip"))[1]["items"]
+    return [one for one in found if "order_completed" in one["source"]]
+
+
 def told(chat, words: str = "积分已到账") -> list[str]:
     everything = [*chat.harness.graph.texts("p1"), *(form["Body"] for form in chat.twilio.forms)]
     return [text for text in everything if words in text]
@@ -159,6 +167,11 @@ async def test_what_counts_is_paid_completed_kept_and_since_the_card(chat):
     await gw.idle()
     assert (await card(chat)).member.points == 476
     assert len(told(chat, "订单已完成")) == 4  # 1, 2, 3 and 7
+    await tell(gw, "refund.requested", refund("7", "9.00"))
+    await bought(gw, "8")  # while a refund is open nobody is congratulated; the points are in all the same
+    assert (await card(chat)).member.points == 664
+    assert len(told(chat, "订单已完成")) == 4
+    assert [m["reason"] for m in await skipped(chat)] == ["case_open"]
     assert [line for line in await lines(chat, "points") if line.startswith("none")] == [
         "none for order #5: it was paid in USD, the club counts CNY", "none for order #6: completed before the card",
     ]  # fmt: skip
@@ -167,7 +180,15 @@ async def test_what_counts_is_paid_completed_kept_and_since_the_card(chat):
 async def test_a_level_is_reached_with_its_words_and_its_gift(chat):
     """188 and 188 make silver: told in the notice of the second, named on the card with its rights; its coupon comes once."""
     await chat.harness.gateway.campaigns.create(campaign("SILVER"))
-    assert "没有找到" in (await ask(chat, "p1", "领 SILVER"))[0]  # it comes with the level, and no other way
+    # It comes with the level, and no other way: neither offered nor claimed, in chat or on the page.
+    assert "SILVER" not in str(await ask(chat, "p1", "优惠券"))
+    assert "没有找到" in (await ask(chat, "p1", "领 SILVER"))[0]
+    now = chat.harness.gateway.clock.now()
+    claimed = StaffAsked("page_claim", "page", b'{"campaign": "SILVER"}')
+    home = (await card(chat)).home
+    await chat.harness.gateway.appender.append([dump_entry(Event("", home, "page", now, now, claimed))])
+    await chat.harness.idle()
+    assert (await card(chat)).coupons == []
     await ask(chat, "p1", "恢复")
     await bought(chat.harness, "1")
     await bought(chat.harness, "2")
