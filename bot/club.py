@@ -164,7 +164,7 @@ def offer(order: Order, rules: Rules, now: Ms) -> tuple[str, ShopEvent] | None:
 def answered(order: Order, told: Mapping[str, str]) -> None:
     """The buyer's record has counted what was offered, or says why it does not."""
     credit = order.credit
-    if credit is None or not credit.asked or credit.closed:
+    if credit is None or credit.closed:
         return
     credit.asked = False
     if why := told.get("closed", ""):
@@ -227,7 +227,7 @@ def _closed(buyer: Buyer, told: Mapping[str, str], rules: Rules) -> str:
         return "own_club"
     if first and not rules.on:
         return "off"
-    if first and int(told["at"]) < member.joined_at:
+    if first and int(told["at"]) // 1000 < member.joined_at // 1000:  # shops tell whole seconds
         return "before_card"
     return "currency" if first and told["currency"] != rules.currency else ""
 

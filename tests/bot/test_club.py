@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
@@ -13,8 +13,12 @@ from hypothesis import strategies as st
 
 from bot import buyers, club, orders
 from bot.club import Level, Rules, count, offer, points_of, settle, spent, standing
-from bot.events import BuyerFacts, Event, Money, OrderFacts, RefundFacts, ShipmentFacts, ShopEvent
-from bot.records import Buyer, Club, Credit, Member, Order, RefundCase
+from bot.effects import ClaimCoupon
+from bot.events import BuyerFacts, Event, Money, OrderFacts, RefundFacts, ShipmentFacts, ShopEvent, TouchAsked
+from bot.handling import Turn
+from bot.records import Buyer, Club, Coupon, Credit, Lane, Member, Order, RefundCase
+from handlers.club import reached
+from tests.handlers.test_total import facts
 
 ZONE = ZoneInfo("Asia/Shanghai")
 DAY = 86_400_000
@@ -161,7 +165,7 @@ def test_why_nothing_is_counted():
     own = member()
     own.club = Club(NOV, "vip", 7)
     later = member()
-    later.member.joined_at = NOV + 1
+    later.member.joined_at = NOV + 1000
     for buyer, why, more in (
         (nobody, "no_card", {}),
         (own, "own_club", {}),
@@ -178,6 +182,74 @@ def test_why_nothing_is_counted():
         assert found.notice is None
         assert buyer.member is None or (buyer.member.points, buyer.member.level) == (0, "basic")
     assert nobody.uncounted == ["order:main:1"]
+
+
+def test_two_cards_add_up():
+    """Points and months; a level that either brought by an import is the least of both."""
+    one, two = member(points=7), member("809999999999", level="gold", points=5)
+    one.member.spend = {"CNY 2026-11": "188.50", "CNY 2026-10": "1"}
+    two.member.joined_at += DAY
+    buyers.merge(one, two)
+    assert (one.member.points, one.member.spend) == (12, {"CNY 2026-11": "188.50", "CNY 2026-10": "1"})
+    assert settle(one, RULES, NOV) == ["silver", "gold"]
+    other = member("808888888888")
+    other.member.spend = {"CNY 2026-11": "100"}
+    buyers.merge(one, other)
+    assert one.member.spend == {"CNY 2026-11": "288.50", "CNY 2026-10": "1"}
+    assert spent(one.member, RULES, NOV) == Decimal("289.5")
+
+
+def test_what_is_kept_of_an_order():
+    """Nothing of a cancelled or wholly refunded one; a refund in another currency takes nothing; no less than nothing."""
+    order = Order("1", "main", "order:main:1", total=Money(Decimal("188.00"), "CNY"), cod=True, completed_at=NOV)
+    assert orders.kept(order).amount == 188
+    for currency, amount in (("USD", 188), ("CNY", 88), ("CNY", 0)):
+        case = RefundCase(str(amount), amount=Money(Decimal(100), currency))
+        case.lane.state = "succeeded"
+        order.refunds.append(case)
+        assert orders.kept(order).amount == amount
+        order.refunds = [one for one in order.refunds if one.amount.currency == "CNY"]
+    order.refunds = []
+    for field_, value in (("closed", "cancelled"), ("pay", Lane("refunded"))):
+        before = getattr(order, field_)
+        setattr(order, field_, value)
+        assert orders.kept(order).amount == 0
+        setattr(order, field_, before)
+    order.closed = "closed_unpaid"  # and paid after all
+    assert orders.kept(order).amount == 188
+
+
+def test_only_the_first_amount_of_an_order_is_told():
+    """A higher price later is more points, and no second notice."""
+    buyer = member(points=100)
+    buyer.member.spend = {"CNY 2026-11": "100"}
+    credit = Credit("1", "CNY", "2026-11", NOV, buyer.home, buyer.member.number, Decimal(100), 100)
+    found = taken(buyer, credit=credit)
+    assert (buyer.member.points, found.notice) == (188, None)
+
+
+def test_a_gift_is_claimed_once():
+    """Of one that waits for its hour the coupon is told again, not claimed again; used or over, nothing is said."""
+    body = TouchAsked("level_gift", "level_gift|silver", "marketing", vars={"level": "silver"}, not_after=NOV + DAY)
+    event = Event("", f"phone:{PHONES[0]}", "main", NOV, NOV, body)
+    facts_ = replace(facts(), club=RULES)
+    buyer = member()
+    assert reached(Turn(event, buyer, NOV, facts_)) == [ClaimCoupon("SILVER", "level_gift", {"level": "silver"})]
+    buyer.tallies[club.given("silver")] = 1
+    assert reached(Turn(event, buyer, NOV, facts_)) == []
+    buyer.coupons = [Coupon("K7QF2M9PXWT4", "SILVER", expires_at=NOV + 1)]
+    (told,) = reached(Turn(event, buyer, NOV, facts_))
+    assert (told.key, told.purpose, told.vars["code"]) == ("level_gift", "marketing", "K7QF2M9PXWT4")
+    assert reached(Turn(event, buyer, NOV + 1, facts_)) == []
+
+
+def test_what_is_given_is_told_in_a_line():
+    """`touchpoint check`."""
+    assert club.told(RULES) == (
+        "1 points per whole CNY, silver from 300 CNY, gold from 1000 CNY within 12 calendar months; "
+        "without order.completed 15 days after delivery"
+    )
+    assert "no points and no levels" in club.told(Rules("CNY"))
 
 
 def test_points_that_an_import_took_do_not_go_below_nothing():
@@ -265,6 +337,9 @@ def test_an_order_waits_for_its_last_parcel():
         club.watch(order, rules)
         assert club.TIMER not in order.timers
     order.completed_at = NOV
+    club.watch(order, RULES)
+    assert club.TIMER not in order.timers
+    order.completed_at, order.closed = 0, "cancelled"
     club.watch(order, RULES)
     assert club.TIMER not in order.timers
     back = delivered(None, "a", "returned")
