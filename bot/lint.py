@@ -243,6 +243,8 @@ def _texts(broadcast: Broadcast) -> Iterator[tuple[str, Mapping[str, str]]]:
 
 def _long(broadcast: Broadcast, shop: Shop) -> dict[str, str]:
     known = {**LONGEST, **{name: LONGEST[name.rstrip("0123456789")] for name in OF_ITEMS}, "brand": shop.brand}
+    names = [name for names in shop.levels.values() for name in names.values()]
+    known["level"] = max(LONGEST["level"], *names, key=len)
     return {**known, **{name: value for name, value in broadcast.given.items() if value}}
 
 

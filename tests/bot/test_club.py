@@ -219,6 +219,19 @@ def test_what_is_kept_of_an_order():
     assert orders.kept(order).amount == 188
 
 
+def test_an_order_is_complete_from_the_first_word_of_it():
+    """Told twice in either order; and only an order that found no card is offered once more."""
+    for times in ((NOV, NOV + DAY), (NOV + DAY, NOV)):
+        order = None
+        for at in times:
+            order, _ = orders.apply(order, shop_event("order.completed", "1", at=at))
+        assert order.completed_at == NOV
+    for why, again in (("no_card", None), ("before_card", Credit(closed="before_card"))):
+        order.credit = Credit(closed=why)
+        club.again(order)
+        assert order.credit == again
+
+
 def test_only_the_first_amount_of_an_order_is_told():
     """A higher price later is more points, and no second notice."""
     buyer = member(points=100)

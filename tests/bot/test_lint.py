@@ -55,6 +55,13 @@ def said(text: str, *lanes: Lane, **more: object) -> set[str]:
     return rules(lint(broadcast({"zh-CN": text}, **more), lanes or (SMS,), SHOP))
 
 
+def test_the_longest_level_counts() -> None:
+    """The dearest text is one to a buyer of the level with the longest name."""
+    shop = Shop("小满衣橱", levels={"gold": {"zh-CN": "尊享黑金卡贵宾会员", "en": "Gold"}})
+    (case,) = cases(broadcast({"zh-CN": "您是{{ level }}"}), (SMS,), shop)
+    assert "尊享黑金卡贵宾会员" in case.text
+
+
 def test_a_good_text_has_no_fault() -> None:
     found = lint(broadcast(GOOD), (WECHAT, MESSENGER, SMS), SHOP)
     assert rules(found, "fault") == set()

@@ -112,6 +112,54 @@ async def test_coupons_are_claimed_and_shown(chat, inside, member):
     await chat.harness.advance(31 * 86400)
 
 
+CLUB = """
+[club]
+points_per = "1"
+within_months = 6
+[[club.levels]]
+key = "silver"
+spend = 100
+names = { zh-CN = "银卡会员", en = "Silver" }
+rights = { zh-CN = "每单包邮。" }
+gift = "SILVER"
+[[club.levels]]
+key = "gold"
+spend = 500
+names = { zh-CN = "金卡会员", en = "Gold" }
+"""
+
+
+async def test_the_card_shows_level_points_and_what_is_next(valkey, redis_client, tmp_path):
+    """Basic with the way to silver; then silver with its rights and the way to gold; its gift is not there for claiming."""
+    async with shop_with_pages(valkey, tmp_path, CLUB) as chat:
+        await chat.harness.gateway.campaigns.create(Campaign("SILVER", "银卡礼", "gift", 9, valid_days=30))
+        await join(chat, "p1")
+        link = await link_of(chat, "p1")
+        async with Visitor(chat.harness.base) as visitor:
+            await visitor.get(link)
+            await visitor.send("/open")
+            assert "普通会员 · " in visitor.text
+            assert "再消费 100元升到银卡会员。按最近 6 个自然月已完成的订单计算。" in visitor.text
+            assert "到时还有：每单包邮<" in visitor.text
+            await visitor.get(link + "/wallet")
+            assert "银卡礼" not in visitor.text
+            for kind in ("order.paid", "order.completed"):
+                told = {"order": PAID, "buyer": {"phones": [PHONE]}}
+                assert (await chat.harness.shop(kind, kind, told))[0] == 200
+            await chat.harness.idle()
+            await visitor.get(link)
+            assert "银卡会员 · " in visitor.text
+            assert "积分 188" in visitor.text
+            assert "<li>每单包邮</li>" in visitor.text
+            assert "再消费 312元升到金卡会员。" in visitor.text
+            assert '<progress max="100" value="37"' in visitor.text
+            await visitor.get(link + "/data")
+            assert "<dd>银卡会员</dd>" in visitor.text
+            await visitor.get(link + "?lang=en")
+            assert "Silver · " in visitor.text
+            assert "CNY 312 more to Gold. Completed orders" in visitor.text
+
+
 async def test_orders_with_their_parcels(chat, inside, member):
     """State, sum, carrier, number; links only to web pages."""
     paid, who = PAID, {"phones": [PHONE]}

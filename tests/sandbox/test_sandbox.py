@@ -245,7 +245,7 @@ async def test_a_hang_is_a_fault_for_one_call_only(sandbox):
 
 
 async def test_an_order_is_reminded_and_thanked_on_the_phone(sandbox):
-    """Joined by text, ordered, two hours later reminded, paid, thanked; paid again by the shop, thanked once."""
+    """Joined by text, ordered, two hours later reminded, paid, thanked; paid again by the shop, thanked once; complete, it brings points."""
     await sandbox.say("sms-main", text="会员")
     await sandbox.told("sms-main", "回1")
     await sandbox.say("sms-main", text="1")
@@ -262,6 +262,10 @@ async def test_an_order_is_reminded_and_thanked_on_the_phone(sandbox):
     await sandbox.idle()
     thanks = [m for m in await sandbox.messages("sms-main") if "已收到付款" in m.get("text", "")]
     assert len(thanks) == 1
+    await sandbox.shop("complete")
+    await sandbox.idle()
+    await sandbox.say("sms-main", text="会员")
+    await sandbox.told("sms-main", "188 积分")
 
 
 async def test_every_verb_of_the_shop_is_taken(sandbox):
