@@ -114,6 +114,8 @@ LIVE: frozenset[BroadcastState] = frozenset({"scheduled", "sending", "paused"})
 
 SOURCE = "broadcast:"
 """What the source of a decision and of a message begins with; the broadcast's id follows."""
+TEST = "test:"
+"""The same of a test that staff send of it: it counts nowhere."""
 
 
 class Script(Struct, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 from msgspec import structs
@@ -9,6 +10,7 @@ from msgspec import structs
 from bot import buyers, club, grants, identity, merging, orders, subjects
 from bot.apply import OWED, Applier
 from bot.broadcast_turns import BroadcastTurns
+from bot.broadcasts import TEST
 from bot.calls import Calls, tag_of
 from bot.change import status_changes
 from bot.codec import dump_event, dump_record, load_event
@@ -50,6 +52,8 @@ from bot.run import FindSent, Recall, Run, fired
 from bot.speaking import Speaker
 
 REDACT = "privacy.redact_customer"
+TEST_MS: Ms = 600_000
+"""So soon a test goes to whom nobody knows, or not at all."""
 
 
 class BuyerTurns:
@@ -81,6 +85,8 @@ class BuyerTurns:
         if not isinstance(buyer, Buyer):
             raise GatewayError(f"a {type(buyer).__name__} is kept where a buyer was expected")
         run.touched = True
+        if run.guest:
+            event = _at_once(event, run.now)  # nothing could wait for its hour
         if buyer.merging is not None and not isinstance(event.body, StatusReported):
             merging.hold(run, buyer, event, buyer.merging)
             return
@@ -154,7 +160,11 @@ class BuyerTurns:
                 run.touched = True
                 self._apply.post(run, home, Forwarded(dump_event(event)))
                 return False
-        self.new_buyer(run, event.received or run.now)
+        buyer = self.new_buyer(run, event.received or run.now)
+        if isinstance(event.body, StaffAsked) and _is_test(event.body):
+            # Whom staff try a text on does not become a buyer by it, nor does a number that they mistyped.
+            buyer.id, run.guest = "", True
+            run.change.index.clear()
         return True
 
     def new_buyer(self, run: Run, at: Ms) -> Buyer:
@@ -396,3 +406,15 @@ class BuyerTurns:
             return  # staff or another app own the conversation: the bot listens only
         if not self._calls.handler(run, found.kind, found.name, turn):
             self._calls.handler(run, "intent", "fallback", turn)
+
+
+def _is_test(asked: StaffAsked) -> bool:
+    """Whether staff try a broadcast's text (`console.trial`)."""
+    return asked.action == "message" and str(json.loads(asked.data).get("source", "")).startswith(TEST)
+
+
+def _at_once(event: Event, now: Ms) -> Event:
+    """A test that goes within minutes or is skipped."""
+    assert isinstance(event.body, StaffAsked)
+    data = {**json.loads(event.body.data), "not_after": now + TEST_MS}
+    return structs.replace(event, body=structs.replace(event.body, data=json.dumps(data).encode()))

@@ -124,6 +124,7 @@ class Run(Struct, eq=False):
     news_for: str = ""  # the identity whose record is to learn what is new of this order
     deferred_id: str = ""  # the message id that a deferred event already carries
     touched: bool = False
+    guest: bool = False  # nobody is known here and nobody is to be by this turn: its record is not kept
     claims: list[ClaimResult] = field(default_factory=list)  # won in this turn, to be confirmed after its commit
     rekeyed: list[tuple[str, str, str]] = field(default_factory=list)  # (campaign, code, buyer) of an absorbed wallet
     billed: list[tuple[str, str, int]] = field(default_factory=list)  # (account, message id, parts) of receipts

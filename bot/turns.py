@@ -273,7 +273,7 @@ class Turns:
 
     def _close(self, run: Run) -> None:
         record, change, entry = run.record, run.change, run.entry
-        if record is not None and run.touched:
+        if record is not None and run.touched and not run.guest:
             if not isinstance(record, Link):
                 change.timers = timer_changes(run.before_timers, {n: t.due for n, t in record.timers.items()})
             change.record = dump_record(record)

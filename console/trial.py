@@ -2,7 +2,7 @@
 
 Addresses that the configuration lists (`[broadcasts] test_receivers`) are the shop's own people: they get a test as a service
 message. Anybody else gets it as the marketing that it is: only with a recorded opt-in, within hours and caps. Who said stop
-gets none, listed or not.
+gets none, listed or not. Nobody becomes a buyer by a test: what it asks of a record that is not there leaves none behind.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from bot import ids, subjects
-from bot.broadcasts import Broadcast, Script
+from bot.broadcasts import TEST, Broadcast, Script
 from bot.codec import dump_entry
 from bot.events import Event, Ms, StaffAsked
 from bot.intake import Appender
@@ -65,7 +65,7 @@ async def _trial(desk: Desk, made: Broadcast, to: ReceiverIn, variant: str, wher
         "id": message,
         "purpose": "service" if all(listed) else "marketing",
         "accounts": [account],
-        "source": f"test:{made.id}",
+        "source": f"{TEST}{made.id}",
         "script": msgspec.to_builtins(_script(desk, made, buyer, variant)),
     }
     return Trial(home, message, data)

@@ -133,7 +133,9 @@ async def _derived(connection: AsyncConnection, person: Person) -> None:
         await connection.execute(update(table).where(table.c.buyer.in_(ids)).values(buyer=""))
     for table in _OF_BUYERS:
         await connection.execute(delete(table).where(table.c.buyer.in_(ids)))
-    await connection.execute(update(t.messages).where(_about(t.messages, ids, orders)).values(text="", address=""))
+    tried = and_(t.messages.c.buyer == "", t.messages.c.address.in_(sorted(person.words)))  # on who was no buyer yet
+    theirs = or_(_about(t.messages, ids, orders), tried)
+    await connection.execute(update(t.messages).where(theirs).values(text="", address=""))
     theirs = _about(t.tasks, ids, orders)
     await connection.execute(update(t.tasks).where(theirs).values(brief="", note=""))
     mine = t.tasks.c.buyer.in_(ids)

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-import pytest
+import asyncio
+import time
+from dataclasses import replace
+from zoneinfo import ZoneInfo
 
-from bot import ids, subjects
+import pytest
+from sqlalchemy import select
+
+from bot import hours, ids, subjects
 from bot.access import create_token
+from bot.hours import local
 from bot.records import Address, Buyer, Window
+from ledger import tables as t
 from tests.audiences import DAY, keep
 from tests.channels.lend import provider
 from tests.channels.twilio.peer import TwilioPeer, account
@@ -87,3 +95,97 @@ async def test_of_two_numbers_only_one_is_listed(desk):
     owner = await somebody(api.harness, ("sms-main", OTHER), ("sms-main", LISTED))
     assert await tried(api, owner, "sms-main") == ("marketing", "skipped", "no_consent")
     assert twilio.forms == []
+
+
+async def everybody(api: Api) -> int:
+    return (await api("POST", "/segments/preview", {"where": {"all": []}}))[1]["count"]
+
+
+async def test_whom_nobody_knows_does_not_become_a_buyer_by_a_test(desk):
+    """A listed number gets it, a mistyped one nothing: neither is a buyer then, in no count, and who answers becomes one by that."""
+    api, twilio = desk
+    gw = api.harness
+    body = {
+        "title": "会员日",
+        "where": {"all": []},
+        "purpose": "marketing",
+        "accounts": ["sms-main"],
+        "text": {"zh-CN": "会员日到了"},
+    }
+    made = (await api("POST", "/broadcasts", body))[1]["id"]
+    told = {}
+    for phone in (LISTED, OTHER):
+        status, answer = await api("POST", f"/broadcasts/{made}/test", {"to": [{"phone": phone}]})
+        assert status == 202
+        await gw.idle()
+        told[phone] = (await api("GET", f"/messages/{answer['ids'][0]}"))[1]
+    assert [(one["state"], one["reason"], one["buyer"]) for one in told.values()] == [
+        ("sent", None, None),
+        ("skipped", "no_consent", None),
+    ]
+    assert [form["To"] for form in twilio.forms] == [LISTED]
+    await gw.projected()
+    assert await everybody(api) == 0
+    for phone in (LISTED, OTHER):
+        assert (await api("GET", f"/buyers?phone={phone.replace('+', '%2B')}"))[1]["items"] == []
+        assert await gw.gateway.store.record(f"phone:{phone}") is None
+    [decision] = (await api("GET", f"/decisions?message={told[LISTED]['id']}"))[1]["items"]
+    assert (decision["outcome"], decision["source"], decision["buyer"]) == ("send", f"test:{made}", None)
+
+
+async def test_a_test_to_whom_nobody_knows_waits_for_no_hour(valkey, redis_client, tmp_path):
+    """Nothing is kept in which it could wait: by night it is skipped, and says so."""
+    twilio = TwilioPeer()
+    async with provider(twilio) as (base, _):
+        extra = f'{account(base)}\n[broadcasts]\ntest_receivers = ["sms-main:{LISTED}"]\n'
+        async with running(valkey, tmp_path, extra=extra, ledger=True) as gw:
+            speaker = gw.gateway.worker._turns._speaker
+            speaker.policy = replace(speaker.policy, service_hours=hours.parse(_closed(gw.gateway.clock.now())))
+            api = Api(gw, await create_token(gw.gateway.store, "tests", "owner"))
+            body = {
+                "title": "x",
+                "where": {"all": []},
+                "purpose": "marketing",
+                "accounts": ["sms-main"],
+                "text": {"zh-CN": "会员日"},
+            }
+            made = (await api("POST", "/broadcasts", body))[1]["id"]
+            _, answer = await api("POST", f"/broadcasts/{made}/test", {"to": [{"phone": LISTED}]})
+            await gw.idle()
+            found = (await api("GET", f"/messages/{answer['ids'][0]}"))[1]
+            assert (found["state"], found["reason"], twilio.forms) == ("skipped", "too_late", [])
+            assert await gw.gateway.store.record(f"phone:{LISTED}") is None
+
+
+async def test_who_asks_to_be_erased_is_also_gone_from_tests_before(desk):
+    """The number of a test to nobody is that of a buyer later: it goes with the buyer, from Redis and the ledger."""
+    api, _ = desk
+    gw = api.harness
+    body = {
+        "title": "x",
+        "where": {"all": []},
+        "purpose": "marketing",
+        "accounts": ["sms-main"],
+        "text": {"zh-CN": "会员日到了"},
+    }
+    made = (await api("POST", "/broadcasts", body))[1]["id"]
+    _, answer = await api("POST", f"/broadcasts/{made}/test", {"to": [{"phone": LISTED}]})
+    await gw.idle()
+    buyer = await somebody(gw, ("messenger-main", "7001"), ("sms-main", LISTED))
+    await gw.projected()
+    assert (await api("DELETE", f"/buyers/{buyer.id}"))[0] == 202
+    end = time.monotonic() + 60
+    while await gw.gateway.store.command("EXISTS", "erasing"):
+        assert time.monotonic() < end
+        await asyncio.sleep(0.1)
+    found = (await api("GET", f"/messages/{answer['ids'][0]}"))[1]
+    assert (found["state"], found["to"], found["text"]) == ("sent", None, "")
+    async with gw.gateway.history.connection() as connection:
+        row = (await connection.execute(select(t.messages).where(t.messages.c.id == answer["ids"][0]))).one()
+    assert (row.address, row.text) == ("", "")
+
+
+def _closed(now: int) -> str:
+    """Hours that begin in two hours from now, where the shop is."""
+    here = (local(now, ZoneInfo("Asia/Shanghai")).hour + 2) % 24
+    return f"{here:02d}:00-{here:02d}:30"
