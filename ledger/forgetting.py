@@ -11,12 +11,16 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 from sqlalchemy import ColumnElement, Table, and_, bindparam, delete, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from bot.codec import load_message
 from bot.erasing import Wanted
 from bot.errors import NotYetError
 from bot.events import Ms
+from bot.journal import load_turn
+from bot.records import Task
 from ledger import lookups, retention
 from ledger import tables as t
 from ledger.database import open_engine, reaching, reading, writing
@@ -111,10 +115,10 @@ async def _raw(engine: AsyncEngine, partition: int, person: Person, head: Place)
         async with reading(engine) as connection:
             found, at = await entries_with(connection, partition, person.needles, after=at)
         changed = [(raw, scrubbed(raw.kind, raw.body, person)) for raw in found if (raw.ms, raw.seq) <= head]
-        await _rewrite(engine, [(raw, body) for raw, body in changed if body != raw.body])
+        await _rewrite(engine, [(raw, body) for raw, body in changed if body != raw.body], person)
 
 
-async def _rewrite(engine: AsyncEngine, changed: Sequence[tuple[Raw, bytes | None]]) -> None:
+async def _rewrite(engine: AsyncEngine, changed: Sequence[tuple[Raw, bytes | None]], person: Person) -> None:
     for start in range(0, len(changed), AT_ONCE):
         part = changed[start : start + AT_ONCE]
         kept = [{"p": r.partition, "m": r.ms, "s": r.seq, "bare": body} for r, body in part if body is not None]
@@ -124,6 +128,36 @@ async def _rewrite(engine: AsyncEngine, changed: Sequence[tuple[Raw, bytes | Non
                 await connection.execute(update(t.journal).where(*_ENTRY).values(body=bindparam("bare")), kept)
             if gone:
                 await connection.execute(delete(t.journal).where(*_ENTRY), gone)
+            await _beside(connection, part, person)
+
+
+async def _beside(connection: AsyncConnection, changed: Sequence[tuple[Raw, bytes | None]], person: Person) -> None:
+    """What these entries told of the person in other people's rows: derived anew these would not tell it either."""
+    lines, partitions, times = t.timeline.c, {raw.partition for raw, _ in changed}, {raw.ms for raw, _ in changed}
+    of_them = await connection.execute(
+        select(lines.partition, lines.ms, lines.seq, lines.line, lines.summary).where(
+            lines.partition.in_(partitions), lines.ms.in_(times)
+        )
+    )
+    keys = {(raw.partition, raw.ms, raw.seq) for raw, _ in changed}
+    told = [row[:4] for row in of_them if tuple(row[:3]) in keys and person.told_in(row.summary)]
+    if told:
+        which = [column == bindparam(name) for column, name in zip(t.timeline.primary_key, "pmsl", strict=True)]
+        await connection.execute(
+            delete(t.timeline).where(*which), [dict(zip("pmsl", row, strict=True)) for row in told]
+        )
+    await _rules(connection, person, t.decisions.c.partition.in_(partitions) & t.decisions.c.ms.in_(times))
+    messages, tasks = set[str](), set[str]()
+    for raw, body in changed:
+        if raw.kind == "turn" and body is not None:
+            before, after = load_turn(raw.body), load_turn(body)
+            was = {one for one in (*before.messages, *before.tasks) if one}
+            messages |= {load_message(one).id for one in after.messages if one not in was}
+            tasks |= {msgspec.msgpack.decode(one, type=Task).id for one in after.tasks if one not in was}
+    if messages:
+        await connection.execute(update(t.messages).where(t.messages.c.id.in_(messages)).values(text="", address=""))
+    if tasks:
+        await connection.execute(update(t.tasks).where(t.tasks.c.id.in_(tasks)).values(brief="", note=""))
 
 
 async def _derived(connection: AsyncConnection, person: Person) -> None:

@@ -44,14 +44,14 @@ def somebody() -> Buyer:
     return Buyer("b_other", OTHER_HOME, NOW - 5, phones=[OTHER_PHONE, PHONE], addresses=[Address("chat", OTHER_OPENID)])
 
 
-def message(buyer: str, to: str, home: str) -> bytes:
+def message(buyer: str, to: str, home: str, *, id: str = "m_1", words: str = "到了") -> bytes:
     return dump_message(OutboundMessage(
-        "m_1", buyer, home, "chat", to, "service", Text("到了"), NOW, key="order_paid", order=ORDER
+        id, buyer, home, "chat", to, "service", Text(words), NOW, key="order_paid", order=ORDER
     ))  # fmt: skip
 
 
-def task(buyer: str, home: str, brief: str = "brief", **fields) -> bytes:
-    return pack(Task("t_1", "parcel", "parcel", home, brief, NOW, buyer=buyer, note="note", **fields))
+def task(buyer: str, home: str, brief: str = "brief", *, id: str = "t_1", **fields) -> bytes:
+    return pack(Task(id, "parcel", "parcel", home, brief, NOW, buyer=buyer, note="note", **fields))
 
 
 def decision(buyer: str, words: str = "") -> DecisionRecord:
