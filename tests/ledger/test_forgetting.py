@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select
 
 from bot.erasing import Wanted
 from bot.journal import ConsentRecord, NoteRecord, SendEntry, TurnEntry, dump
@@ -142,5 +142,21 @@ async def test_who_falls_silent_leaves_the_evidence_for_its_time(history):
     async with history.connection() as connection:
         kept = dict(tuple(row) for row in await connection.execute(select(t.consents.c.buyer, t.consents.c.kept_until)))
     assert kept == {"b_me": NOW + 5, "b_other": 0}
+    await Forgetting(history).forget(wanted(aged=True, evidence_until=NOW + 99))  # once more does not put its end off
+    async with history.connection() as connection:
+        assert NOW + 99 not in set(await connection.scalars(select(t.consents.c.kept_until)))
     await Forgetting(history).forget(Wanted("b_new", ["b_new"], [], [person.OPENID], [], heads={1: "8-0"}))
     assert telling(await rows(history)) - {"journal", "timeline"} == set()
+
+
+async def test_rows_that_outlived_their_entries_forget_the_person_as_well(history):
+    """The raw journal goes earlier where the shop says so: what was derived from it is the person's all the same."""
+    engine = open_engine(history.engine.url, writer=True)
+    async with writing(engine) as connection:
+        await connection.execute(delete(t.journal))
+    await engine.dispose()
+
+    await Forgetting(history).forget(wanted())
+
+    found = await rows(history)
+    assert telling({name: [row for row in every if "b_other" not in row] for name, every in found.items()}) == set()
