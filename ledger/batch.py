@@ -70,16 +70,25 @@ async def project(
             tables.journal,
             [{"partition": p, "ms": ms, "seq": seq, "kind": kind, "body": body} for p, ms, seq, kind, body in fresh],
         )
-        unreadable = await derive(connection, fresh, currency)
+        cut = frozenset(p for p, floor in floors.items() if floor)
+        unreadable = await derive(connection, fresh, currency, cut=cut)
         moved = [{"p": p, "expected": positions.get(p, ""), "last": id} for p, id in last.items()]
         await connection.execute(_move, moved)
     return Done(last, len(fresh), unreadable)
 
 
 async def derive(
-    connection: AsyncConnection, raw: Sequence[tuple[int, Ms, int, str, bytes]], currency: str, *, anew: bool = False
+    connection: AsyncConnection,
+    raw: Sequence[tuple[int, Ms, int, str, bytes]],
+    currency: str,
+    *,
+    cut: frozenset[int] = frozenset(),
+    anew: bool = False,
 ) -> int:
-    """Derives rows from entries (`anew`: once more); answers how many this release cannot read: they stay raw, for a rebuild."""
+    """Derives rows from entries (`anew`: once more); answers how many this release cannot read: they stay raw, for a rebuild.
+
+    `cut`: which of their partitions have lost entries by age.
+    """
     entries: list[Entry] = []
     unreadable = 0
     for partition, ms, seq, kind, body in raw:
@@ -87,14 +96,20 @@ async def derive(
             entries.append(decode(partition, ms, seq, kind, body))
         except UnreadableError:
             unreadable += 1
-    unreadable += await _derive(connection, entries, currency, anew=anew)
+    unreadable += await _derive(connection, entries, currency, cut=cut, anew=anew)
     if unreadable:
         await set_fact(connection, UNREADABLE, str(int(await fact(connection, UNREADABLE) or 0) + unreadable))
     return unreadable
 
 
 async def _derive(
-    connection: AsyncConnection, entries: Sequence[Entry], currency: str, *, anew: bool, clean: bool = False
+    connection: AsyncConnection,
+    entries: Sequence[Entry],
+    currency: str,
+    *,
+    cut: frozenset[int],
+    anew: bool,
+    clean: bool = False,
 ) -> int:
     """All of them at once. What the database or a rule breaks on is found by halves, so that it holds up nothing else."""
     if not entries:
@@ -104,7 +119,7 @@ async def _derive(
             keys = Wanted()
             for entry in entries:
                 wanted(entry, keys)
-            state = await load(connection, keys, currency, anew=anew)
+            state = await load(connection, keys, currency, cut=cut, anew=anew)
             for entry in entries:
                 fold(entry, state)
             await save(connection, state, clean=clean)
@@ -114,10 +129,10 @@ async def _derive(
             raise
         if len(entries) > 1:
             half = len(entries) // 2
-            first = await _derive(connection, entries[:half], currency, anew=anew)
-            return first + await _derive(connection, entries[half:], currency, anew=anew)
+            first = await _derive(connection, entries[:half], currency, cut=cut, anew=anew)
+            return first + await _derive(connection, entries[half:], currency, cut=cut, anew=anew)
         if not clean:  # PostgreSQL takes no text with a NUL in it
-            return await _derive(connection, entries, currency, anew=anew, clean=True)
+            return await _derive(connection, entries, currency, cut=cut, anew=anew, clean=True)
         entry = entries[0]
         log.exception("entry not derived", partition=entry.partition, at=f"{entry.ms}-{entry.seq}")
         return 1

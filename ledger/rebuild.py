@@ -115,7 +115,9 @@ async def _go_on(connection: AsyncConnection, cursor: Cursor, currency: str) -> 
     )
     page = [(row.partition, row.ms, row.seq, row.kind, row.body) for row in found]
     if page:
-        await derive(connection, page, currency, anew=True)
+        floor = select(tables.positions.c.floor).where(tables.positions.c.partition == cursor.partition)
+        cut = frozenset((cursor.partition,) if await connection.scalar(floor) else ())
+        await derive(connection, page, currency, cut=cut, anew=True)
         last = page[-1]
         await set_fact(
             connection, REBUILD, str(Cursor(cursor.partition, f"{last[1]}-{last[2]}", cursor.done + len(page)))

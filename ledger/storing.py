@@ -23,11 +23,11 @@ _BY_KEY = {
 }
 
 
-async def load(connection: AsyncConnection, wanted: Wanted, currency: str, *, anew: bool = False) -> State:
-    """The rows by their keys, and all that losers of merges hold that is new to the ledger."""
-    positions = tables.positions.c
-    cut = await connection.scalars(select(positions.partition).where(positions.floor != ""))
-    state = State(currency, frozenset(cut), anew)
+async def load(
+    connection: AsyncConnection, wanted: Wanted, currency: str, *, cut: frozenset[int], anew: bool = False
+) -> State:
+    """The rows by their keys, and all that losers of merges hold that is new to the ledger. `cut`: see State."""
+    state = State(currency, cut, anew)
     for held, keys in (
         (state.buyers, wanted.buyers),
         (state.coupons, wanted.coupons),
