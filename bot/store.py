@@ -129,7 +129,7 @@ class Store(Keyspace):
     async def learn_days(self, partitions: Iterable[int], now: Ms) -> None:
         """Finds out for which of the last days newly owned partitions hold digests."""
         today = now // DAY_MS
-        days = range(today, today - SEEN_DAYS, -1)
+        days = range(today + 1, today - SEEN_DAYS, -1)  # tomorrow's: the clock may have been put back over midnight
         wanted = [(p, day) for p in partitions for day in days]
         found = await self.together([("EXISTS", keys.seen(p, day)) for p, day in wanted])
         for (p, day), there in zip(wanted, found, strict=True):
@@ -245,7 +245,7 @@ class Store(Keyspace):
         days = self.seen_days.setdefault(partition, set())
         if today not in days:
             days.add(today)
-            days.intersection_update(range(today - SEEN_DAYS + 1, today + 1))
+            days.intersection_update(range(today - SEEN_DAYS + 1, today + 2))
 
     async def deliver(self, letters: Sequence[tuple[int, int, int, str, bytes, bytes]]) -> None:
         """Relays mail (destination, source, sequence, subject, digest, body) to the inboxes of their destinations.

@@ -17,6 +17,8 @@ for i = 1, #KEYS do
     redis.call('HSET', KEYS[i], 'u', string.format('%.0f', now + ARGV[2]))
     out[i] = {tonumber(v[3]), '', ''}
   elseif until_ms > now or room <= 0 then
+    -- Beyond any lease: the clock was put back since. Its owner renews it by the new time, or lives no more.
+    if until_ms > now + 120000 then redis.call('HSET', KEYS[i], 'u', string.format('%.0f', now + ARGV[2])) end
     out[i] = {0, '', ''}
   else
     room = room - 1

@@ -6,7 +6,10 @@ local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
 local interval, burst = tonumber(ARGV[2]), tonumber(ARGV[3])
 local owed = tonumber(ARGV[4])
-local tat = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), now) + owed * interval
+local tat = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), now)
+-- Nobody owes as much: the clock was put back since, and nothing would go until it is there again.
+if tat > now + burst + 1000 * interval + 1000000 then tat = now end
+tat = tat + owed * interval
 local room = math.floor((now + burst - tat) / interval)
 local given = math.min(tonumber(ARGV[1]), math.max(room, 0))
 if given + owed > 0 then

@@ -92,6 +92,32 @@ async def test_the_partitions_of_a_dead_process_are_free_at_once(redis_client):
     assert (fence > 0, marks) == (True, ["5-1", "0"])
 
 
+async def test_a_clock_that_was_put_back_leaves_no_partition_to_the_dead(redis_client):
+    """An hour: who died before counts as one that lives no longer, and what it had is free one lease later, not an hour."""
+    alone, ahead = Leases(of(redis_client, "one"), SystemClock(), ttl_s=0.5), int((time.time() + 3600) * 1000)
+    store = alone._store
+    await store.command("ZADD", keys.PROCESSES, ahead, "dead")
+    for p in range(64):
+        await store.command("HSET", keys.lease(p), "o", "dead", "u", ahead, "f", 1)
+    await alone.renew()
+    assert await store.command("ZRANGE", keys.PROCESSES, 0, -1) == [b"one"]
+    assert store.fences == {}
+    end = time.monotonic() + 20
+    while len(store.fences) < 64:
+        assert time.monotonic() < end
+        await alone.renew()
+
+
+async def test_whoever_lives_keeps_its_partitions_when_the_clock_was_put_back(redis_client):
+    """Its next renewal is by the new time; nobody took them meanwhile."""
+    one, two = of(redis_client, "one"), of(redis_client, "two")
+    fence, *_ = await take(one)
+    await one.command("HSET", keys.lease(P), "u", int((time.time() + 3600) * 1000))
+    assert await take(two) == (0, "", "")
+    assert await take(one) == (fence, "", "")
+    assert int(await one.command("HGET", keys.lease(P), "u")) < (time.time() + 120) * 1000
+
+
 async def test_a_process_is_sure_of_what_it_renewed_in_time(redis_client):
     """For less than the lease's own time, counted from before it asked; not of what it never had."""
     store, clock = of(redis_client, "one"), SystemClock()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 
 import pytest
 
 from bot import keys
 from bot.change import Change, Commit, Letter, QueuedMessage, Settlement, StatusChange
+from bot.clock import DAY_MS
 from bot.errors import StoreFullError
 from bot.store import Store
 
@@ -393,12 +395,35 @@ async def test_the_rate_is_shared_by_all_processes(redis_client):
 async def test_what_was_taken_beyond_the_given_is_paid_first(redis_client):
     """A text of three parts takes three units: the next one is given only when all three have been earned."""
     store = Store(redis_client, 4, "one")
+    began = time.monotonic()
     assert (await store.allowance("a", 1, 10.0))[0] == 1
     given, wait = await store.allowance("a", 1, 10.0, owed=2)
     assert given == 0
-    assert 250 <= wait <= 300
+    assert 250 - 1000 * (time.monotonic() - began) <= wait <= 300
     await asyncio.sleep(wait / 1000 + 0.005)
     assert (await store.allowance("a", 1, 10.0))[0] == 1
+
+
+@pytest.mark.parametrize(("ahead_s", "given"), [(3600, 1), (60, 0)])
+async def test_a_clock_that_was_put_back_silences_no_account(redis_client, ahead_s, given):
+    """The rate's time is the server's: an hour ahead of it is no debt, and nothing would go for an hour; a minute's may be one."""
+    store = Store(redis_client, 4, "one")
+    await redis_client.set(keys.rate("a"), int((time.time() + ahead_s) * 1_000_000))
+    assert (await store.allowance("a", 1, 10.0))[0] == given
+
+
+async def test_a_repeat_is_seen_though_the_clock_was_put_back_over_midnight(redis_client):
+    """Its digest stands with the day that was today: a new owner looks there too, and goes on to."""
+    store, midnight = await owned(redis_client), 20_000 * DAY_MS
+    [first], _ = await one_entry(store)
+    await store.commit([change_of(first)], now=midnight)
+    store.seen_days.clear()
+    await store.learn_days(store.fences, midnight - 1)
+    [again], _ = await one_entry(store)
+    [other], _ = await one_entry(store, digest=b"abcdefgh")
+    await store.commit([change_of(other)], now=midnight - 1)
+    [still], _ = await one_entry(store)
+    assert (first.seen, again.seen, other.seen, still.seen) == (False, True, False, True)
 
 
 async def test_a_stream_that_is_written_anew_holds_nothing_of_what_was_deleted(valkey, redis_client):
