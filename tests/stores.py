@@ -290,6 +290,11 @@ class ClusterSet(_Several):
 
 
 def start(kind: str) -> Valkey | SentinelSet | ClusterSet:
-    """One store of a kind, running and empty."""
+    """One store of a kind, running and empty; one that does not come up leaves no servers behind."""
     made: Sequence[Callable[[], Valkey | SentinelSet | ClusterSet]] = (Valkey, Redis7, SentinelSet, ClusterSet)
-    return made[KINDS.index(kind)]().start()
+    store = made[KINDS.index(kind)]()
+    try:
+        return store.start()
+    except BaseException:
+        store.stop()
+        raise
