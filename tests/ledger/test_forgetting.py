@@ -54,6 +54,7 @@ async def history(tmp_path):
     await batch.prepare(engine, 2)
     sent = dump(SendEntry("m_1", "sent", NOW, 1, "chat", "b_me", "service", provider_id="wamid", parts=1))
     page = [
+        (4, 0, "of a later release", person.pack({"of": PHONE})),
         (5, 0, "turn", dump(mine(5))),
         (6, 0, "send", sent),
         (7, 0, "turn", dump(theirs())),
@@ -118,6 +119,7 @@ async def test_the_person_leaves_every_table_and_what_counts_stays(history):
         for name in ("journal", "timeline"):
             found[name] = [row for row in found[name] if row[1] != 9]
         assert telling(found) == set()
+        assert [row[1] for row in found["journal"]] == [5, 6, 7]  # what cannot be read goes whole
         for name in ("messages", "history", "decisions", "tasks", "coupons", "audiences", "buyers"):
             assert len(found[name]) == len(before[name]), name
     async with history.connection() as connection:

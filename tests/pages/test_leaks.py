@@ -255,6 +255,11 @@ async def test_who_types_a_members_number_learns_nothing(chat, member):
         await visitor.send("/b/join", number="13900001234")
         await visitor.send("/prove", code=await newest_code(chat, before))
         assert found.member.number in visitor.text.replace(" ", "")
+        async with Visitor(chat.harness.base) as other:  # the address is not enough, though it is fresh
+            await other.get(visitor.path)
+            assert other.status == 200
+            assert 'action="/b/' in other.text
+            assert '/open"' not in other.text
     assert (await at_phone(chat)).member == found.member
     assert PHONE in (await at_phone(chat)).phones
 

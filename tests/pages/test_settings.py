@@ -98,6 +98,12 @@ async def test_the_wish_for_coupons_and_equal_offers(chat, inside, member):
     assert f"w:coupons:{found.id}".encode() in index
     await inside._take("POST", member + "/settings", data={"csrf": csrf(inside), "was_same": "1"})
     assert (await at_phone(chat)).tags == []
+    await inside.get(member + "/settings")
+    await inside.send("/settings", same="1")
+    await inside._take(
+        "POST", member + "/settings", data={"csrf": csrf(inside)}
+    )  # a page from before: unticked then, and untouched
+    assert (await at_phone(chat)).tags == ["same-offers"]
 
 
 async def test_an_answer_for_an_address_of_others_is_none(chat, inside, member):

@@ -120,5 +120,6 @@ CASE = ChannelCase(
         ErrorCase("key", refusal("SignatureDoesNotMatch", 400), AccountError),
         ErrorCase("replayed", refusal("SignatureNonceUsed", 400), InDoubtError),
         ErrorCase("unknown", refusal("isv.NEW"), RejectedError, "isv.NEW"),
+        ErrorCase("request timed out", Reply(408, b""), InDoubtError, "408"),
     ),
 )
