@@ -141,7 +141,7 @@ def offer(order: Order, rules: Rules, now: Ms) -> tuple[str, ShopEvent] | None:
         if not (home := orders.identity(order.buyer, order.shop)):
             return None
         assert kept is not None
-        at = order.completed_at
+        at = min(order.completed_at, now)  # a shop's clock may be ahead
         credit = Credit(str(rules.points_per), kept.currency, month_of(at, rules.zone), at, home)
         order.credit = credit
     if credit.asked or credit.closed:

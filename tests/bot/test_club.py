@@ -276,6 +276,13 @@ def test_points_that_an_import_took_do_not_go_below_nothing():
     assert (buyer.member.points, buyer.member.spend) == (0, {})
 
 
+def test_a_completion_of_tomorrow_counts_today():
+    """By a shop whose clock is ahead: in the month that it is."""
+    buyer = member()
+    taken(buyer, completed_at=NOV + 40 * DAY)
+    assert buyer.member.spend == {"CNY 2026-11": "188.50"}
+
+
 def test_what_is_told_late_is_counted_and_not_told():
     buyer = member()
     assert taken(buyer, completed_at=NOV - 4 * DAY).notice is None
