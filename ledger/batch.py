@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.errors import LedgerError
 from bot.events import Ms
+from bot.journal import UnplannedEntry
 from ledger import tables
 from ledger.database import is_away, writing
 from ledger.derive import Entry, Wanted, decode, fold, wanted
@@ -20,6 +21,8 @@ from ledger.feed import Raw
 from ledger.places import place
 from ledger.scores import keep
 from ledger.storing import add, load, save
+
+MOST_AT_ONCE = 4_096  # messages whose rows are worked out together
 
 log = structlog.get_logger()
 _positions = tables.positions
@@ -96,10 +99,25 @@ async def derive(
             entries.append(decode(partition, ms, seq, kind, body))
         except UnreadableError:
             unreadable += 1
-    unreadable += await _derive(connection, entries, currency, cut=cut, anew=anew)
+    for part in _parts(entries):
+        unreadable += await _derive(connection, part, currency, cut=cut, anew=anew)
     if unreadable:
         await set_fact(connection, UNREADABLE, str(int(await fact(connection, UNREADABLE) or 0) + unreadable))
     return unreadable
+
+
+def _parts(entries: Sequence[Entry]) -> Iterator[list[Entry]]:
+    """As many at once as give the rows of a batch of turns: an entry may tell of many buyers, and all its rows stand in memory."""
+    part, weight = list[Entry](), 0
+    for entry in entries:
+        told = len(entry.body.buyers) if isinstance(entry.body, UnplannedEntry) else 1
+        if part and weight + told > MOST_AT_ONCE:
+            yield part
+            part, weight = [], 0
+        part.append(entry)
+        weight += told
+    if part:
+        yield part
 
 
 async def _derive(

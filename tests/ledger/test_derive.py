@@ -11,10 +11,10 @@ from sqlalchemy import select
 from bot import ids
 from bot.codec import dump_message, dump_record
 from bot.events import Money
-from bot.journal import TurnEntry, dump
+from bot.journal import TurnEntry, UnplannedEntry, dump
 from bot.messages import OutboundMessage, Text
 from bot.records import Order
-from ledger import tables
+from ledger import batch, tables
 from ledger.batch import LostError
 from ledger.database import database_url, open_engine
 from ledger.ways import rows_of, way_of
@@ -96,6 +96,24 @@ async def test_any_interleaving_and_any_batches_give_the_same_tables(journals, w
                 del rest[p]
         await book.project(pages)
 
+    assert await book.dump() == await whole.dump()
+    await book.close()
+
+
+async def test_entries_that_tell_of_many_are_taken_in_parts(journals, whole, tmp_path, monkeypatch):
+    """So that memory stays flat; the tables are those of one go."""
+    sizes = []
+
+    async def counted(connection, entries, *args, **kwargs):
+        sizes.append(sum(len(e.body.buyers) if isinstance(e.body, UnplannedEntry) else 1 for e in entries))
+        return await derive(connection, entries, *args, **kwargs)
+
+    derive = batch._derive
+    monkeypatch.setattr(batch, "_derive", counted)
+    monkeypatch.setattr(batch, "MOST_AT_ONCE", 5)
+    book = await Book(tmp_path).open()
+    await book.project(journals)
+    assert max(sizes) <= 5 < sum(sizes)
     assert await book.dump() == await whole.dump()
     await book.close()
 
