@@ -99,12 +99,14 @@ async def test_who_did_what_and_when_stays_with_it(redis_client):
     made = await broadcasts.create(draft())
     await broadcasts.update(structs.replace(made, title="双十一"), "wang")
     asked = await broadcasts.submit(made.id, "lin", recipients=101)
-    assert (asked.submitted_at, asked.approved_at) == (asked.changed_at, 0)
+    assert 0 <= asked.changed_at - asked.submitted_at < 10_000  # two looks at the clock
+    assert asked.approved_at == 0
     await broadcasts.withdraw(made.id, "lin")
     assert (await broadcasts.get(made.id)).submitted_at == 0
     await broadcasts.submit(made.id, "lin", recipients=101)
     approved = await broadcasts.approve(made.id, "wang")
-    assert (approved.approved_by, approved.approved_at) == ("wang", approved.changed_at)
+    assert approved.approved_by == "wang"
+    assert 0 <= approved.changed_at - approved.approved_at < 10_000
     await broadcasts.pause(made.id, "wang", why="too many failed")
     ended = await broadcasts.cancel(made.id, "lin")
     assert [(one.state, one.by, one.why) for one in ended.stages] == [
