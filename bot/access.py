@@ -125,8 +125,9 @@ async def locked_out(store: Store, who: str) -> bool:
 
 async def guessed(store: Store, who: str) -> None:
     """A proof from this address was wrong."""
-    if await store.command("INCR", keys.guesses(who)) == 1:
-        await store.command("PEXPIRE", keys.guesses(who), LOCKED_MS)
+    # Its end first: a process that died in between would leave a count without one.
+    await store.command("SET", keys.guesses(who), 0, "PX", LOCKED_MS, "NX")
+    await store.command("INCR", keys.guesses(who))
 
 
 async def able(store: Store, may: str) -> frozenset[str]:
