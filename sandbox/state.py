@@ -33,6 +33,16 @@ class Window:
     quota: int = -1
 
 
+_SHOW = """
+local last = redis.call('LINDEX', KEYS[1], -1)
+local n = (last and cjson.decode(last).n or 0) + 1
+redis.call('RPUSH', KEYS[1], '{"n": ' .. n .. ', ' .. string.sub(ARGV[1], 2))
+redis.call('LTRIM', KEYS[1], -tonumber(ARGV[2]), -1)
+return n
+"""
+"""A bubble gets its number and its place in one step: who reads on from a number misses none of another process."""
+
+
 @dataclass(slots=True)
 class Phones:
     """The simulated phones: what they show, what they may be sent."""
@@ -44,12 +54,11 @@ class Phones:
         return f"sandbox:phone:{account}:{id}"
 
     async def show(self, account: str, id: str, **fields: Any) -> dict[str, Any]:
-        """Adds a bubble to a phone; answers it with its number."""
-        number = await self.redis.incr(f"{self._key(account, id)}:n")
-        bubble = {"n": number, "at": self.clock.now(), **fields}
-        await self.redis.rpush(self._key(account, id), json.dumps(bubble, ensure_ascii=False))
-        await self.redis.ltrim(self._key(account, id), -MOST_KEPT, -1)
-        return bubble
+        """Adds a bubble to a phone; answers it with its number, which is the last one's and one more."""
+        bubble = {"at": self.clock.now(), **fields}
+        body = json.dumps(bubble, ensure_ascii=False)
+        number = await self.redis.eval(_SHOW, 1, self._key(account, id), body, str(MOST_KEPT))
+        return {"n": int(number), **bubble}
 
     async def messages(self, account: str, id: str, after: int = 0) -> list[dict[str, Any]]:
         """What a phone shows, oldest first, times in RFC 3339."""
@@ -83,7 +92,7 @@ class Phones:
 
     async def seen(self, account: str, id: str) -> bool:
         """Whether this phone ever wrote or was written to."""
-        return bool(await self.redis.exists(f"{self._key(account, id)}:n"))
+        return bool(await self.redis.exists(self._key(account, id)))
 
     async def saw(self, deeds: set[str]) -> list[str]:
         """Remembers what the visitor has seen or done; answers all of it, sorted."""

@@ -9,6 +9,7 @@ import re
 
 import pytest
 
+from sandbox.state import Phones
 from tests.sandbox.running import running
 
 WX = "/sandbox/providers/wechat"
@@ -51,6 +52,19 @@ async def text_send(sandbox, **fields: str):
 
 
 # --- WeChat -----------------------------------------------------------------------------------------------------------
+
+
+async def test_bubbles_that_come_at_once_stand_in_the_order_of_their_numbers(sandbox):
+    """Two processes show some on the same phone: who pages by number misses none."""
+    phones = Phones(sandbox.gateway.store.client, sandbox.gateway.clock)
+    shown = await asyncio.gather(
+        *(phones.show("messenger-main", PSID, **{"from": "shop"}, kind="text", text=f"{i}") for i in range(40))
+    )
+    assert sorted(one["n"] for one in shown) == list(range(1, 41))
+    found = await phones.messages("messenger-main", PSID)
+    assert [one["n"] for one in found] == list(range(1, 41))
+    texts = {one["n"]: one["text"] for one in shown}
+    assert all(one["text"] == texts[one["n"]] for one in found)
 
 
 async def test_wechat_gives_one_token_and_a_forced_one_ends_it(sandbox):
