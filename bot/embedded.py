@@ -212,14 +212,13 @@ class EmbeddedServer:
 
     def stop(self, *, adopted: bool = False) -> None:
         """Stops the server if this object started it; with `adopted` also one whose starter is gone."""
-        if self.process is not None:
-            if self.process.poll() is None:
-                self.process.terminate()
-                try:
-                    self.process.wait(STOP_S)
-                except subprocess.TimeoutExpired:
-                    self.process.kill()
-                    self.process.wait()
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
         elif adopted and (number := self._running()):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(number, signal.SIGTERM)

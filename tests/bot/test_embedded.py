@@ -107,6 +107,24 @@ def test_a_running_one_is_adopted_and_left_alone(data: Path) -> None:
     assert pid_of(data) == pid
 
 
+def test_the_one_that_took_the_place_of_its_own_is_stopped_in_the_end(data: Path) -> None:
+    """Its server ended, and another process of the gateway was faster to start one: nobody leaves that behind."""
+    first, second = EmbeddedServer(data), EmbeddedServer(data)
+    first.ensure()
+    assert first.process is not None
+    first.process.kill()
+    first.process.wait()
+    second.ensure()
+    assert second.process is not None
+    try:
+        first.stop()
+        assert second.process.poll() is None
+        first.stop(adopted=True)
+        assert second.process.wait(10) == 0
+    finally:
+        second.stop()
+
+
 def test_starts_at_once_give_one_server(data: Path) -> None:
     """Four processes start at the same moment: all get an answer, from one server."""
     program = (
