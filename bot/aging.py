@@ -15,13 +15,14 @@ import msgspec
 import structlog
 
 from bot import keeping, keys
-from bot.clock import HOUR_MS, MINUTE_MS, SystemClock
-from bot.errors import LedgerError, NotYetError, StoreError
+from bot.clock import HOUR_MS, SystemClock
+from bot.errors import LedgerError, NotYetError
 from bot.events import Ms
 from bot.everybody import Everybody
 from bot.keeping import Before, Terms
 from bot.parting import UNDER_WAY, OldPast, Parting, readable
 from bot.records import Task
+from bot.rounds import Rounds
 from bot.store import Store
 
 PAGE = 100
@@ -43,37 +44,22 @@ class Aging:
         self._terms = terms
         self._parting = Parting(store, past)
         self._everybody = Everybody(store, past, self._parting)
-        self._walk: AsyncIterator[None] | None = None
-        self._next_at: Ms = 0
-        self._began_at: Ms = 0
-        self.done_at: Ms = 0  # when the last round that came to its end began
+        self.rounds = Rounds(clock, AGAIN_MS)
 
     async def advance(self) -> None:
         """One page. Raises StoreError."""
-        now = self._clock.now()
         if not self._terms.keep or 0 not in self._store.fences:
-            self._walk = None
+            self.rounds.leave_off()
             return
-        if self._walk is None:
-            if now < self._next_at:
-                return
-            self._walk, self._began_at = self._round(keeping.before(self._terms, now), now), now
-            self._next_at = now + AGAIN_MS
         try:
-            await anext(self._walk)
-        except StopAsyncIteration:
-            self._walk, self.done_at = None, self._began_at
-        except (LedgerError, StoreError) as error:  # what broke off is no round
-            self._walk, self._next_at = None, now + MINUTE_MS
-            if isinstance(error, StoreError):
-                raise
-            if not isinstance(error, NotYetError):  # at the very first start its tables are only being made
-                log.info("nothing goes by age now", detail=str(error))
-        except Exception:
-            self._walk, self._next_at = None, now + MINUTE_MS
-            raise
+            await self.rounds.step(self._round)
+        except NotYetError:
+            pass  # at the very first start the ledger's tables are only being made
+        except LedgerError as error:
+            log.info("nothing goes by age now", detail=str(error))
 
-    async def _round(self, old: Before, now: Ms) -> AsyncIterator[None]:
+    async def _round(self, now: Ms) -> AsyncIterator[None]:
+        old = keeping.before(self._terms, now)
         parts = (
             self._buyers(old, now),
             self._orders(old.keep),

@@ -419,7 +419,7 @@ def _turns(
         brand=settings.brand.name,
         brands={str(locale): name for locale, name in settings.brand.names.items()},
         stop_link=lambda buyer, now: links.url("out", buyer.id, buyer.revoked, now),
-        levels={level.key: level.names for level in settings.club_rules.levels},
+        levels=settings.club_rules.names,
         rights={level.key: level.rights for level in settings.club_rules.levels},
         locale=settings.brand.locale,
         notices=notice_templates(settings, wordings),

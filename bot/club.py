@@ -71,6 +71,11 @@ class Rules:
         """The campaigns that come with levels alone."""
         return frozenset(level.gift for level in self.levels if level.gift)
 
+    @property
+    def names(self) -> dict[str, Mapping[str, str]]:
+        """What levels are called, by key and locale."""
+        return {level.key: level.names for level in self.levels}
+
     def find(self, level: str) -> Level | None:
         """A level by its key, or by one of its names, as an import may spell it."""
         wanted = level.strip().casefold()

@@ -20,9 +20,10 @@ from bot import keys
 from bot.broadcast_counts import sealed_in, taken
 from bot.broadcasting import HOME, Broadcasts
 from bot.broadcasts import Audiences, Broadcast
-from bot.clock import DAY_MS, HOUR_MS, MINUTE_MS, SystemClock
-from bot.errors import LedgerError, StoreError
+from bot.clock import DAY_MS, HOUR_MS, SystemClock
+from bot.errors import LedgerError
 from bot.events import Ms
+from bot.rounds import Rounds
 from bot.store import Store
 
 OVER_MS: Ms = 30 * DAY_MS
@@ -51,27 +52,14 @@ class Folding:
         self._audiences = audiences
         self._clock = clock
         self._begins = clock.monotonic() + first_s
-        self._walk: AsyncIterator[None] | None = None
-        self._next_at: Ms = 0
-        self.rounds = 0  # that came to their end
+        self.rounds = Rounds(clock, AGAIN_MS)
 
     async def advance(self) -> None:
         """One broadcast. Raises StoreError."""
-        now = self._clock.now()
         if HOME not in self._store.fences or self._clock.monotonic() < self._begins:
-            self._walk = None
+            self.rounds.leave_off()
             return
-        if self._walk is None:
-            if now < self._next_at:
-                return
-            self._walk, self._next_at = self._round(now), now + AGAIN_MS
-        try:
-            await anext(self._walk)
-        except StopAsyncIteration:
-            self._walk, self.rounds = None, self.rounds + 1
-        except StoreError:
-            self._walk, self._next_at = None, now + MINUTE_MS
-            raise
+        await self.rounds.step(self._round)
 
     async def _round(self, now: Ms) -> AsyncIterator[None]:
         for broadcast in await self._broadcasts.list():

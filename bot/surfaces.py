@@ -66,7 +66,7 @@ def desk_of(gateway: Gateway, policy: PolicySettings) -> Desk:
             brand.locale,
             {str(locale): name for locale, name in brand.names.items()},
             frozenset(settings.broadcasts.link_hosts),
-            {level.key: level.names for level in settings.club_rules.levels},
+            settings.club_rules.names,
         ),
         policy=policy,
         country=brand.country,

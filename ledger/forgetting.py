@@ -20,6 +20,7 @@ from bot.erasing import Wanted
 from bot.errors import NotYetError
 from bot.events import Ms
 from bot.journal import load_turn
+from bot.parting import Answer
 from bot.records import Task
 from ledger import lookups, retention
 from ledger import tables as t
@@ -50,7 +51,7 @@ class Forgetting:
             found = await retention.silent(connection, before, now, after=after, limit=limit)
         return [(one.id, one.home) for one in found]
 
-    async def proved(self, ids: Collection[str]) -> set[retention.Answer]:
+    async def proved(self, ids: Collection[str]) -> set[Answer]:
         """The answers of these buyers that are kept as evidence: account, address, topic, verdict."""
         async with self._history.connection() as connection:
             return await retention.proved(connection, ids)

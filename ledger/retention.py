@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from bot.events import Ms
 from bot.keeping import Before, Terms, before
+from bot.parting import Answer
 from bot.records import Order
 from ledger import tables as t
 from ledger.database import reading, writing
@@ -35,8 +36,6 @@ WAYS_MS = 86_400_000
 CLOSED = ("done", "expired")
 Step = Callable[[AsyncConnection], Awaitable[bool]]
 """A page of something in one transaction: whether there may be more of it."""
-Answer = tuple[str, str, str, str]
-"""An answer about consent: account, address, topic, verdict."""
 
 
 class Retention:

@@ -85,16 +85,15 @@ def standing(visit: Visit) -> dict[str, Any]:
     if member is None:
         return {"level": "", "points": "", "rights": "", "above": None}
     level, above, missing = club.standing(member, rules, visit.deps.clock.now())
-    names = {one.key: one.names for one in rules.levels}
     shown = rules.graded or member.level != club.BASIC
     return {
-        "level": level_name(level.key if level else member.level, locale, names) if shown else "",
+        "level": level_name(level.key if level else member.level, locale, rules.names) if shown else "",
         "points": f"{member.points:,}",
         "rights": pick(level.rights, locale, visit.deps.shop.locale)[1] if level else "",
         "above": None
         if above is None
         else {
-            "name": level_name(above.key, locale, names),
+            "name": level_name(above.key, locale, rules.names),
             "rights": pick(above.rights, locale, visit.deps.shop.locale)[1],
             "missing": Money(missing, rules.currency),
             "share": _share(above.spend, missing),

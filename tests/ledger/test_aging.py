@@ -102,7 +102,7 @@ async def months_pass(gw, months: int) -> None:
     then = gw.gateway.clock.now()
 
     async def ended() -> bool:
-        return gw.gateway.aging.done_at >= then - 3_600_000
+        return gw.gateway.aging.rounds.done_at >= then - 3_600_000
 
     await until(ended, "a round ends")
     await gw.idle()
@@ -406,9 +406,9 @@ async def test_a_round_that_breaks_off_is_none(redis_client) -> None:
         await aging.advance()
     for _ in range(30):
         await aging.advance()
-    assert (aging.done_at, past.looks) == (0, 1)
+    assert (aging.rounds.done_at, past.looks) == (0, 1)
     clock.set_offset(MINUTE_MS + 1000)
     assert clock.offset() < AGAIN_MS
     for _ in range(30):
         await aging.advance()
-    assert aging.done_at > 0
+    assert aging.rounds.done_at > 0

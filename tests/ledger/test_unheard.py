@@ -150,10 +150,10 @@ class Shop:
         return found
 
     async def round(self, aging: Aging, most: int = 3_000) -> None:
-        aging.done_at = 0
+        aging.rounds.done_at = 0
         for _ in range(most):
             await aging.advance()
-            if aging.done_at:
+            if aging.rounds.done_at:
                 return
         raise AssertionError("the round does not end")
 
@@ -219,7 +219,7 @@ async def test_a_surprise_is_no_end_of_a_round(shop):
         await shop.round(aging)
     for _ in range(90):
         await aging.advance()
-    assert aging.done_at == 0
+    assert aging.rounds.done_at == 0
     shop.past.proofs = set()
     shop.clock.set_offset(61_000)
     await shop.round(aging)
@@ -239,7 +239,7 @@ async def test_no_more_than_some_are_erased_at_a_time(shop):
     aging = shop.aging()
     for _ in range(120):
         await aging.advance()
-    assert (await shop.asked(), aging.done_at) == ({}, 0)
+    assert (await shop.asked(), aging.rounds.done_at) == ({}, 0)
     await shop.store.command("DEL", keys.ERASING)
     await shop.round(aging)
     assert len(await shop.asked()) == 1
